@@ -1,0 +1,39 @@
+"""The Ray that a job runs on: the one it was submitted to, the one RAY_ADDRESS names, else a local one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mint_ray.config import ClusterSection
+
+# Token authentication as Ray 2.60 wants it; every port on the loopback address; no reporting home; quiet TRL.
+ENVIRONMENT = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "TRL_EXPERIMENTAL_SILENCE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "VLLM_NO_USAGE_STATS": "1",
+}
+
+
+@contextmanager
+def ray_session(section: ClusterSection) -> Iterator[None]:
+    """Connect for the time of the block. `section.cpus` are logical and count only for a Ray started here."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    address = os.environ.get("RAY_ADDRESS", "local")
+    ray.init(address=address, num_cpus=section.cpus if address == "local" else None)
+    data = ray.data.DataContext.get_current()
+    data.use_datasource_v2 = False  # the V1 reader makes a block of a file, which checkpointing needs
+    data.enable_progress_bars = True
+    try:
+        yield
+    finally:
+        ray.shutdown()

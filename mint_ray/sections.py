@@ -1,0 +1,60 @@
+"""The building blocks of the configuration: a strict section, and a section whose class its `kind` names.
+
+Every module of `mint_ray.tasks`, `mint_ray.corpora` and `mint_ray.scorers` that sets `KIND` to a
+`KindSection` subclass is one kind, by the module's name. Adding a kind is adding a module.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A part of the configuration. Unknown keys are errors; values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KindSection(Section):
+    """A section whose first key, `kind`, names the module that implements it."""
+
+    kind: str
+
+
+def hardware(default: Any, **constraints: Any) -> Any:
+    """A field that changes how fast a stage runs, never what comes out, so a resumed run may change it."""
+    return Field(default, json_schema_extra={"hardware": True}, **constraints)
+
+
+def result_settings(section: BaseModel) -> dict[str, Any]:
+    """The section as plain data without its hardware fields: what a stage's result depends on."""
+    settings: dict[str, Any] = {}
+    for name, field in type(section).model_fields.items():
+        if (field.json_schema_extra or {}).get("hardware"):
+            continue
+        value = getattr(section, name)
+        settings[name] = result_settings(value) if isinstance(value, BaseModel) else section.model_dump(mode="json")[name]
+    return settings
+
+
+def kinds(package: str) -> list[str]:
+    """The kinds that a package offers: its modules, but for the shared ones."""
+    modules = pkgutil.iter_modules(importlib.import_module(package).__path__)
+    return sorted(m.name for m in modules if hasattr(importlib.import_module(f"{package}.{m.name}"), "KIND"))
+
+
+def resolve_kind(package: str, value: Any) -> KindSection:
+    """Validate a section by the class that its `kind` names; raises ValueError with the kinds on offer."""
+    if isinstance(value, KindSection):
+        return value
+    kind = value.get("kind") if isinstance(value, dict) else None
+    try:
+        module = importlib.import_module(f"{package}.{kind}")
+        section: type[KindSection] = module.KIND
+    except (ModuleNotFoundError, AttributeError):
+        raise ValueError(f"kind is {kind!r}; expected one of {', '.join(kinds(package))}") from None
+    return section.model_validate(value)

@@ -1,0 +1,91 @@
+"""What an application decides: what each model sees of a case, how it is asked, and how it answers.
+
+A task is one module in this package with a `Task` subclass named by `KIND`; its fields are the `task`
+section of the configuration. Nothing here imports torch or ray.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from abc import abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mint_ray.records import Case, Message
+from mint_ray.sections import KindSection
+
+
+class Label(BaseModel):
+    """One possible answer: an id of its source (`OMIM:147920`, `Breast`), a name, other names."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    name: str
+    synonyms: tuple[str, ...] = ()
+
+
+class View(BaseModel):
+    """What one model sees of a case. `withheld` names what the case has and this view lacks."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    text: str | None = None
+    image: bytes | None = None
+    withheld: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"View(text={'yes' if self.text else 'no'}, image={'yes' if self.image else 'no'})"
+
+    __str__ = __repr__
+
+
+def save_labels(labels: list[Label], path: Path) -> None:
+    path.write_text(json.dumps([label.model_dump() for label in labels], indent=1, ensure_ascii=False))
+
+
+def load_labels(path: Path) -> list[Label]:
+    return [Label.model_validate(label) for label in json.loads(path.read_text())]
+
+
+_NUMBERED_LINE = re.compile(r"^\s*(\d+)\s*[.):]\s*(.+?)\s*$")
+_QUOTES = "'\"‘’“”`"
+
+
+class Task(KindSection):
+    """An application. The prompt is a contract: pair maker, trainer, evaluation and service call `prompt`."""
+
+    header: ClassVar[str]
+    answer_size: int = Field(ge=1, description="names in an answer (published: 10 diseases, 5 tissues)")
+
+    @abstractmethod
+    def scorer_view(self, case: Case) -> View:
+        """Everything: what the upstream multimodal scorer sees."""
+
+    @abstractmethod
+    def downstream_view(self, case: Case) -> View:
+        """One modality: what the language model sees, with what was withheld recorded."""
+
+    @abstractmethod
+    def prompt(self, view: View) -> list[Message]:
+        """The messages before the answer. Images stand in the view, not in the messages."""
+
+    def answer(self, names: list[str]) -> str:
+        """The published answer form: the header, then numbered, single-quoted names."""
+        return "\n".join([self.header, *(f"{i}. '{name}'" for i, name in enumerate(names, 1))])
+
+    def parse(self, text: str) -> list[str]:
+        """The names of an answer in order, at most `answer_size`, outer quotes removed.
+
+        Lines before the header are ignored where there is a header; lines without a number always are.
+        """
+        _, found, after = text.partition(self.header)
+        names = []
+        for line in (after if found else text).splitlines():
+            match = _NUMBERED_LINE.match(line)
+            if match and (name := match[2].strip(_QUOTES + " ").strip()):
+                names.append(name)
+        return names[: self.answer_size]

@@ -1,0 +1,38 @@
+"""What all tests share: Ray, started once a module, and the folder of real data where there is one."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from mint_ray.cluster import ENVIRONMENT
+
+for _name, _value in ENVIRONMENT.items():
+    os.environ.setdefault(_name, _value)
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+REAL_DATA = Path(os.environ.get("MINT_RAY_REAL_DATA", REPOSITORY.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="module")
+def local_ray():
+    """A Ray of this module's own, on the loopback address."""
+    from mint_ray.cluster import ray_session
+    from mint_ray.config import ClusterSection
+
+    with ray_session(ClusterSection(cpus=4)):
+        yield
+
+
+@pytest.fixture
+def real_data():
+    """A function from a name to a path of real data; skips where the folder is not there."""
+
+    def path(name: str) -> Path:
+        if not (REAL_DATA / name).exists():
+            pytest.skip(f"no real data at {REAL_DATA / name}: set MINT_RAY_REAL_DATA to the folder that has it")
+        return REAL_DATA / name
+
+    return path
