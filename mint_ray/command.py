@@ -18,7 +18,9 @@ def parse_command(description: str, arguments: list[str] | None = None) -> tuple
     """The checked configuration and whether to start over; a wrong setting ends the process with status 2."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="a YAML file, e.g. configs/demo.yaml")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting, e.g. run.dir=/data/run1")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting, e.g. run.dir=/data/run1"
+    )
     parser.add_argument("--fresh", action="store_true", help="start over: remove this stage and what was made from it")
     options = parser.parse_args(arguments)
     try:

@@ -1,16 +1,16 @@
 """The run directory: the one module that knows its paths, its manifests, and what resuming means.
 
-    <run.dir>/
-      config.yaml     the resolved configuration of the last command
-      cases/          Parquet parts, labels.json
-      scorer/         a finished scorer
-      preferences/    rankings/, pairs/, a card and plots
-      alignment/      checkpoints, adapter/, the loss curve
-      answers/        <model>/ Parquet parts
-      evaluation/     metrics.json, report.html
-      <stage>/refused/       rows that could not be used, each with its reason
-      <stage>/begun.json     written first: what the stage is being made from
-      <stage>/manifest.json  written last: a stage is complete when it exists
+<run.dir>/
+  config.yaml     the resolved configuration of the last command
+  cases/          Parquet parts, labels.json
+  scorer/         a finished scorer
+  preferences/    rankings/, pairs/, a card and plots
+  alignment/      checkpoints, adapter/, the loss curve
+  answers/        <model>/ Parquet parts
+  evaluation/     metrics.json, report.html
+  <stage>/refused/       rows that could not be used, each with its reason
+  <stage>/begun.json     written first: what the stage is being made from
+  <stage>/manifest.json  written last: a stage is complete when it exists
 """
 
 from __future__ import annotations
@@ -147,7 +147,9 @@ class Stage:
     def begin(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
         if not self._begun_path.exists():
-            write_atomically(self._begun_path, json.dumps({"settings": self.settings, "at": _now()}, indent=1, default=str))
+            write_atomically(
+                self._begun_path, json.dumps({"settings": self.settings, "at": _now()}, indent=1, default=str)
+            )
 
     def finish(self, report: StageReport, seconds: float) -> None:
         manifest = {
@@ -209,14 +211,25 @@ class Run:
         started = time.monotonic()
         report = work(self)
         stage.finish(report, time.monotonic() - started)
-        logger.info("%s: %d rows in, %d out, %d refused, %.0f s", name, report.rows_in, report.rows_out, sum(report.refused.values()), time.monotonic() - started)
+        logger.info(
+            "%s: %d rows in, %d out, %d refused, %.0f s",
+            name,
+            report.rows_in,
+            report.rows_out,
+            sum(report.refused.values()),
+            time.monotonic() - started,
+        )
         return True
 
 
 def _differences(theirs: Any, ours: Any, key: str = "") -> list[str]:
     if isinstance(theirs, dict) and isinstance(ours, dict):
         names = [*ours, *(name for name in theirs if name not in ours)]
-        return [line for name in names for line in _differences(theirs.get(name), ours.get(name), f"{key}.{name}".lstrip("."))]
+        return [
+            line
+            for name in names
+            for line in _differences(theirs.get(name), ours.get(name), f"{key}.{name}".lstrip("."))
+        ]
     return [] if theirs == ours else [f"{key}: was {theirs!r}, is now {ours!r}"]
 
 
@@ -225,7 +238,9 @@ def _now() -> str:
 
 
 def _versions() -> dict[str, str]:
-    installed = {d.metadata["Name"].lower(): d.version for d in importlib.metadata.distributions() if d.metadata["Name"]}
+    installed = {
+        d.metadata["Name"].lower(): d.version for d in importlib.metadata.distributions() if d.metadata["Name"]
+    }
     return {name: installed[name] for name in VERSIONED if name in installed}
 
 

@@ -37,7 +37,9 @@ def result_settings(section: BaseModel) -> dict[str, Any]:
         if (field.json_schema_extra or {}).get("hardware"):
             continue
         value = getattr(section, name)
-        settings[name] = result_settings(value) if isinstance(value, BaseModel) else section.model_dump(mode="json")[name]
+        settings[name] = (
+            result_settings(value) if isinstance(value, BaseModel) else section.model_dump(mode="json")[name]
+        )
     return settings
 
 

@@ -10,7 +10,7 @@ from mint_ray.cluster import ENVIRONMENT
 for _name, _value in ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
 
-import pytest
+import pytest  # noqa: E402
 
 REPOSITORY = Path(__file__).parent.parent
 REAL_DATA = Path(os.environ.get("MINT_RAY_REAL_DATA", REPOSITORY.parent / "shared" / "data"))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import ClassVar
 
 from pydantic import Field
 
+from mint_ray.hpo import ontology
 from mint_ray.records import Case, Message
 from mint_ray.tasks.base import Task, View
 
@@ -21,17 +23,17 @@ class RareDisease(Task):
 
     header: ClassVar[str] = "POTENTIAL_DISEASES:"
     answer_size: int = Field(10, ge=1)
-    withhold: frozenset[str] = Field(
-        frozenset(),
-        description="HPO ids whose observed or excluded findings the language model does not see (the facial branch)",
+    withhold_branches: list[str] = Field(
+        [], description="HPO ids, e.g. HP:0000271 (the face): the language model sees no finding of these branches"
     )
 
     def scorer_view(self, case: Case) -> View:
         return View(text=scorer_text(case), image=case.image)
 
     def downstream_view(self, case: Case) -> View:
-        seen = [p for p in case.phenotypes if p.modality == "text" and p.id not in self.withhold]
-        withheld = [p.id for p in case.phenotypes if p.modality == "image" or p.id in self.withhold]
+        hidden = _branches(tuple(self.withhold_branches))
+        seen = [p for p in case.phenotypes if p.modality == "text" and p.id not in hidden]
+        withheld = [p.id for p in case.phenotypes if p.modality == "image" or p.id in hidden]
         if case.image is not None:
             withheld.insert(0, "image")
         return View(text=patient_text(case, seen), withheld=tuple(withheld))
@@ -39,6 +41,11 @@ class RareDisease(Task):
     def prompt(self, view: View) -> list[Message]:
         instruction = _INSTRUCTION.format(n=self.answer_size, header=self.header)
         return [Message(role="user", content=f"{instruction}\n\n{view.text}")]
+
+
+@lru_cache
+def _branches(roots: tuple[str, ...]) -> frozenset[str]:
+    return frozenset().union(*(ontology().descendants(root) for root in roots))
 
 
 def scorer_text(case: Case) -> str | None:

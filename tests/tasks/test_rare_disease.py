@@ -1,0 +1,64 @@
+"""The rare-disease task: what each model sees, the published forms, and answers read back."""
+
+from mint_ray.records import Case, Phenotype
+from mint_ray.tasks.base import View
+from mint_ray.tasks.rare_disease import RareDisease
+
+TASK = RareDisease(kind="rare_disease", answer_size=3)
+CASE = Case(
+    case_id="c1",
+    group_id="g1",
+    image=b"face",
+    sex="male",
+    age_years=3 + 2 / 12,
+    ethnicity="European",
+    phenotypes=[
+        Phenotype(id="HP:0000343", name="Long philtrum"),
+        Phenotype(id="HP:0000316", name="Hypertelorism", modality="image"),
+        Phenotype(id="HP:0004322", name="Short stature (mild)"),
+        Phenotype(id="HP:0001250", name="Seizure", excluded=True),
+    ],
+)
+
+
+def test_the_scorer_reads_the_published_text_form_and_sees_the_photograph():
+    view = TASK.scorer_view(CASE)
+    assert view.text == "Sex male Age 3 years 2 months Ethnicity European Long philtrum Short stature mild"
+    assert (view.image, view.withheld) == (b"face", ())
+
+
+def test_the_language_model_sees_text_alone_and_what_was_withheld_is_recorded():
+    view = TASK.downstream_view(CASE)
+    assert view.image is None and "Hypertelorism" not in view.text
+    assert view.withheld == ("image", "HP:0000316")
+    assert view.text.splitlines() == [
+        "Patient: male, 3 years, European",
+        "Findings: Long philtrum; Short stature (mild)",
+        "Excluded: Seizure",
+    ]
+
+
+def test_a_whole_branch_can_be_withheld():
+    view = RareDisease(kind="rare_disease", withhold_branches=["HP:0000271"]).downstream_view(CASE)
+    assert "philtrum" not in view.text and "Short stature" in view.text
+    assert view.withheld == ("image", "HP:0000343", "HP:0000316")
+
+
+def test_the_answer_has_the_published_form():
+    assert TASK.answer(["A", "B"]) == "POTENTIAL_DISEASES:\n1. 'A'\n2. 'B'"
+
+
+def test_an_answer_is_read_back():
+    names = ["Kabuki syndrome 1", "Beckwith-Wiedemann syndrome", "Alzheimer's disease"]
+    assert TASK.parse(TASK.answer(names)) == names
+
+
+def test_answers_in_other_forms_are_read_too():
+    assert TASK.parse("Sure.\nPOTENTIAL_DISEASES:\n1) \"A\"\n 2: B\n\n3. ‘C’\n4. 'D'") == ["A", "B", "C"]
+    assert TASK.parse("1. 'A'\ntext\n2. ''") == ["A"]
+    assert TASK.parse("I cannot say.") == []
+
+
+def test_the_prompt_asks_for_as_many_names_as_the_answer_holds():
+    (message,) = TASK.prompt(View(text="Findings: x"))
+    assert message.role == "user" and "3 most likely" in message.content and message.content.endswith("Findings: x")

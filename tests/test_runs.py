@@ -1,0 +1,78 @@
+"""The run directory: complete when the manifest exists, refused to strangers, resumed by its owner."""
+
+import json
+
+import pytest
+
+from mint_ray.config import load_config
+from mint_ray.errors import RunError
+from mint_ray.runs import STAGES, Run, StageReport, digest_files
+from tests.conftest import REPOSITORY
+
+
+def a_run(tmp_path, *overrides) -> Run:
+    return Run(load_config(REPOSITORY / "configs" / "demo.yaml", [f"run.dir={tmp_path / 'run'}", *overrides]))
+
+
+def some_work(run: Run) -> StageReport:
+    return StageReport(rows_in=3, rows_out=2, refused={"no-terms": 1})
+
+
+def test_a_stage_is_done_once(tmp_path):
+    run = a_run(tmp_path)
+    assert run.carry_out("cases", some_work)
+    assert not a_run(tmp_path).carry_out("cases", some_work)
+    assert json.loads((run.dir / "cases" / "manifest.json").read_text())["rows"] == {"in": 3, "out": 2, "refused": 1}
+
+
+def test_a_stage_that_failed_is_not_complete_and_is_resumed(tmp_path):
+    def failing(run):
+        raise OSError("a bad day")
+
+    with pytest.raises(OSError):
+        a_run(tmp_path).carry_out("cases", failing)
+    run = a_run(tmp_path)
+    assert not run.stage("cases").complete
+    assert run.carry_out("cases", some_work)
+
+
+def test_another_configuration_is_refused_by_the_settings_that_differ(tmp_path):
+    a_run(tmp_path).carry_out("cases", some_work)
+    with pytest.raises(RunError, match=r"splits\.test: was 0\.2, is now 0\.1"):
+        a_run(tmp_path, "splits={train: 0.8, validation: 0.1, test: 0.1}").carry_out("cases", some_work)
+
+
+def test_a_change_upstream_is_refused_downstream(tmp_path):
+    a_run(tmp_path).carry_out("cases", some_work)
+    a_run(tmp_path).carry_out("scorer", some_work)
+    with pytest.raises(RunError, match="seed: was 7, is now 8"):
+        a_run(tmp_path, "run.seed=8").carry_out("preferences", some_work)
+
+
+def test_hardware_may_change_between_start_and_resume(tmp_path):
+    a_run(tmp_path).carry_out("cases", some_work)
+    assert not a_run(tmp_path, "preferences.actors=7", "cluster.cpus=9").carry_out("cases", some_work)
+    fingerprints = [a_run(tmp_path, f"preferences.actors={n}").stage("preferences").fingerprint for n in (1, 7)]
+    assert fingerprints[0] == fingerprints[1]
+
+
+def test_a_stage_without_the_one_before_is_refused(tmp_path):
+    with pytest.raises(RunError, match="run the stage `cases` first"):
+        a_run(tmp_path).carry_out("scorer", some_work)
+
+
+def test_starting_over_removes_a_stage_and_what_was_made_from_it_alone(tmp_path):
+    run = a_run(tmp_path)
+    for name in STAGES:
+        run.carry_out(name, some_work)
+    run.clear_from("alignment")
+    assert [run.stage(name).complete for name in STAGES] == [True, True, True, False, False, False]
+
+
+def test_the_digest_of_a_folder_sees_names_and_bytes(tmp_path):
+    (tmp_path / "a").write_text("1")
+    first = digest_files(tmp_path)
+    (tmp_path / "a").write_text("2")
+    second = digest_files(tmp_path)
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert len({first, second, digest_files(tmp_path)}) == 3
