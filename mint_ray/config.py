@@ -64,10 +64,12 @@ class PreferencesSection(Section):
 
     chosen: int = Field(10, ge=1)
     rejected: int = Field(50, ge=1, description="the pool of the lowest ranked")
-    cut: int = Field(15, ge=1, description="names in a rejected answer, from the bottom of the pool")
+    cut: int = Field(15, ge=1, description="names in a rejected answer, the lowest ranked first")
     truth: Literal["as_ranked", "last", "first", "skip"] = "as_ranked"
     min_margin: float = Field(0.0, ge=0, description="least gap between the mean chosen and mean rejected score")
     pairs_per_case: int = Field(1, ge=1, description="each further pair takes the next `cut` names of the pool")
+    part_rows: int = Field(256, ge=1, description="cases scored and written at a time: what a kill can lose, an actor")
+    max_refused_share: float = hardware(0.5, ge=0, le=1)
     actors: int = hardware(1, ge=1)
     gpus_per_actor: float = hardware(0.0, ge=0)
     cpus_per_actor: float = hardware(1.0, gt=0)
@@ -107,30 +109,45 @@ class AlignmentSection(Section):
 
 
 class InferenceSection(Section):
-    """Batch inference with vLLM on Ray Data, greedy unless `temperature` says otherwise."""
+    """Batch inference with vLLM on Ray Data, greedy unless `temperature` says otherwise.
 
-    models: list[Literal["base", "aligned"]] = ["base", "aligned"]
+    An engine is one actor: `cpus_per_engine` threads on a CPU, `tensor_parallel` GPUs with `use_gpu`.
+    """
+
+    models: list[Literal["base", "aligned"]] = Field(["base", "aligned"], min_length=1)
     split: Literal["validation", "test"] = "test"
-    max_tokens: int = Field(384, ge=1)
+    max_tokens: int = Field(384, ge=1, description="tokens of an answer; a longer one is cut off and marked `length`")
     temperature: float = Field(0.0, ge=0)
-    max_model_len: int = Field(2048, ge=128)
+    max_model_len: int = Field(2048, ge=128, description="tokens of prompt and answer; a longer prompt is refused")
     precision: Literal["bfloat16", "float32", "float16"] = "bfloat16"
     engines: int = hardware(1, ge=1)
-    tensor_parallel: int = hardware(1, ge=1)
+    cpus_per_engine: int = hardware(2, ge=1)
+    cache_gib: float = hardware(1.0, gt=0, description="key-value cache of an engine on a CPU, in GiB")
     use_gpu: bool = hardware(False)
-    batch_size: int = hardware(64, ge=1)
-    memory_share: float = hardware(0.3, gt=0, le=1)
+    tensor_parallel: int = hardware(1, ge=1)
+    memory_share: float = hardware(0.9, gt=0, le=1, description="share of a GPU's memory that an engine takes")
+    batch_size: int = hardware(64, ge=1, description="cases asked at once, and answers written at once")
+
+    @model_validator(mode="after")
+    def _room_for_a_prompt(self):
+        if self.max_tokens >= self.max_model_len:
+            raise ValueError(
+                f"max_tokens is {self.max_tokens} and max_model_len is {self.max_model_len}; no token is left for the "
+                "prompt: lower max_tokens, or raise max_model_len"
+            )
+        return self
 
 
 class EvaluationSection(Section):
-    """`avoidance` counts answers among the scorer's lowest that many (published: q = 50)."""
+    """What the answers are measured by; docs/metrics.md has the formulas."""
 
     similarity: float = Field(0.8, gt=0, le=1, description="string similarity at which two names match (published)")
-    coverage_k: int = Field(10, ge=1)
-    avoidance_q: int = Field(50, ge=1)
+    grounding: float = Field(0.9, gt=0, le=1, description="similarity from which a misspelt name grounds to a label")
+    coverage_k: int | None = Field(None, ge=1, description="the scorer's first; not set: preferences.chosen")
+    avoidance_q: int | None = Field(None, ge=1, description="the scorer's last; not set: preferences.rejected")
     car_weight: float = Field(1.0, gt=0)
-    bootstrap: int = Field(2000, ge=100)
-    worked_cases: int = Field(6, ge=0)
+    bootstrap: int = Field(2000, ge=100, description="resamples of the groups behind each interval")
+    worked_cases: int = Field(6, ge=0, description="cases shown in full on the report page")
 
 
 class Configuration(Section):
