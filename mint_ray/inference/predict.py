@@ -1,0 +1,115 @@
+"""Ask each model about the held-out cases: batch inference with vLLM on Ray Data."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mint_ray.config import InferenceSection
+from mint_ray.corpora.store import case_dataset, case_table
+from mint_ray.inference.engine import Engine, Weights
+from mint_ray.inference.store import answer_folder, answer_table, refusal_folder, refusal_table
+from mint_ray.models import merge_adapter, model_digest, resolve_model
+from mint_ray.runs import Run, StageReport
+
+logger = logging.getLogger(__name__)
+
+
+def predict(run: Run) -> StageReport:
+    """Answers of every model of `inference.models` for every case of `inference.split`.
+
+    A case that a model has answered, or that was refused, is not asked again: a resumed run asks the rest.
+    """
+    section = run.config.inference
+    wanted = set(case_table(run, ["case_id"], [section.split])["case_id"].to_pylist())
+    report, figures = StageReport(), {}
+    for model in section.models:
+        if pending := wanted - settled(run, model):
+            logger.info("%s: %d of %d cases to ask about", model, len(pending), len(wanted))
+            with weights(run, model) as loaded:
+                ask(run, model, loaded, pending)
+        answers, refusals = answer_table(run, model), refusal_table(run, model)
+        report.rows_in += len(wanted)
+        report.rows_out += answers.num_rows
+        report.refused = dict(Counter(report.refused) + Counter(refusals["reason"].to_pylist()))
+        figures[model] = summary(answers.to_pylist())
+    report.figures = figures
+    return report
+
+
+def settled(run: Run, model: str) -> set[str]:
+    """The cases that need not be asked about any more."""
+    tables = answer_table(run, model), refusal_table(run, model)
+    return {case_id for table in tables for case_id in table["case_id"].to_pylist()}
+
+
+def ask(run: Run, model: str, loaded: Weights, pending: set[str]) -> None:
+    """Stream the pending cases through the engines, which write what they are answered."""
+    import ray
+    from ray.data.expressions import col
+
+    section = run.config.inference
+    folders = answer_folder(run, model), refusal_folder(run, model)
+    counts = (
+        case_dataset(run)
+        .filter(expr=col("case_id").is_in(sorted(pending)))
+        .map_batches(
+            Engine,
+            fn_constructor_args=(model, run.config.task, section, loaded, run.config.run.seed, *folders),
+            batch_format="pyarrow",
+            batch_size=section.batch_size,
+            compute=ray.data.ActorPoolStrategy(size=section.engines),
+            num_cpus=section.cpus_per_engine,
+            num_gpus=section.tensor_parallel if section.use_gpu else None,
+            runtime_env={"env_vars": engine_environment(section)},
+        )
+    )
+    done = 0
+    for row in counts.iter_rows():
+        done += row["answered"] + row["refused"]
+        logger.info("%s: %d of %d cases", model, done, len(pending))
+
+
+def engine_environment(section: InferenceSection) -> dict[str, str]:
+    """What vLLM and OpenMP read from the environment before anything else is loaded."""
+    quiet = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1"}
+    if section.use_gpu:
+        return quiet
+    # Without a process of its own the engine takes its threads from OpenMP, not from vLLM's binding of cores.
+    return quiet | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": str(section.cpus_per_engine)}
+
+
+@contextmanager
+def weights(run: Run, model: str) -> Iterator[Weights]:
+    """What the engines load. On a CPU the adapter is merged into a copy that lives as long as the block."""
+    base = resolve_model(run.config.alignment.model)
+    if model == "base":
+        yield Weights(base, model_digest(base))
+        return
+    adapter = run.stage("alignment").require() / "adapter"
+    made_of = {"digest": model_digest(base), "adapter_digest": model_digest(adapter)}
+    if run.config.inference.use_gpu:
+        rank = run.config.alignment.lora.rank
+        yield Weights(base, **made_of, adapter=adapter, adapter_rank=rank)
+        return
+    merged = run.stage("answers").path / "merged"
+    if not merged.exists():
+        merge_adapter(base, adapter, merged)
+    try:
+        yield Weights(merged, **made_of)
+    finally:
+        shutil.rmtree(merged, ignore_errors=True)
+
+
+def summary(answers: list[dict]) -> dict[str, Any]:
+    """What the manifest says of a model's answers: their number, how they ended, their tokens."""
+    return {
+        "answers": len(answers),
+        "finish_reasons": dict(Counter(answer["finish_reason"] for answer in answers)),
+        "prompt_tokens": sum(answer["prompt_tokens"] for answer in answers),
+        "completion_tokens": sum(answer["completion_tokens"] for answer in answers),
+    }
