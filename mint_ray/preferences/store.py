@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PAIR_SPLITS = ("train", "validation")
 
 
-def parts(folder: Path) -> list[Path]:
+def part_files(folder: Path) -> list[Path]:
     """The finished Parquet parts of a folder, in their order; none where there is no folder."""
     return sorted(folder.glob("part-*.parquet"))
 
@@ -56,7 +56,7 @@ def ranking_table(run: Run, splits: Sequence[str] | None = None, columns: list[s
         RunError: there are no rankings yet.
     """
     folder = run.stage("preferences").path / "rankings"
-    if not parts(folder):
+    if not part_files(folder):
         raise RunError(f"{folder} holds no rankings: run the stage `preferences` first")
     return _table(folder, arrow_schema(Ranking), splits, columns)
 
@@ -73,7 +73,7 @@ def pair_dataset(run: Run, split: str) -> datasets.Dataset:
     import datasets
 
     folder = run.stage("preferences").path / "pairs"
-    written = [path for each in PAIR_SPLITS for path in parts(folder / each)]
+    written = [path for each in PAIR_SPLITS for path in part_files(folder / each)]
     if not written:
         raise RunError(f"{folder} holds no pairs: run the stage `preferences` first")
     # Without the metadata that marks images as images, `datasets` hands their bytes on undecoded.
@@ -103,7 +103,7 @@ def pair_schema(images: bool) -> pa.Schema:
 
 
 def _table(folder: Path, schema: pa.Schema, splits=None, columns=None) -> pa.Table:
-    files = [str(path) for path in parts(folder)]
+    files = [str(path) for path in part_files(folder)]
     if not files:
         return schema.empty_table().select(columns or schema.names)
     kept = None if splits is None else pyarrow.dataset.field("split").isin(list(splits))

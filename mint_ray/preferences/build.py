@@ -1,0 +1,128 @@
+"""Cases to rankings to pairs: an actor pool of scorers on Ray Data, over the corpus in fixed parts.
+
+What makes it safe to kill stands in `parts`: Ray Data carries parts' names, actors write the rows. Ray Data's
+own checkpointing goes by single rows: what is left after a crash is batched anew, and scores change in their
+last digits with the batch.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow.compute as pc
+
+from mint_ray.corpora.store import case_files
+from mint_ray.errors import CorpusError, MintError, RunError
+from mint_ray.preferences.parts import Loader, Part, PartScorer, case_parts
+from mint_ray.preferences.store import part_files, ranking_table, refusal_table
+from mint_ray.runs import Run, StageReport
+from mint_ray.scorers import load_scorer
+
+if TYPE_CHECKING:
+    import ray.data
+
+logger = logging.getLogger(__name__)
+
+
+def build_preferences(run: Run, load: Loader | None = None) -> StageReport:
+    """Rank the labels of every case, make pairs of the training and validation cases, write the card.
+
+    Args:
+        load: opens the scorer, once in each actor; the run's own by default. It is pickled, so it is a
+            module's function or a `partial` of one, and what it returns may score from afar. Its scorer
+            raises `ModelError`, `ConnectionError` or `TimeoutError` where it cannot score at all; every
+            other exception refuses the case that it comes with.
+
+    Raises:
+        ModelError: the scorer cannot be opened.
+        ConfigError: the pair policy does not fit the scorer's number of labels.
+        CorpusError: too many cases are refused, or none is left to train on.
+    """
+    from mint_ray.preferences.card import write_card
+
+    folder, settings = run.stage("preferences").path, run.config.preferences
+    every = case_parts(case_files(run), settings.part_rows)
+    pending = [part for part in every if not (folder / "rankings" / part.name).exists()]
+    logger.info("preferences: %d parts of %d to score", len(pending), len(every))
+    if pending:
+        device = "cuda" if settings.gpus_per_actor else "cpu"
+        score_parts(pending, run, load or partial(load_scorer, run.stage("scorer").path, device))
+    report = account(run, sum(part.stop - part.start for part in every))
+    report.figures = write_card(run, report)
+    remove_debris(folder)
+    return report
+
+
+def score_parts(pending: list[Part], run: Run, load: Loader) -> None:
+    """Score and write parts, each by one call of an actor; an actor that dies is replaced and its part repeated."""
+    import ray
+    from ray.exceptions import RayError
+
+    settings, folder = run.config.preferences, run.stage("preferences").path
+    done: ray.data.Dataset = ray.data.from_items(
+        [asdict(p) for p in pending], override_num_blocks=len(pending)
+    ).map_batches(
+        PartScorer,
+        fn_constructor_args=(load, run.config.task, settings, folder),
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=min(settings.actors, len(pending))),
+        num_cpus=settings.cpus_per_actor,
+        num_gpus=settings.gpus_per_actor or None,
+    )
+    try:
+        for count, row in enumerate(done.iter_rows(), 1):
+            logger.info("preferences: %s done, %d of %d", row["name"], count, len(pending))
+    except RayError as error:
+        raise _own_error(error) or error from None
+
+
+def account(run: Run, rows_in: int) -> StageReport:
+    """What the parts hold, read back from them: every case ranked or refused, once, by one scorer.
+
+    Raises:
+        RunError: cases are missing, or rankings come from two scorers.
+        CorpusError: too many cases are refused, or there is no pair to train on.
+    """
+    folder = run.stage("preferences").path
+    rankings = ranking_table(run, columns=["case_id", "scorer_digest"])
+    reasons = Counter(refusal_table(run)["reason"].to_pylist())
+    refused = sum(reasons.values())
+    seen = set(rankings["case_id"].to_pylist()) | set(refusal_table(run)["case_id"].to_pylist())
+    if len(seen) != rows_in or len(pc.unique(rankings["case_id"])) != len(rankings):
+        raise RunError(f"{folder}: {len(seen)} cases are accounted for, of {rows_in}; start over with --fresh")
+    if len(digests := pc.unique(rankings["scorer_digest"]).to_pylist()) > 1:
+        raise RunError(
+            f"{folder}: rankings come from {len(digests)} scorers ({', '.join(digests)}); start over with --fresh"
+        )
+    limit = run.config.preferences.max_refused_share
+    counts = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+    if refused > limit * rows_in:
+        raise CorpusError(
+            f"{refused} of {rows_in} cases are refused ({counts}), more than preferences.max_refused_share {limit:g}: "
+            f"see {folder / 'refused'}, mend the cause and start over with --fresh, or raise the share"
+        )
+    if not part_files(folder / "pairs" / "train"):
+        raise CorpusError(
+            f"no pair to train on: of {rows_in} cases {refused} are refused ({counts or 'none is a training case'})"
+        )
+    return StageReport(rows_in=rows_in, rows_out=rows_in - refused, refused=dict(reasons))
+
+
+def remove_debris(folder: Path) -> None:
+    """Remove what killed writers left beside the parts; it was never counted."""
+    for path in folder.rglob(".part-*.parquet.*"):
+        path.unlink(missing_ok=True)
+
+
+def _own_error(error: BaseException | None) -> MintError | None:
+    """The `MintError` that an actor raised, out of what Ray wrapped around it."""
+    while error is not None:
+        if isinstance(error, MintError):
+            return error
+        error = getattr(error, "cause", None) or error.__cause__
+    return None

@@ -1,0 +1,105 @@
+"""Which names a case's two answers hold: pure functions from a ranking to pairs (MINT, section 2.2).
+
+Chosen are the top k in the scorer's order. Rejected come from the pool of the q lowest, and are named from
+the very bottom upwards, so that cutting to a length keeps the labels that the scorer is surest are wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mint_ray.config import PreferencesSection
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """All labels of a case, best first; `scores` are aligned with `label_ids`."""
+
+    label_ids: list[str]
+    scores: list[float]
+
+
+@dataclass(frozen=True)
+class Preference:
+    """One pair of answers: label ids with their scores, in the order in which an answer names them."""
+
+    chosen: list[str]
+    rejected: list[str]
+    chosen_scores: list[float]
+    rejected_scores: list[float]
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Why a case makes no pair; the fields are those of `Refusal`."""
+
+    reason: str
+    field: str
+    seen: str
+    expected: str
+
+
+def rank(scores: Sequence[float], label_ids: Sequence[str]) -> Ranked:
+    """Labels by falling score; equal scores stand in the order of their label ids, so no order is by chance."""
+    order = np.lexsort((np.asarray(label_ids), -np.asarray(scores, dtype=np.float64)))
+    return Ranked([label_ids[i] for i in order], [float(scores[i]) for i in order])
+
+
+def choose(ranking: Ranked, truth: str | None, settings: PreferencesSection) -> list[Preference] | Skip:
+    """The pairs of a case, or why there are none.
+
+    A known truth is taken out of the pool of the lowest, and nothing moves up in its place: where it stood
+    among them, the last pair of a pool that is used up may name one label less.
+
+    Args:
+        ranking: all labels of the case.
+        truth: the id of its true label, None where that is unknown.
+    """
+    chosen = _chosen(ranking.label_ids, truth, settings)
+    if isinstance(chosen, Skip):
+        return chosen
+    pool = [i for i in reversed(ranking.label_ids[-settings.rejected :]) if i != truth and i not in chosen]
+    scores = dict(zip(ranking.label_ids, ranking.scores, strict=True))
+    pairs = [_pair(chosen, rejected, scores) for rejected in _slices(pool, settings.cut, settings.pairs_per_case)]
+    if not pairs:
+        return Skip(
+            "nothing-to-reject", "rejected", "no label below the chosen", "a label that is neither chosen nor true"
+        )
+    wide = [pair for pair in pairs if margin(pair) >= settings.min_margin]
+    if not wide:
+        widest = max(margin(pair) for pair in pairs)
+        return Skip("margin-too-small", "min_margin", f"{widest:.4g}", f"at least {settings.min_margin:g}")
+    return wide
+
+
+def margin(pair: Preference) -> float:
+    """The gap between the mean score of the chosen and that of the rejected."""
+    return float(np.mean(pair.chosen_scores) - np.mean(pair.rejected_scores))
+
+
+def _chosen(label_ids: list[str], truth: str | None, settings: PreferencesSection) -> list[str] | Skip:
+    top = label_ids[: settings.chosen]
+    if truth is None or settings.truth == "as_ranked":
+        return top
+    if settings.truth == "first" and truth in label_ids:
+        return [truth, *(i for i in top if i != truth)][: settings.chosen]
+    if truth in top:
+        return top
+    if settings.truth == "last" and truth in label_ids:
+        return [*top[:-1], truth]
+    if truth not in label_ids:
+        return Skip("truth-not-a-label", "label_id", truth, "a label that the scorer ranks")
+    return Skip(
+        "truth-not-chosen", "label_id", f"rank {label_ids.index(truth) + 1}", f"rank {settings.chosen} or better"
+    )
+
+
+def _slices(pool: list[str], size: int, count: int) -> list[list[str]]:
+    return [pool[i : i + size] for i in range(0, min(len(pool), size * count), size)]
+
+
+def _pair(chosen: list[str], rejected: list[str], scores: dict[str, float]) -> Preference:
+    return Preference(chosen, rejected, [scores[i] for i in chosen], [scores[i] for i in rejected])

@@ -1,0 +1,142 @@
+"""Ranking and policy, by examples worked out by hand and by properties over many rankings."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mint_ray.config import PreferencesSection
+from mint_ray.preferences.policy import Preference, Ranked, Skip, choose, margin, rank
+
+# a is the best of ten labels, j the worst; scores 9, 8 ... 0.
+TEN = Ranked(list("abcdefghij"), [float(s) for s in range(9, -1, -1)])
+
+
+def settings(**changes) -> PreferencesSection:
+    return PreferencesSection(**{"chosen": 3, "rejected": 5, "cut": 2} | changes)
+
+
+def names(label, **changes) -> list[tuple[str, str]]:
+    pairs = choose(TEN, label, settings(**changes))
+    return [("".join(pair.chosen), "".join(pair.rejected)) for pair in pairs]
+
+
+def test_labels_stand_by_falling_score():
+    assert rank([-3.0, -1.0, -2.0], ["x", "y", "z"]) == Ranked(["y", "z", "x"], [-1.0, -2.0, -3.0])
+
+
+def test_equal_scores_stand_in_the_order_of_label_ids():
+    assert rank([1.0, 2.0, 1.0, 2.0], ["d", "c", "b", "a"]).label_ids == ["a", "c", "b", "d"]
+
+
+def test_chosen_are_the_top_in_order_and_rejected_the_lowest_first():
+    assert choose(TEN, None, settings()) == [Preference(["a", "b", "c"], ["j", "i"], [9, 8, 7], [0, 1])]
+
+
+def test_the_published_policy_names_ten_and_fifteen_of_the_lowest_fifty():
+    labels = [f"{i:03d}" for i in range(528)]
+    (pair,) = choose(Ranked(labels, [-float(i) for i in range(528)]), None, PreferencesSection())
+    assert pair.chosen == labels[:10]
+    assert pair.rejected == [f"{i}" for i in range(527, 512, -1)]
+
+
+@pytest.mark.parametrize(
+    ("policy", "chosen"),
+    [("as_ranked", "abc"), ("last", "abe"), ("first", "eab")],
+)
+def test_a_truth_that_is_not_chosen_is_placed_by_the_policy(policy, chosen):
+    assert names("e", truth=policy) == [(chosen, "ji")]
+
+
+def test_a_truth_that_is_not_chosen_can_skip_the_case():
+    skip = choose(TEN, "e", settings(truth="skip"))
+    assert (skip.reason, skip.seen, skip.expected) == ("truth-not-chosen", "rank 5", "rank 3 or better")
+
+
+@pytest.mark.parametrize(
+    ("policy", "chosen"), [("as_ranked", "abc"), ("last", "abc"), ("first", "bac"), ("skip", "abc")]
+)
+def test_a_chosen_truth_moves_only_where_it_always_stands_first(policy, chosen):
+    assert names("b", truth=policy) == [(chosen, "ji")]
+
+
+@pytest.mark.parametrize("policy", ["last", "first", "skip"])
+def test_a_truth_that_the_scorer_does_not_rank_makes_no_pair_unless_its_word_is_left_alone(policy):
+    assert choose(TEN, "z", settings(truth=policy)).reason == "truth-not-a-label"
+    assert names("z", truth="as_ranked") == [("abc", "ji")]
+
+
+def test_a_truth_among_the_lowest_is_not_rejected_and_nothing_moves_up_into_the_pool():
+    assert names("j") == [("abc", "ih")]
+    assert names("j", cut=5) == [("abc", "ihgf")]
+
+
+def test_a_truth_put_among_the_chosen_leaves_the_pool():
+    assert names("i", truth="last", cut=5) == [("abi", "jhgf")]
+
+
+def test_further_pairs_take_the_next_names_of_the_pool():
+    assert names(None, pairs_per_case=2) == [("abc", "ji"), ("abc", "hg")]
+
+
+def test_pairs_below_the_margin_are_left_out():
+    # chosen 9, 8, 7: mean 8; rejected 0, 1: mean 0.5; then 2, 3: mean 2.5
+    assert [margin(pair) for pair in choose(TEN, None, settings(pairs_per_case=2))] == [7.5, 5.5]
+    assert names(None, pairs_per_case=2, min_margin=6) == [("abc", "ji")]
+    assert names(None, min_margin=7.5) == [("abc", "ji")]
+
+
+def test_a_case_whose_every_pair_is_below_the_margin_is_skipped_with_the_widest():
+    skip = choose(TEN, None, settings(pairs_per_case=2, min_margin=8))
+    assert skip == Skip("margin-too-small", "min_margin", "7.5", "at least 8")
+
+
+def test_a_case_with_nothing_below_the_chosen_is_skipped():
+    four = Ranked(list("abcd"), [3.0, 2.0, 1.0, 0.0])
+    assert choose(four, "d", settings(rejected=1, cut=1)).reason == "nothing-to-reject"
+
+
+@st.composite
+def problems(draw):
+    chosen, rejected = draw(st.integers(1, 6)), draw(st.integers(1, 10))
+    labels = [f"L{i}" for i in range(chosen + rejected + draw(st.integers(0, 8)))]
+    scores = draw(st.lists(st.sampled_from([-4.0, -3.0, -1.5, 0.0]), min_size=len(labels), max_size=len(labels)))
+    truth = draw(st.none() | st.sampled_from(labels))
+    cut = draw(st.integers(1, rejected))
+    policy = settings(
+        chosen=chosen,
+        rejected=rejected,
+        cut=cut,
+        pairs_per_case=draw(st.integers(1, rejected // cut)),
+        truth=draw(st.sampled_from(["as_ranked", "last", "first", "skip"])),
+        min_margin=draw(st.sampled_from([0.0, 0.5])),
+    )
+    return dict(zip(labels, scores, strict=True)), truth, policy
+
+
+@given(problems())
+def test_every_pair_keeps_the_policy(problem):
+    scores, truth, policy = problem
+    pairs = choose(rank(list(scores.values()), list(scores)), truth, policy)
+    if isinstance(pairs, Skip):
+        return
+    rejected = [label for pair in pairs for label in pair.rejected]
+    assert 1 <= len(pairs) <= policy.pairs_per_case
+    assert truth not in rejected
+    assert len(set(rejected)) == len(rejected)
+    worst_first = sorted(rejected, key=lambda label: (-scores[label], label), reverse=True)
+    assert rejected == worst_first
+    for pair in pairs:
+        assert not set(pair.chosen) & set(pair.rejected)
+        assert len(set(pair.chosen)) == len(pair.chosen) == policy.chosen
+        assert 1 <= len(pair.rejected) <= policy.cut
+        assert pair.chosen_scores == [scores[label] for label in pair.chosen]
+        assert pair.rejected_scores == [scores[label] for label in pair.rejected]
+        assert margin(pair) >= policy.min_margin
+
+
+@given(problems(), st.randoms())
+def test_the_order_in_which_labels_come_changes_nothing(problem, random):
+    scores, _, _ = problem
+    shuffled = list(scores.items())
+    random.shuffle(shuffled)
+    assert rank([s for _, s in shuffled], [i for i, _ in shuffled]) == rank(list(scores.values()), list(scores))
