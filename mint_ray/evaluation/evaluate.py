@@ -1,0 +1,203 @@
+"""Answers, truths and rankings to figures with intervals, graded answers and the report page."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from mint_ray.corpora.store import case_table, run_labels
+from mint_ray.errors import EvaluationError
+from mint_ray.evaluation.grounding import NameIndex
+from mint_ray.evaluation.intervals import Bootstrap, Interval, bootstrap
+from mint_ray.evaluation.metrics import Figure, Preferred, catalogue, grounded, published
+from mint_ray.inference.store import answer_folder, answer_table, refusal_table
+from mint_ray.preferences.store import ranking_table, write_part
+from mint_ray.records import Answer, GradedAnswer, from_table, to_table
+from mint_ray.runs import Run, StageReport, write_atomically
+from mint_ray.tasks.base import Label
+
+logger = logging.getLogger(__name__)
+
+SCORER = "scorer"  # its ranking's first names, as if it had answered
+PRIOR = "prior"  # the most frequent labels of the training cases, the same answer for every case
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a model, the scorer or the prior names for a case, and the label that each name grounds to."""
+
+    names: list[str]
+    label_ids: list[str | None]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known of a case that was asked about."""
+
+    case_id: str
+    group_id: str
+    label_id: str | None
+    ranking: list[str] | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything the report shows: the cases that every model answered, what was replied, the figures."""
+
+    truths: list[Truth]
+    replies: dict[str, dict[str, Reply]]
+    graded: dict[str, list[GradedAnswer]]
+    figures: list[Figure]
+    intervals: dict[str, list[Interval]]
+    difference: list[Interval] | None
+    labels: list[Label]
+
+
+def evaluate(run: Run) -> StageReport:
+    """Grade all answers, write evaluation/graded, metrics.json and report.html, print the table.
+
+    Raises:
+        EvaluationError: answers of another data set, cases without an answer, too few groups.
+    """
+    from mint_ray.evaluation.report import print_table, write_report
+
+    result = measure(run)
+    folder = run.stage("evaluation").path
+    for model, answers in result.graded.items():
+        write_part(to_table(answers, GradedAnswer), folder / "graded" / model / "part-00000.parquet")
+    write_atomically(folder / "metrics.json", json.dumps(summary(run, result), indent=1))
+    write_report(run, result, folder / "report.html")
+    print_table(run, result)
+    graded = sum(len(answers) for answers in result.graded.values())
+    figures = {name: _values(result, name) for name in result.intervals}
+    return StageReport(graded, graded, {}, figures)
+
+
+def measure(run: Run) -> Result:
+    """All figures of a run, without writing anything."""
+    section, labels = run.config.evaluation, run_labels(run)
+    index = NameIndex(labels, section.similarity, section.grounding)
+    tables = {model: checked_answers(run, model) for model in run.config.inference.models}
+    graded = {model: [grade(run, answer, index) for answer in from_table(t, Answer)] for model, t in tables.items()}
+    replies = {m: {a.case_id: Reply(a.names, a.grounded_label_ids) for a in answers} for m, answers in graded.items()}
+    truths = known_truths(run, set.intersection(*(set(by_case) for by_case in replies.values())))
+    replies |= references(run, truths, labels)
+    figures = catalogue(run.config.task.answer_size)
+    draws = {name: _bootstrap(run, truths, by_case, figures, index) for name, by_case in replies.items()}
+    both = "aligned" in draws and "base" in draws
+    return Result(
+        truths=truths,
+        replies=replies,
+        graded=graded,
+        figures=figures,
+        intervals={name: drawn.intervals() for name, drawn in draws.items()},
+        difference=draws["aligned"].difference(draws["base"]) if both else None,
+        labels=labels,
+    )
+
+
+def checked_answers(run: Run, model: str) -> pa.Table:
+    """A model's answers, once they are seen to be those of this run's cases, one each.
+
+    Raises:
+        EvaluationError: unknown cases, cases answered twice, cases neither answered nor refused.
+    """
+    split, table = run.config.inference.split, answer_table(run, model)
+    asked = set(case_table(run, ["case_id"], [split])["case_id"].to_pylist())
+    answered = table["case_id"].to_pylist()
+    where = f"{answer_folder(run, model)}, split {split}"
+    remedy = "run the stage `answers` again with --fresh"
+    _refuse(where, set(answered) - asked, "answered cases are not among this run's cases", remedy)
+    _refuse(where, {i for i, n in Counter(answered).items() if n > 1}, "cases are answered twice", remedy)
+    refused = set(refusal_table(run, model)["case_id"].to_pylist())
+    _refuse(where, asked - set(answered) - refused, "cases have no answer", "run the stage `answers` to its end")
+    return table
+
+
+def _refuse(where: str, case_ids: Iterable[str], problem: str, remedy: str) -> None:
+    if wrong := sorted(case_ids):
+        raise EvaluationError(f"{where}: {len(wrong)} {problem}, the first {wrong[0]!r}; {remedy}")
+
+
+def grade(run: Run, answer: Answer, index: NameIndex) -> GradedAnswer:
+    """An answer with the names read out of it and the labels that they ground to."""
+    names = run.config.task.parse(answer.text)
+    return GradedAnswer(**answer.model_dump(), names=names, grounded_label_ids=[index.ground(name) for name in names])
+
+
+def known_truths(run: Run, case_ids: set[str]) -> list[Truth]:
+    """What is known of these cases, ordered by id."""
+    split = [run.config.inference.split]
+    rankings = ranking_table(run, splits=split, columns=["case_id", "label_ids"]).to_pylist()
+    ranked = {row["case_id"]: row["label_ids"] for row in rankings}
+    rows = case_table(run, ["case_id", "group_id", "label_id"], split).sort_by("case_id").to_pylist()
+    return [Truth(**row, ranking=ranked.get(row["case_id"])) for row in rows if row["case_id"] in case_ids]
+
+
+def references(run: Run, truths: list[Truth], labels: Sequence[Label]) -> dict[str, dict[str, Reply]]:
+    """What the scorer would answer, and what knowing nothing of the patient would: the most frequent labels."""
+    size, names = run.config.task.answer_size, {label.id: label.name for label in labels}
+
+    def reply(label_ids: Sequence[str]) -> Reply:
+        return Reply([names[label_id] for label_id in label_ids[:size]], list(label_ids[:size]))
+
+    seen = Counter(case_table(run, ["label_id"], ["train"])["label_id"].to_pylist())
+    frequent = reply(sorted(names, key=lambda label_id: -seen[label_id]))
+    return {
+        SCORER: {truth.case_id: reply(truth.ranking) for truth in truths if truth.ranking is not None},
+        PRIOR: {truth.case_id: frequent for truth in truths},
+    }
+
+
+def figures_of(run: Run, truth: Truth, reply: Reply, index: NameIndex) -> dict[str, float]:
+    """All figures of one reply; see metrics.py."""
+    section, pairs = run.config.evaluation, run.config.preferences
+    k, q = section.coverage_k or pairs.chosen, section.avoidance_q or pairs.rejected
+    preferred = None if truth.ranking is None else Preferred.of(truth.ranking, k, q)
+    size, weight = run.config.task.answer_size, section.car_weight
+    return published(reply.names, truth.label_id, preferred, index, weight) | grounded(
+        reply.label_ids, truth.label_id, preferred, size, weight
+    )
+
+
+def _bootstrap(
+    run: Run, truths: list[Truth], replies: dict[str, Reply], figures: list[Figure], index: NameIndex
+) -> Bootstrap:
+    values = np.full((len(truths), len(figures)), np.nan)
+    for row, truth in enumerate(truths):
+        if truth.case_id in replies:
+            found = figures_of(run, truth, replies[truth.case_id], index)
+            values[row] = [found[figure.key] for figure in figures]
+    seed = zlib.crc32(f"{run.config.run.seed}:bootstrap".encode())
+    return bootstrap(values, [truth.group_id for truth in truths], run.config.evaluation.bootstrap, seed)
+
+
+def summary(run: Run, result: Result) -> dict[str, Any]:
+    """What metrics.json holds."""
+
+    def keyed(intervals: list[Interval]) -> dict[str, Any]:
+        pairs = zip(result.figures, intervals, strict=True)
+        return {figure.key: dataclasses.asdict(interval) for figure, interval in pairs}
+
+    return {
+        "split": run.config.inference.split,
+        "cases": len(result.truths),
+        "groups": len({truth.group_id for truth in result.truths}),
+        "labels": len(result.labels),
+        "interval": f"95 %, percentile bootstrap over groups, {run.config.evaluation.bootstrap} draws",
+        "models": {name: keyed(intervals) for name, intervals in result.intervals.items()},
+        "aligned_minus_base": keyed(result.difference) if result.difference else None,
+    }
+
+
+def _values(result: Result, name: str) -> dict[str, float | None]:
+    return {f.key: interval.value for f, interval in zip(result.figures, result.intervals[name], strict=True)}

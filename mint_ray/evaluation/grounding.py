@@ -1,0 +1,122 @@
+"""Names to labels: by string similarity as published, and by grounding, which tells `Kabuki syndrome 1` from `2`."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+
+import numpy as np
+from rapidfuzz import fuzz, process
+from rapidfuzz.distance import Indel
+
+from mint_ray.tasks.base import Label
+
+_ARABIC = {
+    tens + ones: str(10 * i + j)
+    for i, tens in enumerate(["", "x", "xx", "xxx"])
+    for j, ones in enumerate(["", "i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix"])
+    if i + j
+}
+# Words that part two diseases as surely as a number does, however alike the names are otherwise.
+_PARTING = frozenset({"dominant", "recessive", "linked", "with", "without"})
+
+
+def normalised(name: str) -> str:
+    """A name as the published metrics compare it: lower case, without punctuation."""
+    return " ".join(re.sub(r"[^\w\s]", "", name.lower()).split())
+
+
+def similarity(label_name: str, answer_name: str) -> float:
+    """The published similarity of two normalised names, 0 to 1: `difflib`'s ratio of matching blocks."""
+    return SequenceMatcher(None, label_name, answer_name).ratio()
+
+
+def label_names(label: Label) -> list[str]:
+    """All names of a label, the main one first: `;` parts several names in one string, synonyms stand beside it."""
+    return [part.strip() for name in (label.name, *label.synonyms) for part in name.split(";") if part.strip()]
+
+
+def spelling(name: str) -> str:
+    """A name as grounding compares it: no accents, punctuation or `type`, Roman numerals as Arabic ones."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", name.lower()) if not unicodedata.combining(c))
+    words = re.sub(r"[\W_]+", " ", re.sub("['’]", "", plain)).split()
+    return " ".join(_ARABIC.get(word, word) for word in words if word != "type")
+
+
+def marks(spelt: str) -> tuple[str, ...]:
+    """The words of a spelling that no likeness may gloss over: numbers, letters, `dominant`, `recessive`, ..."""
+    return tuple(
+        sorted(w for w in spelt.split() if len(w) == 1 or w in _PARTING or any(character.isdigit() for character in w))
+    )
+
+
+class NameIndex:
+    """A label list that is asked which labels a name means. What was asked once is remembered.
+
+    Args:
+        labels: the label list.
+        similar_from: similarity from which two names match in the published metrics.
+        ground_from: similarity from which a name that is nowhere exact grounds to its one best label.
+    """
+
+    def __init__(self, labels: Sequence[Label], similar_from: float = 0.8, ground_from: float = 0.9):
+        self.similar_from, self.ground_from = similar_from, ground_from
+        named = [(name, label.id) for label in labels for name in label_names(label)]
+        self._normalised = [normalised(name) for name, _ in named]
+        self._label_ids = [label_id for _, label_id in named]
+        self._names: defaultdict[str, set[str]] = defaultdict(set)
+        self._synonyms: defaultdict[str, set[str]] = defaultdict(set)
+        self._by_marks: defaultdict[tuple[str, ...], list[tuple[str, str]]] = defaultdict(list)
+        for label in labels:
+            for position, name in enumerate(label_names(label)):
+                spelt = spelling(name)
+                (self._synonyms if position else self._names)[spelt].add(label.id)
+                self._by_marks[marks(spelt)].append((spelt, label.id))
+        self._similar: dict[str, frozenset[str]] = {}
+        self._grounded: dict[str, str | None] = {}
+
+    def similar(self, name: str) -> frozenset[str]:
+        """The ids of all labels one of whose names matches, as published; none for a name without letters."""
+        plain = normalised(name)
+        if plain not in self._similar:
+            self._similar[plain] = self._search(plain) if plain else frozenset()
+        return self._similar[plain]
+
+    def ground(self, name: str) -> str | None:
+        """The id of the one label that a name means, else None: exact name, exact synonym, then likest spelling.
+
+        Numbers (Roman or Arabic), single letters and words such as `recessive` must agree. A name that two labels
+        share, or resembles equally, means neither.
+        """
+        spelt = spelling(name)
+        if spelt not in self._grounded:
+            self._grounded[spelt] = self._meaning(spelt) if spelt else None
+        return self._grounded[spelt]
+
+    def _search(self, plain: str) -> frozenset[str]:
+        # difflib's matching blocks are one common subsequence, so its ratio is never above that of the longest
+        # one: whatever misses the threshold there needs no difflib. The slack is for 32-bit scores.
+        bound = process.cdist(
+            [plain], self._normalised, scorer=Indel.normalized_similarity, score_cutoff=self.similar_from - 1e-5
+        )
+        return frozenset(
+            self._label_ids[i]
+            for i in np.flatnonzero(bound[0])
+            if similarity(self._normalised[i], plain) >= self.similar_from
+        )
+
+    def _meaning(self, spelt: str) -> str | None:
+        for exact in (self._names.get(spelt), self._synonyms.get(spelt)):
+            if exact:
+                return next(iter(exact)) if len(exact) == 1 else None
+        best: dict[str, float] = {}
+        for candidate, label_id in self._by_marks.get(marks(spelt), ()):
+            likeness = max(fuzz.ratio(spelt, candidate), fuzz.token_sort_ratio(spelt, candidate)) / 100
+            best[label_id] = max(likeness, best.get(label_id, 0.0))
+        ranked = sorted(best.items(), key=lambda item: -item[1])
+        if not ranked or ranked[0][1] < self.ground_from:
+            return None
+        return ranked[0][0] if len(ranked) == 1 or ranked[0][1] > ranked[1][1] else None

@@ -1,0 +1,74 @@
+"""95 % intervals by bootstrap over groups: cases of one publication, patient or slide resemble each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mint_ray.errors import EvaluationError
+
+MINIMUM_GROUPS = 5  # fewer give at most 126 distinct resamples, too coarse for a 95 % interval
+_LEVELS = (2.5, 97.5)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with the ends of its 95 % interval; None where no case has the figure."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """The means of m figures, shape (m,), and the same means in each resample of the groups, (draws, m)."""
+
+    means: np.ndarray
+    draws: np.ndarray
+
+    def intervals(self) -> list[Interval]:
+        """One percentile interval a figure."""
+        return _intervals(self.means, self.draws)
+
+    def difference(self, other: Bootstrap) -> list[Interval]:
+        """Self minus other, paired: both were drawn over the same groups with the same seed."""
+        return _intervals(self.means - other.means, self.draws - other.draws)
+
+
+def bootstrap(values: np.ndarray, groups: Sequence[str], draws: int, seed: int) -> Bootstrap:
+    """Resample groups with replacement.
+
+    Args:
+        values: shape (cases, m); NaN where a case does not have the figure.
+        groups: each case's group. The same groups and seed give the same resamples, in any order of the cases.
+
+    Raises:
+        EvaluationError: fewer than `MINIMUM_GROUPS` groups.
+    """
+    names, member = np.unique(np.asarray(groups), return_inverse=True)
+    if len(names) < MINIMUM_GROUPS:
+        raise EvaluationError(
+            f"{len(names)} groups answered; an interval over groups needs at least {MINIMUM_GROUPS}: evaluate more cases"
+        )
+    sums, counts = np.zeros((2, len(names), values.shape[1]))
+    np.add.at(sums, member, np.nan_to_num(values))
+    np.add.at(counts, member, ~np.isnan(values))
+    generator = np.random.default_rng(seed)
+    times = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws).astype(float)
+    with np.errstate(invalid="ignore"):  # 0/0: a resample in which no case has the figure
+        return Bootstrap(sums.sum(0) / counts.sum(0), (times @ sums) / (times @ counts))
+
+
+def _intervals(means: np.ndarray, draws: np.ndarray) -> list[Interval]:
+    found = []
+    for mean, column in zip(means, draws.T, strict=True):
+        seen = column[~np.isnan(column)]
+        if np.isnan(mean) or not len(seen):
+            found.append(Interval(None, None, None))
+        else:
+            low, high = np.percentile(seen, _LEVELS)
+            found.append(Interval(float(mean), float(low), float(high)))
+    return found
