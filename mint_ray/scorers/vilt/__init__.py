@@ -1,0 +1,114 @@
+"""ViLT over photograph and text, as GestaltMML: one transformer reads words and image patches together.
+
+Where the weights come from, at most one of:
+
+| setting      | what happens                                                                            |
+|--------------|-----------------------------------------------------------------------------------------|
+| `folder`     | a finished scorer, or a Hugging Face `ViltForQuestionAnswering` folder, is used as it is |
+| `state_dict` | a published torch state dict is loaded on the configuration of `pretrained`              |
+| `pretrained` | fitting starts from this Hugging Face id or folder                                       |
+| none of them | fitting starts from random weights of the given `size`                                   |
+
+A scorer that is used as it is must know every label of the run; those it knows beside them are left out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, model_validator
+
+from mint_ray.scorers.base import Scorer, ScorerSection
+from mint_ray.sections import Section, hardware
+
+if TYPE_CHECKING:
+    from mint_ray.runs import Run
+
+
+class ViltSize(Section):
+    """A model from scratch. ViLT-B/32 has hidden 768, 12 layers, 12 heads, image 384, patch 32, 40 tokens."""
+
+    hidden_size: int = Field(128, ge=8)
+    layers: int = Field(4, ge=1)
+    heads: int = Field(4, ge=1)
+    image_size: int = Field(96, ge=8, description="pixels of the shorter side after resizing")
+    patch_size: int = Field(16, ge=2)
+    text_tokens: int = Field(64, ge=8, description="longer texts are cut")
+    vocabulary: int = Field(4000, ge=100, description="at most so many word pieces, from the training texts")
+
+    @model_validator(mode="after")
+    def _divisible(self):
+        if self.hidden_size % self.heads:
+            raise ValueError(f"hidden_size is {self.hidden_size}; it must be a multiple of heads, {self.heads}")
+        if self.image_size % self.patch_size:
+            raise ValueError(f"image_size is {self.image_size}; it must be a multiple of patch_size, {self.patch_size}")
+        return self
+
+
+class Vilt(ScorerSection):
+    """Settings of the ViLT scorer.
+
+    `image_only` and `text_only` are the shares of training examples that lose their text or their photograph,
+    drawn anew in every epoch. (GestaltMML repeats each example once whole, once with the text `*` and once with a
+    fixed photograph: shares of 1/3 each over three times as many epochs.) A missing photograph is masked out of the
+    attention; a missing text reads `missing_text`.
+    """
+
+    state_dict: Path | None = None
+    pretrained: str | None = None
+    label_list: Path | None = Field(None, description="JSON: {index: name} as disease_dict.json, or a list of labels")
+    size: ViltSize = ViltSize()
+    missing_text: str = ""
+
+    epochs: int = Field(30, ge=1)
+    batch_size: int = Field(32, ge=1, description="examples a step, over all workers together")
+    learning_rate: float = Field(1e-3, gt=0, description="peak; warm-up, then cosine to zero")
+    warmup_ratio: float = Field(0.1, ge=0, lt=1)
+    weight_decay: float = Field(0.05, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    image_only: float = Field(1 / 3, ge=0, le=1)
+    text_only: float = Field(1 / 3, ge=0, le=1)
+    shift: float = Field(0.0, ge=0, lt=0.5, description="training photographs move by up to this share of their side")
+    flip: bool = Field(False, description="half of the training photographs are mirrored")
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    in_memory: bool = hardware(True, description="a worker keeps its examples; else they stream anew in every epoch")
+    workers: int = hardware(1, ge=1)
+    cpus_per_worker: int = hardware(2, ge=1)
+    use_gpu: bool = hardware(False)
+    score_batch: int = hardware(32, ge=1)
+
+    @model_validator(mode="after")
+    def _one_origin(self):
+        given = [name for name in ("folder", "state_dict") if getattr(self, name)]
+        if len(given) > 1 or (self.folder and self.pretrained):
+            raise ValueError("folder, state_dict and pretrained name three origins of the weights; keep one")
+        if self.state_dict and not (self.pretrained and self.label_list):
+            raise ValueError("state_dict needs pretrained (its configuration and tokenizer) and label_list")
+        if self.image_only + self.text_only > 1:
+            raise ValueError(
+                f"image_only + text_only is {self.image_only + self.text_only:g}; at most 1 can be blinded"
+            )
+        if self.batch_size % self.workers:
+            raise ValueError(f"batch_size is {self.batch_size}; it must be a multiple of workers, {self.workers}")
+        return self
+
+    def fit(self, run: Run, folder: Path) -> dict:
+        if self.folder or self.state_dict:
+            from mint_ray.scorers.vilt.adopt import adopt_scorer
+
+            return adopt_scorer(self, run, folder)
+        from mint_ray.scorers.vilt.fitting import fit_vilt
+
+        return fit_vilt(self, run, folder)
+
+    def load(self, folder: Path, device: str = "cpu") -> Scorer:
+        from mint_ray.scorers.vilt.scorer import ViltScorer
+
+        return ViltScorer(self, folder, device)
+
+
+KIND = Vilt

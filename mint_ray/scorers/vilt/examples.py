@@ -1,0 +1,103 @@
+"""A run's labelled cases as training examples: encoded by Ray Data, streamed to the workers of Ray Train."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from mint_ray.records import Case
+from mint_ray.scorers.vilt.inputs import Example, ViltInputs
+from mint_ray.tasks.base import Task
+
+if TYPE_CHECKING:
+    import ray.data
+
+EXAMPLES = pa.schema(
+    [
+        ("case_id", pa.string()),
+        ("label", pa.int64()),
+        ("has_text", pa.bool_()),
+        ("input_ids", pa.list_(pa.int32())),
+        ("pixels", pa.binary()),  # uint8, 3 x height x width; null: no photograph
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+    ]
+)
+
+
+def encode_cases(cases: pa.Table, split: str, task: Task, inputs: ViltInputs, label_index: dict[str, int]) -> pa.Table:
+    """The cases of a split that have a label and something to see, as rows of `EXAMPLES`."""
+    rows = []
+    for row in cases.to_pylist():
+        if row["split"] != split or row["label_id"] not in label_index:
+            continue
+        view = task.scorer_view(Case.model_validate(row))
+        if not view.text and view.image is None:
+            continue
+        example = inputs.example(view, label_index[row["label_id"]])
+        rows.append({"case_id": row["case_id"], **_to_row(example)})
+    return pa.Table.from_pylist(rows, schema=EXAMPLES)
+
+
+def _to_row(example: Example) -> dict:
+    _, height, width = (3, 0, 0) if example.pixels is None else example.pixels.shape
+    return {
+        "label": example.label,
+        "has_text": example.has_text,
+        "input_ids": example.input_ids,
+        "pixels": None if example.pixels is None else example.pixels.tobytes(),
+        "height": height,
+        "width": width,
+    }
+
+
+def from_row(row: dict) -> Example:
+    """A row of `EXAMPLES` as an example."""
+    pixels = row["pixels"]
+    if pixels is not None:
+        pixels = np.frombuffer(pixels, np.uint8).reshape(3, row["height"], row["width"])
+    return Example(row["input_ids"], pixels, row["has_text"], row["label"])
+
+
+class Shard:
+    """The examples of one worker, epoch by epoch, in an order that seed and epoch decide.
+
+    In memory, they are read once, put in the order of their case ids, and shuffled whole. Streaming, they are read
+    and encoded anew in every epoch and shuffled within a window of `WINDOW` batches.
+    """
+
+    WINDOW = 16
+
+    def __init__(self, stream: ray.data.DataIterator, batch_size: int, in_memory: bool, seed: int):
+        self._stream, self._batch_size, self._seed = stream, batch_size, seed
+        self._kept = self._read() if in_memory else None
+
+    def _read(self) -> list[Example]:
+        rows = [
+            row
+            for table in self._stream.iter_batches(batch_size=None, batch_format="pyarrow")
+            for row in table.to_pylist()
+        ]
+        return [from_row(row) for row in sorted(rows, key=lambda row: row["case_id"])]
+
+    def epoch(self, number: int) -> Iterator[list[Example]]:
+        """Batches of one epoch; the last may be smaller."""
+        if self._kept is None:
+            yield from self._streamed(number)
+            return
+        order = np.random.default_rng((self._seed, number)).permutation(len(self._kept))
+        for start in range(0, len(order), self._batch_size):
+            yield [self._kept[i] for i in order[start : start + self._batch_size]]
+
+    def _streamed(self, number: int) -> Iterator[list[Example]]:
+        batches = self._stream.iter_batches(
+            batch_size=self._batch_size,
+            batch_format="pyarrow",
+            local_shuffle_buffer_size=self.WINDOW * self._batch_size,
+            local_shuffle_seed=self._seed + number,
+        )
+        for table in batches:
+            yield [from_row(row) for row in table.to_pylist()]

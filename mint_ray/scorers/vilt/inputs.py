@@ -1,0 +1,124 @@
+"""From a view to what ViLT reads: token ids and resized pixels of one example, padded tensors of a batch."""
+
+from __future__ import annotations
+
+import string
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import BertTokenizerFast, ViltImageProcessorPil
+
+from mint_ray.corpora.images import open_image
+from mint_ray.tasks.base import View
+
+
+@dataclass(frozen=True)
+class Example:
+    """One case as numbers: `input_ids` of the text, `pixels` uint8 (3, height, width) or None, a label's index."""
+
+    input_ids: list[int]
+    pixels: np.ndarray | None
+    has_text: bool
+    label: int = -1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded tensors of n examples; `patch_mask` is 1 where a patch holds photograph, 0 where padding or nothing."""
+
+    input_ids: torch.Tensor  # (n, tokens), int64
+    attention_mask: torch.Tensor  # (n, tokens), int64
+    pixels: torch.Tensor  # (n, 3, height, width), uint8
+    patch_mask: torch.Tensor  # (n, rows, columns), int64
+    labels: torch.Tensor  # (n,), int64
+
+    def to(self, device: torch.device | str) -> Batch:
+        return Batch(**{name: value.to(device) for name, value in vars(self).items()})
+
+
+class ViltInputs:
+    """The tokenizer and image processor of one model, and the sizes that they must agree with."""
+
+    def __init__(
+        self,
+        tokenizer: BertTokenizerFast,
+        processor: ViltImageProcessorPil,
+        text_tokens: int,
+        image_size: int,
+        patch_size: int,
+        missing_text: str,
+    ):
+        self.tokenizer, self.processor = tokenizer, processor
+        self.text_tokens, self.image_size, self.patch_size = text_tokens, image_size, patch_size
+        self.blank_ids = self._ids(missing_text)
+
+    def _ids(self, text: str) -> list[int]:
+        return self.tokenizer(text, truncation=True, max_length=self.text_tokens)["input_ids"]
+
+    def example(self, view: View, label: int = -1) -> Example:
+        """One view as numbers.
+
+        Raises:
+            ValueError: the view has neither text nor image.
+            RowError: its image cannot be decoded.
+        """
+        if not view.text and view.image is None:
+            raise ValueError("a view without text and without image cannot be scored")
+        ids = self._ids(view.text) if view.text else self.blank_ids
+        pixels = None if view.image is None else self._resized(open_image(view.image))
+        return Example(ids, pixels, bool(view.text), label)
+
+    def _resized(self, image: Image.Image) -> np.ndarray:
+        done = self.processor([image], do_rescale=False, do_normalize=False, do_pad=False, return_tensors=None)
+        return done["pixel_values"][0]
+
+    def blinded(self, example: Example, to: str) -> Example:
+        """The example without its `text` or `image`; unchanged where nothing else would be left."""
+        if to == "image" and example.has_text:
+            return replace(example, pixels=None)
+        if to == "text" and example.pixels is not None:
+            return replace(example, input_ids=self.blank_ids, has_text=False)
+        return example
+
+    def batch(self, examples: list[Example]) -> Batch:
+        """Pad to the longest text and the largest photograph of the batch."""
+        n, side, patch = len(examples), self.image_size, self.patch_size
+        tokens = max(len(e.input_ids) for e in examples)
+        shapes = [e.pixels.shape[1:] for e in examples if e.pixels is not None] or [(side, side)]
+        height, width = (max(shape[axis] for shape in shapes) for axis in (0, 1))
+        ids = np.full((n, tokens), self.tokenizer.pad_token_id, np.int64)
+        attention = np.zeros((n, tokens), np.int64)
+        pixels = np.zeros((n, 3, height, width), np.uint8)
+        patches = np.zeros((n, height // patch, width // patch), np.int64)
+        for i, e in enumerate(examples):
+            ids[i, : len(e.input_ids)] = e.input_ids
+            attention[i, : len(e.input_ids)] = 1
+            if e.pixels is not None:
+                _, rows, columns = e.pixels.shape
+                pixels[i, :, :rows, :columns] = e.pixels
+                patches[i, : rows // patch, : columns // patch] = 1
+        labels = np.array([e.label for e in examples], np.int64)
+        return Batch(*map(torch.from_numpy, (ids, attention, pixels, patches, labels)))
+
+
+def build_tokenizer(texts: list[str], vocabulary: int) -> BertTokenizerFast:
+    """A lower-case word-piece tokenizer: the commonest words of the texts whole, all others spelled.
+
+    The trainer that comes with tokenizers breaks ties by chance, so the same texts would give other ids.
+    """
+    bare = BertTokenizerFast()
+    normal, split = bare.backend_tokenizer.normalizer, bare.backend_tokenizer.pre_tokenizer
+    words = Counter(word for text in texts for word, _ in split.pre_tokenize_str(normal.normalize_str(text)))
+    letters = sorted({letter for word in words for letter in word} | set(string.ascii_lowercase + string.digits))
+    pieces = [*bare.all_special_tokens, *letters, *(f"##{letter}" for letter in letters)]
+    common = [word for word, _ in sorted(words.items(), key=lambda item: (-item[1], item[0])) if len(word) > 1]
+    pieces += common[: max(0, vocabulary - len(pieces))]
+    return BertTokenizerFast(vocab={piece: i for i, piece in enumerate(pieces)})
+
+
+def build_processor(image_size: int, patch_size: int) -> ViltImageProcessorPil:
+    """Resize the shorter side to `image_size`, both to multiples of `patch_size`."""
+    return ViltImageProcessorPil(size={"shortest_edge": image_size}, size_divisor=patch_size)

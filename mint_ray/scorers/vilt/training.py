@@ -1,0 +1,198 @@
+"""The loop that every worker of Ray Train runs: one epoch after the other, a checkpoint after each.
+
+A checkpoint holds model, optimiser, schedule and the curve so far. Whoever starts again from it goes on as if
+nothing had happened: order, blinding and moves of the examples depend on seed and epoch alone.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn import functional
+from transformers import ViltForQuestionAnswering, get_cosine_schedule_with_warmup, set_seed
+
+from mint_ray.errors import TrainingError
+from mint_ray.scorers.vilt.examples import Shard
+from mint_ray.scorers.vilt.inputs import Example, ViltInputs
+from mint_ray.scorers.vilt.model import ViltClassifier, load_inputs, load_vilt, read_config
+
+if TYPE_CHECKING:
+    from mint_ray.scorers.vilt import Vilt
+
+WEIGHTS, OPTIMISER, PROGRESS = "model.safetensors", "optimiser.pt", "progress.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every worker needs to know; `start` is a scorer's folder with the weights that fitting starts from."""
+
+    section: Vilt
+    start: Path
+    seed: int
+    examples: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        workers = self.section.workers
+        return -(-(self.examples // workers) // (self.section.batch_size // workers))
+
+
+def train_worker(config: dict) -> None:
+    """Ray Train's entry: `config["plan"]`, and the streams `train` and `validation`."""
+    import ray.train
+
+    fitting = Fitting(config["plan"])
+    if checkpoint := ray.train.get_checkpoint():
+        with checkpoint.as_directory() as folder:
+            fitting.restore(Path(folder))
+    while fitting.epoch < fitting.plan.section.epochs:
+        fitting.train_epoch()
+        fitting.report()
+
+
+class Fitting:
+    """One worker's model, optimiser and examples. Rank 0 also validates, prints and writes."""
+
+    def __init__(self, plan: Plan):
+        import ray.train
+        import ray.train.torch
+
+        section = plan.section
+        self.plan, self.rank = plan, ray.train.get_context().get_world_rank()
+        torch.set_num_threads(section.cpus_per_worker)
+        set_seed(plan.seed + self.rank)
+        self.device = ray.train.torch.get_device()
+        config = read_config(plan.start)
+        config.hidden_dropout_prob = config.attention_probs_dropout_prob = section.dropout
+        self.inputs = load_inputs(plan.start, config, section.missing_text)
+        self.classifier = ViltClassifier(load_vilt(plan.start, config), self.inputs.processor)
+        self.model = ray.train.torch.prepare_model(self.classifier)
+        self.optimiser, self.schedule = _optimiser(self.classifier, plan)
+        batch = section.batch_size // section.workers
+        self.shard = Shard(ray.train.get_dataset_shard("train"), batch, section.in_memory, plan.seed)
+        self.validation = self._validation_shard() if self.rank == 0 else None
+        self.epoch, self.curve = 0, []
+
+    def _validation_shard(self) -> Shard | None:
+        import ray.train
+
+        stream = ray.train.get_dataset_shard("validation")
+        return stream and Shard(stream, self.plan.section.score_batch, self.plan.section.in_memory, 0)
+
+    def train_epoch(self) -> None:
+        """One pass over the worker's examples."""
+        section, total = self.plan.section, []
+        chance = np.random.default_rng((self.plan.seed, self.epoch, self.rank))
+        self.model.train()
+        for examples in self.shard.epoch(self.epoch):
+            altered = [alter(example, self.inputs, section, chance) for example in examples]
+            total.append(self._step(altered))
+        self.epoch += 1
+        self.curve.append({"epoch": self.epoch, "loss": round(float(np.mean(total)), 5)})
+
+    def _step(self, examples: list[Example]) -> float:
+        section = self.plan.section
+        batch = self.inputs.batch(examples).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=section.precision == "bf16"):
+            logits = self.model(batch)
+        loss = functional.cross_entropy(logits.float(), batch.labels, label_smoothing=section.label_smoothing)
+        value = loss.item()
+        if not np.isfinite(value):
+            raise TrainingError(f"the scorer's loss is {value} in epoch {self.epoch + 1}; lower scorer.learning_rate")
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.classifier.parameters(), section.max_grad_norm)
+        self.optimiser.step()
+        self.schedule.step()
+        self.optimiser.zero_grad()
+        return value
+
+    def report(self) -> None:
+        """Validate, say so, and leave a checkpoint; all workers must come here."""
+        import ray.train
+
+        if self.rank:
+            ray.train.report(self.curve[-1])
+            return
+        if self.validation:
+            self.curve[-1]["validation_top1"] = round(self._top1(self.validation.epoch(0)), 4)
+        last = self.curve[-1]
+        said = f", validation top-1 {last['validation_top1']:.3f}" if "validation_top1" in last else ""
+        print(f"scorer: epoch {self.epoch}/{self.plan.section.epochs}, loss {last['loss']:.3f}{said}", flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            self.save(Path(folder))
+            ray.train.report(last, checkpoint=ray.train.Checkpoint.from_directory(folder))
+
+    def _top1(self, batches: Iterable[list[Example]]) -> float:
+        self.classifier.eval()
+        hits = []
+        with torch.inference_mode():
+            for examples in batches:
+                batch = self.inputs.batch(examples).to(self.device)
+                hits += (self.classifier(batch).argmax(-1) == batch.labels).tolist()
+        return float(np.mean(hits)) if hits else 0.0
+
+    def save(self, folder: Path) -> None:
+        save_file(self.classifier.vilt.state_dict(), folder / WEIGHTS)
+        state = {"optimiser": self.optimiser.state_dict(), "schedule": self.schedule.state_dict()}
+        torch.save(state, folder / OPTIMISER)
+        (folder / PROGRESS).write_text(json.dumps({"epochs": self.epoch, "curve": self.curve}))
+
+    def restore(self, folder: Path) -> None:
+        restore_weights(self.classifier.vilt, folder)
+        state = torch.load(folder / OPTIMISER, map_location=self.device, weights_only=True)
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
+        progress = json.loads((folder / PROGRESS).read_text())
+        self.epoch, self.curve = progress["epochs"], progress["curve"]
+
+
+def restore_weights(vilt: ViltForQuestionAnswering, folder: Path) -> None:
+    """Put a checkpoint's weights into a model."""
+    vilt.load_state_dict(load_file(folder / WEIGHTS))
+
+
+def _optimiser(
+    model: torch.nn.Module, plan: Plan
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """AdamW, no decay on biases and norms; warm-up, then cosine to zero over all epochs."""
+    section = plan.section
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": section.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, lr=section.learning_rate)
+    steps = section.epochs * plan.steps_per_epoch
+    return optimiser, get_cosine_schedule_with_warmup(optimiser, round(section.warmup_ratio * steps), steps)
+
+
+def alter(example: Example, inputs: ViltInputs, section: Vilt, chance: np.random.Generator) -> Example:
+    """A training example as this epoch shows it: whole or blinded, its photograph moved and mirrored by chance."""
+    draw = chance.random()
+    down, right, mirror = chance.random(3)
+    if draw < section.image_only:
+        example = inputs.blinded(example, "text")
+    elif draw < section.image_only + section.text_only:
+        example = inputs.blinded(example, "image")
+    if example.pixels is None:
+        return example
+    reach = round(section.shift * min(example.pixels.shape[1:]))
+    steps = (int(down * (2 * reach + 1)) - reach, int(right * (2 * reach + 1)) - reach)
+    return replace(example, pixels=moved(example.pixels, *steps, section.flip and mirror < 0.5))
+
+
+def moved(pixels: np.ndarray, down: int, right: int, mirrored: bool) -> np.ndarray:
+    """Pixels (3, height, width) moved by whole pixels, the border repeated into the gap, and mirrored."""
+    if mirrored:
+        pixels = pixels[:, :, ::-1]
+    if not (down or right):
+        return pixels
+    rows = np.clip(np.arange(pixels.shape[1]) - down, 0, pixels.shape[1] - 1)
+    columns = np.clip(np.arange(pixels.shape[2]) - right, 0, pixels.shape[2] - 1)
+    return pixels[:, rows][:, :, columns]
