@@ -40,12 +40,20 @@ def outcome_schema() -> pa.Schema:
 
     from mint_ray.records import arrow_schema
 
-    return pa.schema([(name, pa.struct(list(arrow_schema(record)))) for name, record in [("case", Case), ("refusal", Refusal)]])
+    return pa.schema(
+        [(name, pa.struct(list(arrow_schema(record)))) for name, record in [("case", Case), ("refusal", Refusal)]]
+    )
 
 
 def outcome_table(outcomes: list[Case | Refusal]) -> pa.Table:
     """Cases and refusals, in their order, as a block of `Corpus.outcomes`."""
     import pyarrow as pa
 
-    rows = [{"case": o.model_dump() if isinstance(o, Case) else None, "refusal": o.model_dump() if isinstance(o, Refusal) else None} for o in outcomes]
+    rows = [
+        {
+            "case": o.model_dump() if isinstance(o, Case) else None,
+            "refusal": o.model_dump() if isinstance(o, Refusal) else None,
+        }
+        for o in outcomes
+    ]
     return pa.Table.from_pylist(rows, schema=outcome_schema())

@@ -55,7 +55,8 @@ def place_of(row: Row) -> str:
 
 def parsed(rows: ray.data.Dataset, parse: Callable[[Row], Case | Refusal]) -> ray.data.Dataset:
     """Rows to the outcomes of `Corpus.outcomes`, at most `ROWS_PER_BLOCK` a block."""
-    blocks = rows.repartition(target_num_rows_per_block=ROWS_PER_BLOCK)
+    # Strict, or Ray fuses this with what reads the rows, and one file is parsed by one task.
+    blocks = rows.repartition(target_num_rows_per_block=ROWS_PER_BLOCK, strict=True)
     return blocks.map_batches(partial(_parse_block, parse=parse), batch_format="pyarrow", batch_size=None)
 
 

@@ -1,0 +1,217 @@
+"""GMDB, the GestaltMatcher Database, as its tables of version 1.0.9 come (https://db.gestaltmatcher.org).
+
+    <folder>/image_metadata_v1.0.9.tsv
+    <folder>/gmdb_{frequent,rare}_{gallery,test}_images_v1.0.9.csv     of the rare ones, split 1 is used
+    <folder>/gmdb_crops/<image_id>_aligned.jpg
+
+One photograph is one case. Gallery images are training cases and test images test cases, as published.
+`group_id` is the column `patient_id`; where the table lacks it, each image is a group of its own. Read as
+GestaltMML reads it: a missing sub-category of ethnicity is `European` where the category says so. What is
+refused, by reason, beside the reasons of `mint_ray.corpora.images`:
+
+| reason               | when                                                          |
+|----------------------|---------------------------------------------------------------|
+| `no-metadata`        | an image of the split tables has no row in the metadata table |
+| `malformed-id`       | `image_id` is no plain name                                   |
+| `no-diagnosis`       | `internal_syndrome_id` is empty                               |
+| `no-photograph`      | there is no file for the image                                |
+| `label-outside-list` | the syndrome is not in `label_list`                           |
+
+HPO ids that the ontology does not know are left out; ages that are no number are none.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from mint_ray.corpora.base import Corpus
+from mint_ray.corpora.images import MAX_BYTES, check_image
+from mint_ray.corpora.phenopackets import known_phenotypes, sex_of
+from mint_ray.corpora.reading import ROWS_PER_BLOCK, Row, parsed, place_of, refusal
+from mint_ray.errors import CorpusError, RowError
+from mint_ray.records import Case, Phenotype, Refusal
+from mint_ray.tasks.base import Label
+
+if TYPE_CHECKING:
+    import ray.data
+
+VERSION = "1.0.9"
+METADATA = f"image_metadata_v{VERSION}.tsv"
+PARTS = {"gallery": "train", "test": "test"}
+REQUIRED = ("image_id", "internal_syndrome_id", "internal_syndrome_name")
+USED = (
+    *REQUIRED,
+    *("patient_id", "disorder_names", "present_features", "absent_features", "age_year", "age_month", "gender"),
+    *("ethnicity_category", "ethnicity_sub_category"),
+)
+
+
+class Gmdb(Corpus):
+    """Photographed patients of GMDB: the `frequent` or the `rare` set."""
+
+    folder: Path
+    set: Literal["frequent", "rare"] = "frequent"
+    label_list: Path | None = Field(
+        None, description="GestaltMML's disease_dict.json ({internal_syndrome_id: name}); None: the set's syndromes"
+    )
+
+    def labels(self) -> list[Label]:
+        metadata = self._metadata()
+        names: dict[str, list[str]] = read_label_list(self.label_list) if self.label_list else {}
+        wanted = {image_id for image_id, _, _ in self._images()}
+        for image_id, row in metadata.items():
+            syndrome = row["internal_syndrome_id"]
+            if syndrome in names or (not self.label_list and syndrome and image_id in wanted):
+                names.setdefault(syndrome, []).append(row["internal_syndrome_name"])
+                names[syndrome] += row.get("disorder_names", "").split(";")
+        return [label_of(syndrome, names[syndrome]) for syndrome in sorted(names, key=_by_number)]
+
+    def label_count(self) -> int | None:
+        return len(read_label_list(self.label_list)) if self.label_list and self.label_list.exists() else None
+
+    def outcomes(self, seed: int) -> ray.data.Dataset:
+        import ray
+
+        rows = list(self._rows())
+        if not rows:
+            raise CorpusError(f"{self.folder}: the {self.set} split tables hold no images")
+        listed = frozenset(read_label_list(self.label_list)) if self.label_list else None
+        items = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // ROWS_PER_BLOCK))
+        return parsed(items, partial(read_row, crops=self.folder / "gmdb_crops", listed=listed))
+
+    def _metadata(self) -> dict[str, dict[str, str]]:
+        return {row["image_id"]: row for _, row in _table(self.folder / METADATA, REQUIRED, "\t")}
+
+    def _images(self) -> Iterator[tuple[str, str, int]]:
+        """Image id, file and line of every image of the set."""
+        for part in PARTS:
+            path = self.folder / f"gmdb_{self.set}_{part}_images_v{VERSION}.csv"
+            for line, row in _table(path, ("image_id",), ","):
+                if self.set == "frequent" or row.get("split") == "1":
+                    yield row["image_id"], path.name, line
+
+    def _rows(self) -> Iterator[Row]:
+        metadata = self._metadata()
+        for image_id, file, line in self._images():
+            found = metadata.get(image_id, {})
+            columns = {name: found.get(name, "") for name in USED} | {"image_id": image_id}
+            yield {"source": file, "row": line, "split": PARTS[file.split("_")[2]], "known": bool(found), **columns}
+
+
+def _table(path: Path, required: tuple[str, ...], delimiter: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line and row of a table with a header, absent fields empty; ids as `12`, never `12.0`."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, delimiter=delimiter, restval="")
+            if missing := [name for name in required if name not in (reader.fieldnames or ())]:
+                raise CorpusError(f"{path}: has no column {', '.join(missing)}")
+            for row in reader:
+                texts = {name: value.strip() for name, value in row.items() if name and isinstance(value, str)}
+                yield reader.line_num, {n: v.removesuffix(".0") if n.endswith("_id") else v for n, v in texts.items()}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CorpusError(f"{path}: cannot be read ({type(error).__name__})") from None
+
+
+def read_label_list(path: Path) -> dict[str, list[str]]:
+    """Syndrome ids and names of GestaltMML's label list.
+
+    Raises:
+        CorpusError: the file is not of the form `{"0": "Cornelia de Lange syndrome", ...}`.
+    """
+    try:
+        listed = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"{path}: is no label list ({type(error).__name__})") from None
+    if not (isinstance(listed, dict) and listed and all(isinstance(name, str) for name in listed.values())):
+        raise CorpusError(f"{path}: is no label list; expected {{internal_syndrome_id: name, ...}}")
+    return {syndrome: [name] for syndrome, name in listed.items()}
+
+
+def label_of(syndrome: str, names: list[str]) -> Label:
+    """The label of a syndrome by its names, the first before its semicolon; the others are synonyms, also as written."""
+    single = [part.strip() for name in names for part in [*name.split(";"), name] if part.strip()]
+    name, *synonyms = dict.fromkeys(single or [syndrome])
+    return Label(id=f"GMDB:{syndrome}", name=name, synonyms=tuple(synonyms))
+
+
+def read_row(row: Row, crops: Path, listed: frozenset[str] | None = None) -> Case | Refusal:
+    """A row with its metadata to a case with its photograph, or to the reason why it is none."""
+    try:
+        return _case(row, crops, listed)
+    except RowError as error:
+        return refusal(row, error, case_id=row["image_id"])
+
+
+def _case(row: Row, crops: Path, listed: frozenset[str] | None) -> Case:
+    syndrome = row["internal_syndrome_id"]
+    if not row["known"]:
+        raise RowError("no-metadata", "image_id", "no row", f"a row of {METADATA}")
+    if not syndrome:
+        raise RowError("no-diagnosis", "internal_syndrome_id", "nothing", "a syndrome's id")
+    if listed is not None and syndrome not in listed:
+        raise RowError(
+            "label-outside-list", "internal_syndrome_id", syndrome, f"one of the list's {len(listed)} labels"
+        )
+    return Case(
+        case_id=row["image_id"],
+        group_id=row["patient_id"] or row["image_id"],
+        split=row["split"],
+        label_id=f"GMDB:{syndrome}",
+        label_name=label_of(syndrome, [row["internal_syndrome_name"]]).name,
+        image=photograph(crops, row["image_id"]),
+        phenotypes=phenotypes_of(row),
+        sex=sex_of(row["gender"]),
+        age_years=age_of(row["age_year"], row["age_month"]),
+        ethnicity=ethnicity_of(row["ethnicity_category"], row["ethnicity_sub_category"]),
+        source=place_of(row),
+    )
+
+
+def photograph(crops: Path, image_id: str) -> bytes:
+    """The checked bytes of an image's aligned crop."""
+    if not re.fullmatch(r"[\w-]+", image_id):
+        raise RowError("malformed-id", "image_id", "other characters", "letters, digits, - and _")
+    path = crops / f"{image_id}_aligned.jpg"
+    try:
+        with path.open("rb") as file:
+            return check_image(file.read(MAX_BYTES + 1), path.name)
+    except OSError as error:
+        raise RowError("no-photograph", path.name, type(error).__name__, "a readable file in gmdb_crops") from None
+
+
+def phenotypes_of(row: Row) -> list[Phenotype]:
+    """The features noted as present, and those noted as absent, under their living terms."""
+    present, absent = (re.findall(r"HP:\d{7}", row[name]) for name in ("present_features", "absent_features"))
+    return known_phenotypes(dict.fromkeys(present, False) | {i: True for i in absent if i not in present})
+
+
+def age_of(years: str, months: str) -> float | None:
+    """Years and months, either of which may be empty, in years."""
+    parts = [_number(years), _number(months)]
+    return None if parts == [None, None] else (parts[0] or 0) + (parts[1] or 0) / 12
+
+
+def _number(text: str) -> float | None:
+    return float(text) if re.fullmatch(r"\d{1,3}(\.\d+)?", text) else None
+
+
+def ethnicity_of(category: str, sub_category: str) -> str | None:
+    """The sub-category, else the European category, as GestaltMML fills it in; unknown is None."""
+    if sub_category.lower() not in ("", "unknown"):
+        return sub_category
+    return category if category == "European" else None
+
+
+def _by_number(syndrome: str) -> tuple[bool, int, str]:
+    return (not syndrome.isdigit(), int(syndrome) if syndrome.isdigit() else 0, syndrome)
+
+
+KIND = Gmdb

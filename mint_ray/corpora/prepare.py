@@ -1,0 +1,219 @@
+"""The first stage: a corpus to `cases/`, split by group, every refused row kept beside with its reason.
+
+The source is read once, as a stream, into Parquet parts of outcomes. The small columns of these decide on
+the driver what stays and in which split; a second stream over the parts writes the cases and the refusals.
+A stage that was cut short is done again from the start.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Any, get_args
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mint_ray.config import Configuration, label_conflicts
+from mint_ray.corpora.cohort import Cohort, Member, choose_cohort
+from mint_ray.corpora.store import LABELS
+from mint_ray.errors import ConfigError, CorpusError
+from mint_ray.records import Case, Refusal, Split, arrow_schema, to_table
+from mint_ray.runs import Run, StageReport
+from mint_ray.tasks.base import Label, save_labels
+
+PART_ROWS = 256
+OUTCOMES = ".outcomes"
+_SMALL = [f"case.{name}" for name in Member._fields] + [
+    f"refusal.{name}" for name in ("reason", "source", "row", "field")
+]
+
+
+def prepare_cases(run: Run) -> StageReport:
+    """Read the run's corpus into `cases/`.
+
+    Raises:
+        CorpusError: nothing is left of the source, or too little to tell diseases apart or to hold any out.
+        ConfigError: the labels are fewer than the preferences ask for.
+    """
+    folder, config = run.stage("cases").path, run.config
+    _clear(folder)
+    listed = config.corpus.labels()
+    if listed is not None:
+        _check_labels(config, listed)
+    try:
+        parts = write_outcomes(config, folder / OUTCOMES)
+        members, refused = read_small_columns(parts)
+        cohort = choose_cohort(members, listed, config.splits, config.run.seed)
+        _check_cohort(cohort, members, _account(members, refused, cohort))
+        _check_labels(config, cohort.labels)
+        counts = write_parts(parts, cohort, folder)
+    finally:
+        shutil.rmtree(folder / OUTCOMES, ignore_errors=True)
+    save_labels(cohort.labels, folder / LABELS)
+    figures = {"labels": len(cohort.labels), "splits": _split_figures(cohort, members), "with": dict(counts)}
+    return StageReport(len(members) + len(refused), len(cohort.splits), _reasons(refused, cohort), figures)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a stage that was cut short may have left; `begun.json` stays."""
+    for part in folder.glob("*.parquet"):
+        part.unlink()
+    for leftover in (OUTCOMES, "refused"):
+        shutil.rmtree(folder / leftover, ignore_errors=True)
+
+
+@contextmanager
+def _source_order() -> Iterator[None]:
+    """Ray Data keeps the order of the source, so that the first of two equal ids is the same in every run."""
+    import ray
+
+    options = ray.data.DataContext.get_current().execution_options
+    before, options.preserve_order = options.preserve_order, True
+    try:
+        yield
+    finally:
+        options.preserve_order = before
+
+
+def write_outcomes(config: Configuration, folder: Path) -> list[Path]:
+    """Read the source, once; the parts in the order of its rows."""
+    with _source_order():
+        outcomes = config.corpus.outcomes(config.run.seed)
+        # Strict, or Ray fuses reading and writing into one task a source file, which would hold all of it.
+        outcomes.repartition(target_num_rows_per_block=PART_ROWS, strict=True).write_parquet(str(folder))
+    return sorted(folder.glob("*.parquet"))
+
+
+def read_small_columns(parts: list[Path]) -> tuple[dict[int, Member], list[dict[str, Any]]]:
+    """The cases' small columns by position in the corpus, and where and why rows were refused."""
+    members, refused, position = {}, [], 0
+    for part in parts:
+        for row in pq.ParquetFile(part).read(columns=_SMALL).to_pylist():
+            if row["case"] is not None:
+                members[position] = Member(**row["case"])
+            else:
+                refused.append(row["refusal"])
+            position += 1
+    return members, refused
+
+
+def write_parts(parts: list[Path], cohort: Cohort, folder: Path) -> Counter[str]:
+    """Write the cases and the refusals of each part of outcomes; how many cases have what."""
+    import ray
+
+    (folder / "refused").mkdir(exist_ok=True)
+    starts = accumulate((pq.read_metadata(part).num_rows for part in parts), initial=0)
+    ranges = [range(*bounds) for bounds in pairwise(starts)]
+    orders = [_order(n, part, ranges[n], cohort) for n, part in enumerate(parts)]
+    items = ray.data.from_items(orders, override_num_blocks=len(orders))
+    return sum((Counter(counts) for counts in items.map(partial(_write_part, folder=folder)).take_all()), Counter())
+
+
+def _order(number: int, part: Path, positions: range, cohort: Cohort) -> dict[str, str]:
+    """What is decided about the rows of a part, as JSON: the split of each, and the faults by row."""
+    faults = {i - positions.start: vars(cohort.faults[i]) for i in positions if i in cohort.faults}
+    decided = {"splits": [cohort.splits.get(i) for i in positions], "faults": faults}
+    return {"outcomes": str(part), "name": f"part-{number:05}.parquet", "decided": json.dumps(decided)}
+
+
+def _write_part(order: dict[str, str], folder: Path) -> dict[str, int]:
+    decided = json.loads(order["decided"])
+    outcomes = pq.read_table(order["outcomes"])
+    cases = _chosen(outcomes["case"], decided["splits"])
+    _write(cases, folder / order["name"])
+    _write(_refusals(outcomes, decided["faults"]), folder / "refused" / order["name"])
+    return _has(cases)
+
+
+def _chosen(cases: pa.ChunkedArray, splits: list[str | None]) -> pa.Table:
+    column = pa.array(splits, pa.string())
+    table = pa.Table.from_struct_array(cases.filter(column.is_valid()))
+    return table.set_column(table.schema.get_field_index("split"), "split", column.drop_null()).cast(arrow_schema(Case))
+
+
+def _refusals(outcomes: pa.Table, faults: dict[str, dict[str, str]]) -> pa.Table:
+    """The reader's refusals, then those that were decided for the whole corpus."""
+    refusal = outcomes["refusal"]
+    by_reader = pa.Table.from_struct_array(refusal.filter(refusal.is_valid()))
+    late = [
+        Refusal(
+            source=outcomes["case"][int(at)]["source"].as_py(),
+            case_id=outcomes["case"][int(at)]["case_id"].as_py(),
+            **fault,
+        )
+        for at, fault in faults.items()
+    ]
+    return pa.concat_tables([by_reader.cast(arrow_schema(Refusal)), to_table(late, Refusal)])
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    """Nothing for no rows; else a file that is whole or not there."""
+    if len(table):
+        temporary = path.with_name(f".{path.name}")
+        pq.write_table(table, temporary)
+        temporary.replace(path)
+
+
+def _has(cases: pa.Table) -> dict[str, int]:
+    """How many cases have an image, a text, findings ..., by the name of the field."""
+    fields = ("label_id", "image", "text", "sex", "age_years", "ethnicity")
+    counts = {name: len(cases) - cases[name].null_count for name in fields}
+    findings = pc.sum(pc.greater(pc.list_value_length(cases["phenotypes"]), 0)).as_py()
+    return counts | {"phenotypes": findings or 0, "synthetic": pc.sum(cases["synthetic"]).as_py() or 0}
+
+
+def _split_figures(cohort: Cohort, members: dict[int, Member]) -> dict[str, dict[str, int]]:
+    """Cases, groups and labels of each split."""
+    figures = {}
+    for split in get_args(Split):
+        inside = [members[i] for i, s in cohort.splits.items() if s == split]
+        labels = {m.label_id for m in inside} - {None}
+        figures[split] = {"cases": len(inside), "groups": len({m.group_id for m in inside}), "labels": len(labels)}
+    return figures
+
+
+def _account(members: dict[int, Member], refused: list[dict[str, Any]], cohort: Cohort) -> str:
+    """Rows read and refused by reason, with the place of the first that the reader refused for it."""
+    places: dict[str, str] = {}
+    for row in refused:
+        line = "" if row["row"] is None else f" row {row['row']}"
+        field = f" field {row['field']}" if row["field"] else ""
+        places.setdefault(row["reason"], f", first: {row['source']}{line}{field}")
+    lines = [f"{n} {reason}{places.get(reason, '')}" for reason, n in _reasons(refused, cohort).items()]
+    return f"{len(members) + len(refused)} rows read; refused: " + ("; ".join(lines) or "none")
+
+
+def _reasons(refused: list[dict[str, Any]], cohort: Cohort) -> dict[str, int]:
+    counted = Counter(row["reason"] for row in refused) + Counter(e.reason for e in cohort.faults.values())
+    return dict(sorted(counted.items()))
+
+
+def _check_cohort(cohort: Cohort, members: dict[int, Member], account: str) -> None:
+    """Refuse a corpus that teaches or tests nothing."""
+    kept = [members[i] for i in cohort.splits]
+    if not kept:
+        raise CorpusError(f"no case is left ({account})")
+    labels = {m.label_id for m in kept} - {None}
+    if len(labels) < 2:
+        raise CorpusError(f"the cases carry {len(labels)} label(s); two or more are needed to tell apart ({account})")
+    if len({m.group_id for m in kept}) < 2:
+        raise CorpusError(f"all cases are of one group ({kept[0].group_id}); a group cannot be split ({account})")
+    for split in ("train", "test"):
+        if not any(m.label_id and s == split for m, s in zip(kept, cohort.splits.values(), strict=True)):
+            raise CorpusError(
+                f"no labelled case is in the split {split}: every label has one group only, or the source's own splits leave "
+                f"it out; add groups, or set splits.min_groups_per_label ({account})"
+            )
+
+
+def _check_labels(config: Configuration, labels: list[Label]) -> None:
+    if found := label_conflicts(config.preferences, len(labels)):
+        raise ConfigError(found)
