@@ -5,11 +5,10 @@ Above: the neutral face, then the same face with one finding each. Below: simula
 
 import sys
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mint_ray.corpora.faces import FINDINGS, neutral_face
-from mint_ray.corpora.portrait import Look, portrait
+from mint_ray.corpora.faces import Look, neutral_face, portrait
+from mint_ray.corpora.faces.findings import FINDINGS
 
 TILE, COLUMNS = 96, 14
 

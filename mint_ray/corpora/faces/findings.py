@@ -1,23 +1,11 @@
-"""What a drawn face can show: which facial finding moves which part of it, and by how much.
+"""The table behind the synthetic faces: which facial finding moves which part of a drawn face, and by how much.
 
 A face has the parameters of `PARAMETERS`, each with a neutral value and its ordinary variation between people.
 A finding of the Human Phenotype Ontology moves some of them (`FINDINGS`), in units of that variation; a more
 specific term moves what its nearest ancestors in the table move. What no entry covers is not drawn at all.
-`mint_ray.corpora.portrait` makes the picture. These faces are synthetic: schematic drawings of nobody.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
-from functools import lru_cache
-from types import MappingProxyType
-
-import numpy as np
-
-from mint_ray import hpo
-
-# Where findings that a portrait shows stand in the ontology: head (with the face), eye, outer ear, hair.
-PORTRAIT_BRANCHES = ("HP:0000234", "HP:0000478", "HP:0000356", "HP:0001595")
 
 # name: (neutral value, standard deviation between people). Lengths are shares of half the picture's side; what is
 # neutral at 0 and deviates by 0.2 is a strength, drawn from about 1 as strong.
@@ -350,56 +338,3 @@ NOT_SEEN = {
     "HP:0030284": "Triangular tongue",
     "HP:0011327": "Posterior plagiocephaly",
 }
-
-# A finding shows more in one patient than in another: its amount is multiplied by a number from this range.
-EXPRESSION = (0.75, 1.25)
-
-
-@lru_cache(maxsize=None)
-def effect(term_id: str) -> MappingProxyType[str, float]:
-    """What a term moves, in standard deviations: its entry, else that of its nearest ancestors; empty: not drawn."""
-    living = hpo.ontology()
-    level = [term_id]
-    while level:
-        level = [i for i in level if i not in NOT_SEEN]
-        if entries := [FINDINGS[i][1] for i in level if i in FINDINGS]:
-            return MappingProxyType(_stronger(entries))
-        level = [parent for i in level for parent in living.terms[i].parents]
-    return MappingProxyType({})
-
-
-def drawable(term_id: str) -> bool:
-    """Whether a portrait shows the finding."""
-    return bool(effect(term_id))
-
-
-def _stronger(entries: Iterable[dict[str, float]]) -> dict[str, float]:
-    """Findings together: two that push a parameter the same way do not add up, two opposed ones do."""
-    up: dict[str, float] = {}
-    down: dict[str, float] = {}
-    for entry in entries:
-        for name, amount in entry.items():
-            up[name] = max(up.get(name, 0.0), amount)
-            down[name] = min(down.get(name, 0.0), amount)
-    return {name: up[name] + down[name] for name in up}
-
-
-def face(term_ids: Iterable[str], rng: np.random.Generator) -> dict[str, float]:
-    """The parameters of one person's face: neutral, plus ordinary variation, plus the findings.
-
-    The variation is drawn before the findings' expression, so that the same generator gives the same person
-    with and without a finding.
-    """
-    person = dict(zip(PARAMETERS, np.clip(rng.standard_normal(len(PARAMETERS)), -2, 2), strict=True))
-    entries = []
-    for term_id in sorted(term_ids):
-        expression = rng.uniform(*EXPRESSION)
-        entries.append({name: amount * expression for name, amount in effect(term_id).items()})
-    moved = _stronger(entries)
-    return {name: neutral + sd * (person[name] + moved.get(name, 0.0)) for name, (neutral, sd) in PARAMETERS.items()}
-
-
-def neutral_face(term_ids: Iterable[str] = ()) -> dict[str, float]:
-    """The face of nobody in particular with findings of mean expression: what the table's entries look like."""
-    moved = _stronger(effect(term_id) for term_id in term_ids)
-    return {name: neutral + sd * moved.get(name, 0.0) for name, (neutral, sd) in PARAMETERS.items()}
