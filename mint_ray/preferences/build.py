@@ -8,6 +8,7 @@ last digits with the batch.
 from __future__ import annotations
 
 import logging
+import pickle
 from collections import Counter
 from dataclasses import asdict
 from functools import partial
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 import pyarrow.compute as pc
 
 from mint_ray.corpora.store import case_files
-from mint_ray.errors import CorpusError, MintError, RunError
+from mint_ray.errors import CorpusError, RunError
 from mint_ray.preferences.parts import Loader, Part, PartScorer, case_parts
 from mint_ray.preferences.store import part_files, ranking_table, refusal_table
 from mint_ray.runs import Run, StageReport
@@ -61,7 +62,6 @@ def build_preferences(run: Run, load: Loader | None = None) -> StageReport:
 def score_parts(pending: list[Part], run: Run, load: Loader) -> None:
     """Score and write parts, each by one call of an actor; an actor that dies is replaced and its part repeated."""
     import ray
-    from ray.exceptions import RayError
 
     settings, folder = run.config.preferences, run.stage("preferences").path
     done: ray.data.Dataset = ray.data.from_items(
@@ -74,11 +74,10 @@ def score_parts(pending: list[Part], run: Run, load: Loader) -> None:
         num_cpus=settings.cpus_per_actor,
         num_gpus=settings.gpus_per_actor or None,
     )
-    try:
-        for count, row in enumerate(done.iter_rows(), 1):
-            logger.info("preferences: %s done, %d of %d", row["name"], count, len(pending))
-    except RayError as error:
-        raise _own_error(error) or error from None
+    for count, row in enumerate(done.iter_rows(), 1):
+        if row["problem"] is not None:
+            raise pickle.loads(row["problem"])
+        logger.info("preferences: %s done, %d of %d", row["name"], count, len(pending))
 
 
 def account(run: Run, rows_in: int) -> StageReport:
@@ -117,12 +116,3 @@ def remove_debris(folder: Path) -> None:
     """Remove what killed writers left beside the parts; it was never counted."""
     for path in folder.rglob(".part-*.parquet.*"):
         path.unlink(missing_ok=True)
-
-
-def _own_error(error: BaseException | None) -> MintError | None:
-    """The `MintError` that an actor raised, out of what Ray wrapped around it."""
-    while error is not None:
-        if isinstance(error, MintError):
-            return error
-        error = getattr(error, "cause", None) or error.__cause__
-    return None

@@ -52,7 +52,7 @@ def scores(contents: Contents, axes: Axes) -> None:
     for side, name, colour in _sides(contents):
         axes.hist(side.scores, bins=bins, color=colour, alpha=0.75, label=name)
     axes.set(title="Scores by side", xlabel="score (log-probability)", ylabel="labels named")
-    axes.legend()
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
 
 
 def coverage(contents: Contents, axes: Axes) -> None:
@@ -64,31 +64,37 @@ def coverage(contents: Contents, axes: Axes) -> None:
         axes.step(np.arange(1, len(counts) + 1), counts, where="mid", color=colour, label=label)
     axes.set(title="Label coverage", xlabel="label, most frequent first", ylabel="answers that name it")
     axes.set_xlim(0.5, contents.labels + 0.5)
+    axes.set_yscale("symlog", linthresh=1)
+    axes.yaxis.set_major_formatter("{x:.0f}")
     axes.set_ylim(0)
-    axes.legend()
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
 
 
 def lengths(contents: Contents, axes: Axes) -> None:
     """Lengths of chosen and rejected answers, in words"""
     both = np.concatenate([contents.chosen.words, contents.rejected.words])
-    bins = np.linspace(both.min() - 0.5, both.max() + 0.5, min(40, int(np.ptp(both)) + 1) + 1)
+    width = 1 + int(np.ptp(both)) // 40  # whole words, or bins would hold unequally many lengths
+    bins = np.arange(both.min(), both.max() + width + 1, width) - 0.5
     for side, name, colour in _sides(contents):
         axes.hist(side.words, bins=bins, color=colour, alpha=0.75, label=f"{name}: median {np.median(side.words):.0f}")
     axes.set(title="Answer lengths", xlabel="words", ylabel="answers")
-    axes.legend()
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
 
 
 def truth_rank(contents: Contents, axes: Axes) -> None:
     """Share of cases whose true label the scorer ranks that well or better, by split"""
-    for split, ranks in sorted(contents.truth_ranks.items(), key=lambda item: list(SPLIT_COLOURS).index(item[0])):
-        at = np.arange(1, contents.labels + 1)
+    at = np.arange(1, contents.labels + 1)
+    for split, colour in SPLIT_COLOURS.items():
+        if not (ranks := contents.truth_ranks.get(split)):
+            continue
         share = np.searchsorted(np.sort(ranks), at, side="right") / len(ranks)
-        axes.step(at, share, where="post", color=SPLIT_COLOURS[split], label=f"{split}: {len(ranks)} cases")
-    axes.plot([1, contents.labels], [1 / max(contents.labels, 1), 1], ":", color="0.5", label="chance")
+        axes.step(at, share, where="post", color=colour, label=f"{split}: {len(ranks)} cases")
+    axes.step(at, at / contents.labels, ":", where="post", color="0.5", label="chance")
     axes.set(title="Rank of the truth", xlabel="rank or better", ylabel="share of cases", ylim=(0, 1.03))
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:.0f}")
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _sides(contents: Contents):

@@ -118,3 +118,8 @@ def toy_run(folder: Path, cases: list[Case], files: int = 3, task: str = "rare_d
     run.carry_out("cases", write_cases)
     run.carry_out("scorer", lambda run: StageReport())
     return run
+
+
+def hard_cases() -> list[Case]:
+    """Sixty cases, of which one cannot be scored; written as three files, so as nine parts of up to eight."""
+    return toy_cases(60, p007={"text": "unreadable"})

@@ -1,0 +1,165 @@
+"""The pipeline on a real Ray: whatever is killed, the rows are those of an undisturbed run."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from functools import partial
+
+import datasets
+import pyarrow.parquet as pq
+import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
+from trl.data_utils import is_conversational, maybe_apply_chat_template, maybe_extract_prompt
+
+from mint_ray.errors import CorpusError, ModelError
+from mint_ray.preferences.build import build_preferences
+from mint_ray.preferences.store import pair_dataset, part_files, ranking_table, refusal_table
+from tests.conftest import REPOSITORY
+from tests.preferences.toys import WordScorer, hard_cases, toy_cases, toy_run
+
+
+def build(run, **scorer):
+    run.carry_out("preferences", partial(build_preferences, load=partial(WordScorer, **scorer)))
+    return run
+
+
+def rows(run) -> dict:
+    """Everything that a run holds, in its order."""
+    return {
+        "rankings": ranking_table(run).to_pylist(),
+        "refused": refusal_table(run).to_pylist(),
+        **{split: pair_dataset(run, split).to_list() for split in ("train", "validation")},
+        "counts": {key: run.stage("preferences").manifest[key] for key in ("rows", "refused", "figures")},
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(local_ray, tmp_path_factory):
+    return build(toy_run(tmp_path_factory.mktemp("undisturbed"), hard_cases(), actors=2))
+
+
+def test_rows_in_are_rows_out_and_refused(undisturbed):
+    manifest = undisturbed.stage("preferences").manifest
+    assert manifest["rows"] == {"in": 60, "out": 59, "refused": 1}
+    assert manifest["refused"] == {"not-scorable": 1}
+    assert manifest["figures"]["pairs"] == {"train": 35, "validation": 12}
+    assert len(ranking_table(undisturbed)) == 59
+
+
+def test_a_driver_killed_in_the_middle_loses_no_part_and_scores_none_again(undisturbed, tmp_path):
+    journal, rankings = tmp_path / "journal", tmp_path / "run" / "preferences" / "rankings"
+    command = [sys.executable, "-m", "tests.preferences.driver", str(tmp_path / "run"), str(journal)]
+    with (tmp_path / "log").open("w") as log:
+        driver = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log, start_new_session=True)
+    while len(part_files(rankings)) < 3 and driver.poll() is None:
+        time.sleep(0.05)
+    os.kill(driver.pid, signal.SIGKILL)
+    assert driver.wait() == -signal.SIGKILL, (tmp_path / "log").read_text()
+    _wait_until_quiet(journal)
+    done = {path.name: path.stat().st_mtime_ns for path in part_files(rankings)}
+    before = journal.read_text().splitlines()
+    (rankings / ".part-00008.parquet.torn").write_bytes(b"PAR1 half of a")
+    assert 3 <= len(done) < 9
+
+    run = build(toy_run(tmp_path / "run", hard_cases()), journal=journal)
+
+    assert rows(run) == rows(undisturbed)
+    assert {name: (rankings / name).stat().st_mtime_ns for name in done} == done
+    scored = Counter(journal.read_text().splitlines())
+    finished = {row["case_id"] for name in done for row in pq.read_table(rankings / name).to_pylist()}
+    assert {line.split()[0] for line in before} >= finished
+    assert {line for line, times in scored.items() if times > 1 and line.split()[0] in finished} == set()
+    assert not list(rankings.glob(".*"))
+
+
+def _wait_until_quiet(journal):
+    """The killed driver's actors end by themselves, a moment later."""
+    size = -1
+    while size != (size := journal.stat().st_size):
+        time.sleep(1.5)
+
+
+def test_an_actor_that_dies_is_replaced_and_its_part_repeated(undisturbed, tmp_path):
+    run = build(toy_run(tmp_path / "run", hard_cases()), dies_once=tmp_path / "died")
+    assert (tmp_path / "died").exists()
+    assert rows(run) == rows(undisturbed)
+
+
+def test_a_finished_stage_is_not_scored_again_when_only_its_manifest_is_missing(undisturbed, tmp_path):
+    run = build(toy_run(tmp_path / "run", toy_cases(16)))
+    before = rows(run)
+    (run.stage("preferences").path / "manifest.json").unlink()
+    assert rows(build(run, journal=tmp_path / "journal")) == before
+    assert not (tmp_path / "journal").exists()
+
+
+def no_scorer():
+    raise ModelError("scorer: weights.safetensors is missing; fit the scorer first")
+
+
+def test_a_scorer_that_cannot_be_opened_is_a_model_error(local_ray, tmp_path):
+    run = toy_run(tmp_path, toy_cases(8))
+    with pytest.raises(ModelError, match=r"weights\.safetensors is missing"):
+        run.carry_out("preferences", partial(build_preferences, load=no_scorer))
+    assert not run.stage("preferences").complete
+
+
+class Unreachable(WordScorer):
+    def scores(self, views):
+        raise ConnectionRefusedError("patient p000 was on the line")
+
+
+def test_a_scorer_that_stops_answering_ends_the_run_and_keeps_what_is_done(undisturbed, tmp_path):
+    run = toy_run(tmp_path, hard_cases())
+    with pytest.raises(ModelError, match=r"does not answer \(ConnectionRefusedError\)"):
+        run.carry_out("preferences", partial(build_preferences, load=Unreachable))
+    assert rows(build(run)) == rows(undisturbed)
+
+
+def test_too_many_refusals_stop_the_run_with_their_reasons(local_ray, tmp_path):
+    run = toy_run(tmp_path, toy_cases(10), truth="skip", max_refused_share=0.2)
+    with pytest.raises(CorpusError, match=r"truth-not-chosen \d.*max_refused_share 0\.2"):
+        build(run)
+    assert not run.stage("preferences").complete
+
+
+def chat_tokenizer():
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(WordLevel({"?": 0}, unk_token="?")),
+        chat_template="{% for m in messages %}<{{ m.role }}>{{ m.content }}{% if m.role == 'assistant' %}<end>{% endif %}"
+        "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}",
+    )
+
+
+def test_the_folder_loads_with_datasets_as_splits_of_conversational_preferences(undisturbed, tmp_path):
+    folder = undisturbed.stage("preferences").path
+    for path in (folder, folder / "pairs"):
+        loaded = datasets.load_dataset(str(path), cache_dir=str(tmp_path))
+        assert {split: len(rows) for split, rows in loaded.items()} == {"train": 35, "validation": 12}
+    first = loaded["train"][0]
+    assert is_conversational(first)
+    assert maybe_extract_prompt(first) == first
+    rendered = maybe_apply_chat_template(first, chat_tokenizer())
+    assert rendered["prompt"] == f"<user>{first['prompt'][0]['content']}<assistant>"
+    assert rendered["chosen"] == first["chosen"][0]["content"] + "<end>"
+    assert rendered["rejected"] == first["rejected"][0]["content"] + "<end>"
+    assert (first["scorer"], first["scorer_digest"]) == ("words", "0123abcd")
+    assert len(datasets.load_dataset(str(folder), "rankings", cache_dir=str(tmp_path))["cases"]) == 59
+    assert len(datasets.load_dataset(str(folder), "refused", cache_dir=str(tmp_path))["cases"]) == 1
+
+
+def test_the_card_says_where_the_rows_come_from_and_shows_its_plots(undisturbed):
+    folder = undisturbed.stage("preferences").path
+    card = (folder / "README.md").read_text()
+    assert "**Synthetic: every case is simulated.**" in card
+    assert "| scorer | `words`, digest `0123abcd` |" in card
+    assert "| refused: not-scorable | 1 |" in card
+    assert "| pairs, train | 35 |" in card
+    for name in ("scores", "coverage", "lengths", "truth_rank"):
+        assert f"(plots/{name}.png)" in card
+        assert (folder / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,163 @@
+"""What becomes of one part, without Ray: reading, scoring, refusing, pairing."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from mint_ray.corpora.store import case_files
+from mint_ray.errors import ConfigError, RowError
+from mint_ray.preferences.parts import PartScorer, case_parts, read_rows, score_views
+from mint_ray.preferences.store import pair_dataset, pair_schema, ranking_table, refusal_table
+from mint_ray.records import PreferencePair, Ranking, arrow_schema
+from mint_ray.tasks.base import View
+from mint_ray.tasks.tissue import Tissue
+from tests.preferences.toys import LABELS, WordScorer, toy_cases, toy_run
+
+
+def build_without_ray(run, load=WordScorer):
+    """What the actors do, one part after the other."""
+    scorer = PartScorer(load, run.config.task, run.config.preferences, run.stage("preferences").path)
+    for part in case_parts(case_files(run), run.config.preferences.part_rows):
+        scorer.score(part)
+
+
+def test_parts_cover_every_row_once_and_none_crosses_a_file(tmp_path):
+    run = toy_run(tmp_path, toy_cases(60), files=3)
+    parts = case_parts(case_files(run), 8)
+    assert [(part.start, part.stop) for part in parts] == [(0, 8), (8, 16), (16, 20)] * 3
+    assert parts[4].name == "part-00004.parquet"
+    read = [case_id for part in parts for case_id in read_rows(part)["case_id"].to_pylist()]
+    assert read == [f"p{i:03d}" for i in range(60)]
+
+
+def test_every_split_is_ranked_and_only_training_and_validation_cases_make_pairs(tmp_path):
+    run = toy_run(tmp_path, toy_cases(20))
+    build_without_ray(run)
+    assert ranking_table(run).schema == arrow_schema(Ranking)
+    assert ranking_table(run)["case_id"].to_pylist() == [f"p{i:03d}" for i in range(20)]
+    assert ranking_table(run, splits=["test"])["case_id"].to_pylist() == ["p004", "p009", "p014", "p019"]
+    assert pair_dataset(run, "train")["case_id"] == [f"p{i:03d}" for i in range(20) if i % 5 < 3]
+    assert pair_dataset(run, "validation")["case_id"] == ["p003", "p008", "p013", "p018"]
+
+
+def test_a_ranking_holds_the_scores_of_the_scorer_best_first(tmp_path):
+    run = toy_run(tmp_path, toy_cases(1), files=1)
+    build_without_ray(run)
+    (row,) = ranking_table(run).to_pylist()
+    scores = dict(
+        zip([each.id for each in LABELS], WordScorer().scores([View(text="p000 is patient 0")])[0], strict=True)
+    )
+    assert row["scores"] == sorted((float(score) for score in scores.values()), reverse=True)
+    assert [float(scores[label]) for label in row["label_ids"]] == row["scores"]
+
+
+def test_a_pair_carries_prompt_answers_and_where_it_came_from(tmp_path):
+    run = toy_run(tmp_path, toy_cases(1, p000={"sex": "female", "age_years": 4.0}), files=1)
+    build_without_ray(run)
+    (pair,) = pair_dataset(run, "train")
+    names = {label.id: label.name for label in LABELS}
+    chosen = "\n".join(f"{i}. '{names[label]}'" for i, label in enumerate(pair["chosen_label_ids"], 1))
+    assert pair["prompt"][0]["role"] == "user"
+    assert pair["prompt"][0]["content"].endswith(
+        "\n\nPatient: female, 4 years\nFindings: none recorded\nNote: p000 is patient 0"
+    )
+    assert pair["chosen"] == [{"role": "assistant", "content": f"POTENTIAL_DISEASES:\n{chosen}"}]
+    assert len(pair["rejected_label_ids"]) == 4
+    assert pair["withheld"] == ["image"]
+    assert (pair["group_id"], pair["label_id"], pair["scorer_digest"]) == ("g000", "OMIM:100", "0123abcd")
+    policy = {"chosen": 3, "rejected": 10, "cut": 4, "truth": "as_ranked", "min_margin": 0.0, "pairs_per_case": 1}
+    assert json.loads(pair["policy"]) == policy
+
+
+def test_a_case_that_cannot_be_scored_is_refused_without_its_text_and_the_others_of_its_batch_are_not(tmp_path):
+    run = toy_run(tmp_path, toy_cases(8, p002={"text": "unreadable"}), files=1)
+    build_without_ray(run)
+    (refused,) = refusal_table(run).to_pylist()
+    assert (refused["case_id"], refused["source"]) == ("p002", "toy.jsonl:3")
+    assert (refused["reason"], refused["seen"]) == ("not-scorable", "ValueError")
+    assert "Jane" not in str(refused)
+    assert ranking_table(run)["case_id"].to_pylist() == ["p000", "p001", "p003", "p004", "p005", "p006", "p007"]
+
+
+def test_a_case_that_the_policy_skips_is_refused_by_reason_and_keeps_its_ranking(tmp_path):
+    run = toy_run(tmp_path, toy_cases(8), files=1, min_margin=100)
+    build_without_ray(run)
+    assert refusal_table(run)["reason"].to_pylist() == ["margin-too-small"] * 7  # p004 is a test case: no pair
+    assert len(ranking_table(run)) == 8
+
+
+def test_scores_that_are_not_finite_refuse_their_case_alone():
+    class Torn(WordScorer):
+        def scores(self, views):
+            return np.where([[view.text == "torn"] for view in views], np.nan, super().scores(views))
+
+    outcomes = score_views(Torn(), [View(text="whole"), View(text="torn")], 2)
+    assert outcomes[0].shape == (30,)
+    assert (outcomes[1].reason, outcomes[1].seen) == ("score-not-finite", "30 of 30")
+
+
+def test_a_scorer_that_is_gone_ends_the_part_instead_of_refusing_its_cases():
+    class Gone(WordScorer):
+        def scores(self, views):
+            raise ConnectionError("no replica answers")
+
+    with pytest.raises(ConnectionError):
+        score_views(Gone(), [View(text="a")], 2)
+
+
+def test_a_reason_that_the_scorer_gives_is_kept():
+    class Strict(WordScorer):
+        def scores(self, views):
+            raise RowError("image-too-large", "image", "40000 x 40000", "at most 64 megapixels")
+
+    (outcome,) = score_views(Strict(), [View(text="a")], 2)
+    assert (outcome.reason, outcome.seen) == ("image-too-large", "40000 x 40000")
+
+
+def test_a_policy_that_needs_more_labels_than_the_scorer_has_is_refused_before_scoring(tmp_path):
+    with pytest.raises(ConfigError, match=r"corpus of 12 labels"):
+        build_without_ray(toy_run(tmp_path, toy_cases(8)), partial(WordScorer, LABELS[:12]))
+
+
+class EyeScorer(WordScorer):
+    """Scores images by their size, which is enough to be a scorer."""
+
+    def scores(self, views):
+        return super().scores([View(text=str(len(view.image))) for view in views])
+
+
+def test_an_image_task_keeps_the_encoded_image_and_a_text_task_has_no_image_column(tmp_path):
+    shown = toy_run(tmp_path / "shown", toy_cases(2), files=1, task="tissue")
+    hidden = toy_run(tmp_path / "hidden", toy_cases(2), files=1)
+    build_without_ray(shown, EyeScorer)
+    build_without_ray(hidden)
+    assert pair_dataset(shown, "train")["images"][0] == [{"bytes": b"not shown", "path": None}]
+    assert "images" not in pair_dataset(hidden, "train").column_names
+
+
+def test_an_image_task_makes_no_pair_of_a_case_whose_image_is_missing(tmp_path):
+    run = toy_run(tmp_path, toy_cases(3, p001={"image": None}), files=1, task="tissue")
+    build_without_ray(run, EyeScorer)
+    assert refusal_table(run)["case_id"].to_pylist() == ["p001"]
+
+
+def test_the_schema_of_pairs_is_the_record_s(tmp_path):
+    assert Tissue(kind="tissue").header == "MOST_LIKELY_TISSUE:"
+    assert pair_schema(images=True) == arrow_schema(PreferencePair)
+    assert set(arrow_schema(PreferencePair).names) - set(pair_schema(images=False).names) == {"images"}
+
+
+def test_a_part_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    run = toy_run(tmp_path, toy_cases(8), files=1)
+    monkeypatch.setattr(pq, "write_table", _disk_full)
+    with pytest.raises(OSError, match="No space left"):
+        build_without_ray(run)
+    assert not list(run.stage("preferences").path.rglob("part-*.parquet"))
+
+
+def _disk_full(table, file, **options):
+    file.write(b"PAR1 half of a")
+    raise OSError(28, "No space left on device")
