@@ -15,15 +15,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.metadata
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -31,8 +34,9 @@ from typing import Any
 
 import yaml
 
+from mint_ray import errors
 from mint_ray.config import Configuration
-from mint_ray.errors import RunError
+from mint_ray.errors import MintError, RunError
 from mint_ray.sections import result_settings
 
 logger = logging.getLogger(__name__)
@@ -209,7 +213,8 @@ class Run:
         write_atomically(self.dir / "config.yaml", yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
         logger.info("%s: %s in %s", name, "resuming" if resumed else "starting", stage.path)
         started = time.monotonic()
-        report = work(self)
+        with plain_errors(stage.path):
+            report = work(self)
         stage.finish(report, time.monotonic() - started)
         logger.info(
             "%s: %d rows in, %d out, %d refused, %.0f s",
@@ -220,6 +225,54 @@ class Run:
             time.monotonic() - started,
         )
         return True
+
+
+@contextmanager
+def plain_errors(folder: Path) -> Iterator[None]:
+    """Say in one sentence what is wrong where a disk is full or a worker raised one of our errors.
+
+    Ray brings a worker's exception back as an error of its own, with the original in its text alone.
+
+    Raises:
+        RunError: no space was left while `folder` was written.
+        MintError: what a worker raised; every other exception passes as it is.
+    """
+    try:
+        yield
+    except MintError as error:
+        if _from_ray(error):
+            raise _worker_error(error) or error from None
+        raise
+    except Exception as error:
+        if _disk_full(error):
+            raise RunError(
+                f"{folder}: the disk is full. Free some space, or take another run.dir, and run the same command again: "
+                "what is complete is kept"
+            ) from error
+        if mine := _worker_error(error):
+            raise mine from error
+        raise
+
+
+def _from_ray(error: BaseException) -> bool:
+    return type(error).__module__.startswith("ray.")
+
+
+def _disk_full(error: BaseException | None) -> bool:
+    while error is not None:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _worker_error(error: Exception) -> MintError | None:
+    found = re.findall(r"^mint_ray\.errors\.(\w+): (.*)", str(error), re.MULTILINE)
+    if not found:
+        return None
+    name, message = found[-1]
+    kind = getattr(errors, name, MintError)
+    return kind(message) if kind.__init__ is Exception.__init__ else MintError(message)
 
 
 def _differences(theirs: Any, ours: Any, key: str = "") -> list[str]:
