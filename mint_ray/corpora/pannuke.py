@@ -1,0 +1,158 @@
+"""PanNuke's three folds as published (Gamper et al. 2020, https://warwick.ac.uk/fac/cross_fac/tia/data/pannuke).
+
+    <folder>/**/images/fold<N>/images.npy   (n, 256, 256, 3), float64 of 0 to 255
+    <folder>/**/images/fold<N>/types.npy    n names of 19 tissues
+
+`images.npy` has 4 GB: it is memory-mapped, and read in ranges of `PATCHES` by one Ray task each. A case
+is `fold1-000123`, counted from 0 as in the array. PanNuke names no patients, so every patch is a group of its
+own, and an interval over groups is one over patches: it is narrower than one over patients would be.
+What is refused, by reason:
+
+| reason           | when                                                         |
+|------------------|--------------------------------------------------------------|
+| `unknown-tissue` | the type is none of the 19; the nearest of them is offered   |
+| `pixel-range`    | values below 0 or above 255, not finite, or all of 0 to 1    |
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from mint_ray.corpora.base import Corpus, outcome_table
+from mint_ray.corpora.reading import Row, Unit, read_units, refusal
+from mint_ray.errors import CorpusError, RowError
+from mint_ray.records import Case, Refusal, Split
+from mint_ray.tasks.base import Label
+from mint_ray.tasks.tissue import TISSUES, tissue
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    import ray.data
+
+PATCHES = 64  # a read: 100 MB of float64
+SHAPE = (256, 256, 3)
+DTYPES = ("float64", "float32", "uint8")
+
+
+class PanNuke(Corpus):
+    """Folds and the split that each serves; `folds: {1: train, 2: null, 3: null}` leaves fold 2 and 3 to `splits`."""
+
+    folder: Path
+    folds: dict[Literal[1, 2, 3], Split | None] = Field({1: "train", 2: "validation", 3: "test"}, min_length=1)
+
+    def labels(self) -> list[Label] | None:
+        return list(TISSUES)
+
+    def label_count(self) -> int | None:
+        return len(TISSUES)
+
+    def outcomes(self, seed: int) -> ray.data.Dataset:
+        units = [unit for fold, split in self.folds.items() for unit in self._units(fold, split)]
+        return read_units(units, _read_range)
+
+    def _units(self, fold: int, split: Split | None) -> Iterator[Unit]:
+        path = self._images(fold)
+        images, types = open_fold(path)
+        unit = {"path": str(path), "root": str(self.folder), "fold": fold, "split": split}
+        for start in range(0, len(images), PATCHES):
+            stop = min(start + PATCHES, len(images))
+            yield {**unit, "start": start, "types": [str(name) for name in types[start:stop]]}
+
+    def _images(self, fold: int) -> Path:
+        pattern = f"images/fold{fold}/images.npy"
+        found = sorted(self.folder.rglob(pattern))
+        if len(found) == 1:
+            return found[0]
+        seen = f"{len(found)} of them" if found else "none"
+        raise CorpusError(
+            f"{self.folder}: one {pattern} is expected for fold {fold}, there is {seen}; unpack the fold there, or take "
+            "it out of corpus.folds"
+        )
+
+
+def open_fold(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The images of a fold, mapped and not read, and its tissue names, once they fit each other.
+
+    Raises:
+        CorpusError: a file is missing or no array, holds Python objects, or has another type, shape or length.
+    """
+    images, types = _array(path), _array(path.with_name("types.npy"))
+    if images.shape[1:] != SHAPE or images.dtype.name not in DTYPES:
+        raise CorpusError(
+            f"{path}: holds {images.dtype.name} of shape {images.shape}; expected {DTYPES[0]} of shape (n, 256, 256, 3)"
+        )
+    if types.ndim != 1 or types.dtype.kind not in "US":
+        raise CorpusError(f"{path.parent}/types.npy: holds {types.dtype} of shape {types.shape}; expected n names")
+    if len(types) != len(images):
+        raise CorpusError(
+            f"{path.parent}: types.npy has {len(types)} names for {len(images)} images; take both files of one fold"
+        )
+    return images, types.astype(str)
+
+
+def _array(path: Path) -> np.ndarray:
+    import numpy as np
+
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise CorpusError(f"{path}: is not there; a fold is images.npy with types.npy beside it") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise CorpusError(
+            f"{path}: is no array that can be mapped ({type(error).__name__}); it may be cut off, or hold Python objects, "
+            "which are never loaded"
+        ) from None
+
+
+def _read_range(unit: Unit) -> Iterator[pa.Table]:
+    path = Path(unit["path"])
+    images, source = _array(path), path.relative_to(unit["root"]).as_posix()
+    outcomes = []
+    for index, name in enumerate(unit["types"], unit["start"]):
+        row = {"source": source, "row": index, "fold": unit["fold"], "split": unit["split"], "type": name}
+        outcomes.append(read_patch(row, images[index]))
+    yield outcome_table(outcomes)
+
+
+def read_patch(row: Row, pixels: np.ndarray) -> Case | Refusal:
+    """A patch with its type to a case, or to the reason why it is none."""
+    case_id = f"fold{row['fold']}-{row['row']:06d}"
+    try:
+        label, image = tissue(row["type"]), encode_patch(pixels)
+    except RowError as error:
+        return refusal(row, error, case_id)
+    return Case(
+        case_id=case_id,
+        group_id=case_id,
+        split=row["split"],
+        label_id=label.id,
+        label_name=label.name,
+        image=image,
+        source=f"{row['source']}:{row['row']}",
+    )
+
+
+def encode_patch(pixels: np.ndarray) -> bytes:
+    """Pixels of 0 to 255 as PNG, without loss: PanNuke's floats are whole numbers.
+
+    Raises:
+        RowError: `pixel-range`.
+    """
+    import numpy as np
+    from PIL import Image
+
+    low, high = float(pixels.min()), float(pixels.max())  # NaN compares false with everything
+    if not (low >= 0 and 1 < high <= 255):
+        raise RowError("pixel-range", "images.npy", f"{low:g} to {high:g}", "values of 0 to 255")
+    buffer = io.BytesIO()
+    Image.fromarray(np.rint(pixels).astype(np.uint8)).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+KIND = PanNuke
