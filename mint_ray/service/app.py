@@ -1,0 +1,201 @@
+"""The HTTP application over an engine. Any ASGI server can run it; Ray Serve does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+from typing import Annotated, Any
+
+from fastapi import APIRouter, FastAPI, File, Form, Request, Response, UploadFile
+from fastapi.exceptions import RequestValidationError
+from fastapi.params import Form as FormInfo
+from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from mint_ray.corpora.images import FORMATS
+from mint_ray.records import Sex
+from mint_ray.service import api, pages
+from mint_ray.service.engine import Engine, Submission
+from mint_ray.service.guards import Access, Admission, Bounds, Watch
+from mint_ray.service.intake import StrictRequest
+from mint_ray.service.openapi import describe, problems
+from mint_ray.service.problems import Problem, from_http_exception, from_validation, response
+
+DESCRIPTION = (
+    "Ranks the labels of a multimodal scorer for a case: text and structured findings, an image, or both. "
+    "Every error is an RFC 9457 problem with a stable `code`. Nothing that is sent is kept or logged."
+)
+
+
+class StrictRoute(APIRoute):
+    """Routes whose bodies are read by `StrictRequest`."""
+
+    def get_route_handler(self) -> Callable:
+        handle = super().get_route_handler()
+        takes_json = self.body_field is not None and not isinstance(self.body_field.field_info, FormInfo)
+
+        async def handle_strictly(request: Request) -> Response:
+            if takes_json and _media_type(request) != "application/json":
+                raise Problem("unsupported-media-type", "send application/json")
+            return await handle(StrictRequest(request.scope, request.receive))
+
+        return handle_strictly
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def create_app(engine: Engine, token: str | None) -> ASGIApp:
+    """The application, behind its guards. `token` is the bearer token that it asks for, if any."""
+    app = FastAPI(
+        title="mint_ray scorer",
+        version=version("mint_ray"),
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    app.include_router(_version_1(engine))
+    app.include_router(_operations(engine))
+    app.include_router(_pages(app, engine, secured=token is not None))
+    app.add_exception_handler(HTTPException, partial(_as_problem, engine))
+    app.add_exception_handler(RequestValidationError, partial(_as_problem, engine))
+    return _guarded(app, engine, token)
+
+
+def _guarded(app: FastAPI, engine: Engine, token: str | None) -> ASGIApp:
+    bounded = Bounds(app, engine.limits)
+    watch = Watch(Access(Admission(bounded, engine.limits), token), engine.metrics, frozenset(pages.paths(app)))
+    engine.metrics.watch(lambda: engine.queued, lambda: watch.in_flight)
+    return watch
+
+
+async def _as_problem(engine: Engine, request: Request, error: Exception) -> Response:
+    if isinstance(error, RequestValidationError):
+        problem = from_validation("invalid-request", error.errors())
+    else:
+        problem = from_http_exception(error)
+    engine.metrics.refusal(problem.code)
+    return response(problem)
+
+
+def _version_1(engine: Engine) -> APIRouter:
+    router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["version 1"])
+    scorer = api.ScorerName(name=engine.scorer.name, digest=engine.scorer.digest)
+
+    @router.post("/rank", responses=problems(*_BODY, "too-many-cases", *_BUSY), summary="Rank the labels for cases")
+    async def rank(body: api.RankRequest) -> api.RankResponse:
+        """Each case has its result in its place: a ranking, or the problem that it has. One bad case costs no other."""
+        if len(body.cases) > engine.limits.cases:
+            raise Problem("too-many-cases", f"{len(body.cases)} cases; at most {engine.limits.cases} in one request")
+        return api.RankResponse(
+            scorer=scorer,
+            results=await engine.rank([Submission(case) for case in body.cases], body.top_k, body.bottom_q),
+        )
+
+    @router.post(
+        "/rank/upload",
+        responses=problems(*_BODY, *_CASE, *_BUSY, "scoring-failed"),
+        summary="Rank the labels for one case",
+    )
+    async def upload(
+        image: Annotated[UploadFile | None, File(description="PNG or JPEG")] = None,
+        text: Annotated[api.Text | None, Form()] = None,
+        sex: Annotated[Sex | None, Form()] = None,
+        age_years: Annotated[float | None, Form(ge=0, le=150, allow_inf_nan=False)] = None,
+        ethnicity: Annotated[api.Text | None, Form(max_length=100)] = None,
+        top_k: Annotated[int, Form(ge=1, le=api.MAX_ANSWER)] = 10,
+        bottom_q: Annotated[int, Form(ge=0, le=api.MAX_ANSWER)] = 0,
+    ) -> api.UploadResponse:
+        """One case as a form, e.g. `curl -F image=@face.png -F text="Short stature" http://127.0.0.1:8000/v1/rank/upload`."""
+        fields = {"text": text, "sex": sex, "age_years": age_years, "ethnicity": ethnicity}
+        data = await image.read(engine.limits.image_bytes + 1) if image else None
+        result = await engine.rank_one(Submission(fields, data), top_k, bottom_q)
+        return api.UploadResponse(scorer=scorer, result=result)
+
+    @router.get("/scorer", responses=problems(*_ACCESS), summary="What is being served")
+    async def card() -> api.ScorerCard:
+        """The scorer, its digest, what it sees, and the bounds on what may be sent."""
+        return api.ScorerCard(
+            **scorer.model_dump(),
+            task=engine.task.kind,
+            modalities=list(engine.scorer.modalities),
+            labels=len(engine.scorer.labels),
+            limits=engine.limits.model_dump(),
+            image_formats=list(FORMATS),
+        )
+
+    @router.get("/labels", responses=problems(*_ACCESS), summary="All labels, in the order of their index")
+    async def labels() -> api.LabelsResponse:
+        return api.LabelsResponse(
+            labels=[api.LabelOut(id=x.id, name=x.name, synonyms=list(x.synonyms)) for x in engine.scorer.labels]
+        )
+
+    return router
+
+
+_ACCESS = ("unauthorised", "foreign-host", "overloaded")
+_BODY = (*_ACCESS, "malformed-body", "slow-body", "body-too-large", "unsupported-media-type", "invalid-request")
+_CASE = (
+    "invalid-case",
+    "empty-case",
+    "text-too-long",
+    "image-too-large",
+    "not-an-image",
+    "animated-image",
+    "broken-image",
+)
+_BUSY = ("timeout",)
+
+
+def _operations(engine: Engine) -> APIRouter:
+    router = APIRouter(tags=["operations"])
+
+    @router.get("/livez", summary="Is the process alive?", responses=problems("foreign-host", "not-ready"))
+    async def live() -> api.Health:
+        if not engine.alive:
+            raise Problem("not-ready", "the queue is not being served")
+        return api.Health()
+
+    @router.get(
+        "/readyz",
+        summary="Are the weights loaded, and has a forward run?",
+        responses=problems("foreign-host", "not-ready"),
+    )
+    async def ready() -> api.Health:
+        if not engine.alive:
+            raise Problem("not-ready", "the queue is not being served")
+        return api.Health()
+
+    @router.get(
+        "/metrics",
+        summary="Prometheus metrics of the replica that answers",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems(*_ACCESS)},
+    )
+    async def metrics() -> Response:
+        return Response(engine.metrics.exposition(), media_type=engine.metrics.media_type)
+
+    return router
+
+
+def _pages(app: FastAPI, engine: Engine, secured: bool) -> APIRouter:
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/")
+    async def page() -> HTMLResponse:
+        return pages.html(pages.ranking_page(engine, secured))
+
+    @router.get("/docs")
+    async def docs() -> HTMLResponse:
+        return pages.html(pages.api_page(describe(app)))
+
+    @router.get("/openapi.json")
+    async def description() -> dict[str, Any]:
+        return describe(app)
+
+    return router

@@ -1,0 +1,151 @@
+"""Continuous batching: one queue, one forward at a time, and each forward takes what waits.
+
+A lone request starts at once. While a forward runs, others gather; when it ends they go together. So the
+batch size follows the load by itself, and no timer makes anyone wait for company. `queued` bounds what is
+accepted and not yet in a forward; above it new cases are refused at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+Forward = Callable[[list[Any]], Any]
+
+
+class QueueFull(Exception):
+    """No room for so many cases now."""
+
+
+class ForwardFailed(Exception):
+    """The forward failed on this item alone. The cause's text is dropped: it may quote the item."""
+
+
+@dataclass
+class Timing:
+    """Seconds that one item spent waiting and in its forward, and the size of the batch it shared."""
+
+    queue: float = 0.0
+    forward: float = 0.0
+    batch: int = 0
+
+
+@dataclass
+class _Item:
+    value: Any
+    future: asyncio.Future
+    timing: Timing = field(default_factory=Timing)
+    since: float = field(default_factory=time.perf_counter)
+
+
+class Batcher:
+    """Runs `forward(list of items) -> one row each` in its own thread, on whatever waits.
+
+    Use from one event loop. `on_batch(size, seconds)` is told of each forward.
+    """
+
+    def __init__(
+        self,
+        forward: Forward,
+        max_batch_size: int,
+        max_queued: int,
+        on_batch: Callable[[int, float], None] | None = None,
+    ):
+        self._forward, self._max_batch_size, self._max_queued = forward, max_batch_size, max_queued
+        self._on_batch = on_batch or (lambda size, seconds: None)
+        self._waiting: deque[_Item] = deque()
+        self._arrived = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="forward")
+        self._task: asyncio.Task | None = None
+        self.queued = 0
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        if self._task:
+            self._task.cancel()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def alive(self) -> bool:
+        return self._task is not None and not self._task.done()
+
+    @contextmanager
+    def places(self, count: int) -> Iterator[None]:
+        """Hold places for a request's cases from acceptance to their forward's end, all of them or none.
+
+        Raises:
+            QueueFull: there are not so many.
+        """
+        if self.queued + count > self._max_queued:
+            raise QueueFull
+        self.queued += count
+        try:
+            yield
+        finally:
+            self.queued -= count
+
+    async def submit(self, value: Any) -> tuple[Any, Timing]:
+        """The forward's row for one item. Cancelled while waiting, the item never reaches a forward.
+
+        Raises:
+            ForwardFailed: the forward fails on this item, also alone.
+        """
+        item = _Item(value, asyncio.get_running_loop().create_future())
+        self._waiting.append(item)
+        self._arrived.set()
+        row = await item.future
+        return row, item.timing
+
+    async def _run(self) -> None:
+        while True:
+            await self._arrived.wait()
+            batch = self._take()
+            if batch:
+                await self._serve(batch)
+
+    def _take(self) -> list[_Item]:
+        batch: list[_Item] = []
+        while self._waiting and len(batch) < self._max_batch_size:
+            item = self._waiting.popleft()
+            if not item.future.done():
+                batch.append(item)
+        if not self._waiting:
+            self._arrived.clear()
+        return batch
+
+    async def _serve(self, batch: list[_Item]) -> None:
+        started = time.perf_counter()
+        try:
+            rows = await self._in_thread([item.value for item in batch])
+        except Exception as error:
+            await self._serve_apart(batch, error)
+            return
+        seconds = time.perf_counter() - started
+        self._on_batch(len(batch), seconds)
+        for item, row in zip(batch, rows, strict=True):
+            item.timing = Timing(started - item.since, seconds, len(batch))
+            if not item.future.done():
+                item.future.set_result(row)
+
+    async def _serve_apart(self, batch: list[_Item], error: Exception) -> None:
+        """One item must not spoil the others: each of a failed batch is tried alone."""
+        logger.warning("a forward over %d item(s) failed: %s", len(batch), type(error).__name__)
+        if len(batch) > 1:
+            for item in batch:
+                await self._serve([item])
+        elif not batch[0].future.done():
+            batch[0].future.set_exception(ForwardFailed())
+
+    async def _in_thread(self, values: list[Any]) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._forward, values)

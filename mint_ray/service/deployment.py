@@ -1,0 +1,111 @@
+"""The Ray Serve deployment: a scorer, an engine, and the HTTP application in one process a replica.
+
+Image bytes cross one process border at most, and a request meets those of all other clients in the
+replica's one queue. A replica is ready when its constructor returns: weights loaded, one forward run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from ray import serve
+from starlette.types import ASGIApp
+
+from mint_ray.scorers import load_scorer
+from mint_ray.scorers.base import Scorer
+from mint_ray.service.app import create_app
+from mint_ray.service.engine import Engine
+from mint_ray.service.metrics import Metrics
+from mint_ray.service.problems import ProblemDetails
+from mint_ray.service.settings import ServiceSection
+from mint_ray.tasks.base import Label, View
+
+logger = logging.getLogger(__name__)
+
+Load = Callable[[Path, str], Scorer]
+DEPLOYMENT = "scorer"
+DRAIN_SECONDS = 20.0
+
+
+def application(settings: ServiceSection, load: Load = load_scorer) -> serve.Application:
+    """The settings' scorer as an application. `load` opens its folder and must be importable by the replicas."""
+    limits = settings.limits
+    scale = {"num_replicas": settings.replicas}
+    if settings.autoscaling:
+        scale = {"autoscaling_config": _autoscaling(settings)}
+    return ScorerDeployment.options(
+        **scale,
+        max_ongoing_requests=limits.requests + limits.queued_cases,  # the replica sheds by itself, and says why
+        max_queued_requests=limits.requests,
+        backpressure_config={"retry_after_s": limits.retry_after_seconds},
+        ray_actor_options={"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus},
+        graceful_shutdown_timeout_s=limits.request_seconds + DRAIN_SECONDS,
+    ).bind(settings, load)
+
+
+def _autoscaling(settings: ServiceSection) -> dict:
+    scale = settings.autoscaling
+    return {
+        "min_replicas": scale.min_replicas,
+        "max_replicas": scale.max_replicas,
+        "initial_replicas": max(scale.min_replicas, 1),
+        "target_ongoing_requests": scale.target_requests,
+    }
+
+
+@serve.deployment(
+    name=DEPLOYMENT,
+    max_surge_percent=100,  # an update starts the new replicas before it stops the old ones
+    health_check_period_s=5,
+    max_constructor_retry_count=1,
+    logging_config={"enable_access_log": False},
+)
+@serve.ingress()
+class ScorerDeployment:
+    """One replica. `scores` is for deployment handles, everything else is HTTP."""
+
+    async def __init__(self, settings: ServiceSection, load: Load):
+        settings.access.check(_listening_host())
+        self._token = settings.access.token()
+        _use_threads(settings.torch_threads)
+        scorer = load(settings.scorer, settings.device)
+        metrics = Metrics(serve.get_replica_context().replica_id.unique_id)
+        self._engine = Engine(scorer, settings.task, settings.limits, settings.batching, metrics)
+        await self._engine.start()
+        logger.info("%s %s is ready", scorer.name, scorer.digest)
+
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        return create_app(self._engine, self._token)
+
+    async def check_health(self) -> None:
+        if not self._engine.alive:
+            raise RuntimeError("the queue is not being served")
+
+    async def card(self) -> tuple[str, str, list[Label], tuple[str, ...]]:
+        """Name, digest, labels and modalities of the scorer."""
+        scorer = self._engine.scorer
+        return scorer.name, scorer.digest, scorer.labels, scorer.modalities
+
+    async def scores(self, views: list[View]) -> list[np.ndarray | ProblemDetails]:
+        """The scores of each view over all labels, or the problem that it has; shares forwards with HTTP."""
+        rows = await self._engine.rows(views)
+        return [row if isinstance(row, np.ndarray) else row.details for row in rows]
+
+
+def _listening_host() -> str | None:
+    """The address that this cluster's Serve listens on, wherever it was set."""
+    from ray.serve.context import _get_global_client
+
+    return _get_global_client().http_config.host
+
+
+def _use_threads(count: int | None) -> None:
+    """Ray gives a worker as many OpenMP threads as its logical CPUs; a forward wants the machine's."""
+    import os
+
+    import torch
+
+    torch.set_num_threads(count or len(os.sched_getaffinity(0)))

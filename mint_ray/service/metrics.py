@@ -1,0 +1,61 @@
+"""What a replica counts, for Prometheus. Labels are routes, codes and stages: nothing of a case."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+BATCH = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+STAGES = ("read", "prepare", "queue", "forward", "request")
+
+
+class Metrics:
+    """One registry a replica; its name is a label, because a scrape through a balancer meets any one of them."""
+
+    media_type = CONTENT_TYPE_LATEST
+
+    def __init__(self, replica: str = "local"):
+        self._registry = CollectorRegistry()
+        self._replica = replica
+        self._requests = self._new(Counter, "requests", "Requests answered", "route", "status")
+        self._cases = self._new(Counter, "cases", "Cases answered", "outcome")
+        self._refusals = self._new(Counter, "refusals", "Requests and cases refused, by problem code", "code")
+        self._batches = self._new(Histogram, "batch_size", "Cases in one forward", buckets=BATCH)
+        self._stages = self._new(Histogram, "stage_seconds", "Time by stage", "stage", buckets=SECONDS)
+        self._queued = self._new(Gauge, "queued_cases", "Cases accepted and not answered")
+        self._in_flight = self._new(Gauge, "requests_in_flight", "Requests being worked on")
+        self._queued_now, self._in_flight_now = self._child(self._queued), self._child(self._in_flight)
+        self._stage = {name: self._child(self._stages, stage=name) for name in STAGES}
+        self._batch = self._child(self._batches)
+
+    def _new(self, kind: type, name: str, description: str, *labels: str, **more):
+        return kind(f"mint_ray_{name}", description, ("replica", *labels), registry=self._registry, **more)
+
+    def _child(self, family, **labels: str):
+        return family.labels(replica=self._replica, **labels)
+
+    def request(self, route: str, status: int, seconds: float) -> None:
+        self._child(self._requests, route=route, status=str(status)).inc()
+        self._stage["request"].observe(seconds)
+
+    def case(self, outcome: str) -> None:
+        self._child(self._cases, outcome=outcome).inc()
+
+    def refusal(self, code: str) -> None:
+        self._child(self._refusals, code=code).inc()
+
+    def stage(self, name: str, seconds: float) -> None:
+        self._stage[name].observe(seconds)
+
+    def batch(self, size: int, seconds: float) -> None:
+        self._batch.observe(size)
+        self._stage["forward"].observe(seconds)
+
+    def watch(self, queued, in_flight) -> None:
+        """Read the two gauges when scraped, from functions without arguments."""
+        self._queued_now.set_function(queued)
+        self._in_flight_now.set_function(in_flight)
+
+    def exposition(self) -> bytes:
+        return generate_latest(self._registry)

@@ -1,0 +1,58 @@
+"""Two self-contained pages: ranking a case by hand, and the API's description. Nothing comes from elsewhere."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, Template, select_autoescape
+from starlette.routing import Route
+
+from mint_ray.service.api import RANK_EXAMPLE
+from mint_ray.service.engine import Engine
+
+_POLICY = (
+    "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src blob: data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def html(page: tuple[str, str]) -> HTMLResponse:
+    """A page with its Content-Security-Policy: only its own script and style, only this server."""
+    content, nonce = page
+    return HTMLResponse(content, headers={"Content-Security-Policy": _POLICY.format(nonce=nonce)})
+
+
+def ranking_page(engine: Engine, secured: bool) -> tuple[str, str]:
+    """The page at `/`: type findings, drop an image, see the ranking as bars."""
+    scorer = engine.scorer
+    return _render(
+        "ranking.html", scorer=scorer, labels=len(scorer.labels), secured=secured, image_bytes=engine.limits.image_bytes
+    )
+
+
+def api_page(description: dict[str, Any]) -> tuple[str, str]:
+    """The page at `/docs`, drawn from the OpenAPI description."""
+    return _render("docs.html", api=description, example=json.dumps(RANK_EXAMPLE, indent=1))
+
+
+def paths(app: FastAPI) -> set[str]:
+    """The application's addresses, which are few and hold no parameters."""
+    return {route.path for route in app.routes if isinstance(route, Route)}
+
+
+def _render(name: str, **values: Any) -> tuple[str, str]:
+    nonce = secrets.token_urlsafe(16)
+    return _template(name).render(nonce=nonce, **values), nonce
+
+
+@cache
+def _template(name: str) -> Template:
+    environment = Environment(autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True)
+    environment.filters["json"] = lambda value: json.dumps(value, indent=1, ensure_ascii=False)
+    return environment.from_string((files(__package__) / name).read_text())

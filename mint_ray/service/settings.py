@@ -1,0 +1,138 @@
+"""What an operator may set. Imports neither ray nor torch, so that a wrong value is refused at once."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+
+from mint_ray.errors import ConfigError
+from mint_ray.sections import Section, resolve_kind
+from mint_ray.tasks.base import Task
+
+MEBI = 2**20
+
+
+class LimitsSection(Section):
+    """Bounds, each refused with its own problem code. Bytes, pixels, characters, counts; seconds."""
+
+    body_bytes: int = Field(32 * MEBI, ge=1024)
+    image_bytes: int = Field(10 * MEBI, ge=64)
+    image_pixels: int = Field(4096 * 4096, ge=256, description="by the header, before anything is decoded")
+    cases: int = Field(64, ge=1, description="in one request")
+    text_chars: int = Field(20_000, ge=1)
+    phenotypes: int = Field(200, ge=1)
+    json_depth: int = Field(8, ge=4)
+    json_items: int = Field(200_000, ge=100, description="commas and brackets in a body: what JSON costs once parsed")
+    body_seconds: float = Field(20.0, gt=0, description="for a request's body to arrive")
+    request_seconds: float = Field(30.0, gt=0, description="from a request's first byte to its answer")
+    requests: int = Field(256, ge=1, description="in flight, a replica")
+    bytes_in_flight: int = Field(256 * MEBI, ge=1024, description="bodies held at one time, a replica")
+    queued_cases: int = Field(512, ge=1, description="accepted and not yet in a forward, a replica")
+    retry_after_seconds: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _a_full_request_fits(self):
+        if self.cases > self.queued_cases:
+            raise ValueError(
+                f"cases is {self.cases}, more than queued_cases {self.queued_cases}: no full request would ever be taken"
+            )
+        return self
+
+
+class BatchingSection(Section):
+    """How requests share forwards. A forward takes whatever waits, up to `max_batch_size`, and never waits for more."""
+
+    max_batch_size: int = Field(32, ge=1)
+    preparing_threads: int = Field(2, ge=1, description="decode images and make tensors while a forward runs")
+
+
+class AutoscalingSection(Section):
+    """Replicas by load: as many as keep the requests in flight at each near `target_requests`."""
+
+    min_replicas: int = Field(1, ge=0)
+    max_replicas: int = Field(2, ge=1)
+    target_requests: float = Field(32, gt=0)
+
+
+class AccessSection(Section):
+    """Who may ask. Without a token only this machine may, by a loopback address and name."""
+
+    token_env: str = "MINT_RAY_TOKEN"
+    token_file: Path | None = Field(None, description="its first line; wins over the environment")
+
+    def token(self) -> str | None:
+        """The bearer token, or None where none is set.
+
+        Raises:
+            ConfigError: the file cannot be read, or the token is too short to be one.
+        """
+        if self.token_file is None:
+            token = os.environ.get(self.token_env, "").strip()
+        else:
+            try:
+                token = (self.token_file.read_text().splitlines() or [""])[0].strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigError(
+                    [f"access.token_file: {self.token_file} cannot be read ({type(error).__name__})"]
+                ) from None
+        if token and (len(token) < 16 or not token.isascii() or not token.isprintable()):
+            raise ConfigError(
+                ["access: the token needs 16 or more printable ASCII characters, e.g. `openssl rand -hex 32`"]
+            )
+        if not token and self.token_file is not None:
+            raise ConfigError([f"access.token_file: {self.token_file} is empty"])
+        return token or None
+
+    def check(self, host: str | None) -> None:
+        """Refuse an address that others can reach while no token is set.
+
+        Raises:
+            ConfigError: with the two ways out.
+        """
+        if not is_loopback(host or "") and self.token() is None:
+            raise ConfigError(
+                [
+                    f"http_options.host is {host!r}, which other machines can reach, and no token is set: "
+                    f"set {self.token_env} (or access.token_file), or listen on 127.0.0.1"
+                ]
+            )
+
+
+class ServiceSection(Section):
+    """One scorer as a service."""
+
+    scorer: Path = Field(description="a finished scorer's folder, e.g. runs/demo/scorer")
+    task: Annotated[SerializeAsAny[Task], BeforeValidator(lambda value: resolve_kind("mint_ray.tasks", value))]
+    replicas: int = Field(1, ge=1)
+    autoscaling: AutoscalingSection | None = None
+    num_cpus: float = Field(1.0, ge=0, description="a replica's logical CPUs")
+    num_gpus: float = Field(0.0, ge=0, description="a replica's share of a GPU, e.g. 0.25")
+    torch_threads: int | None = Field(None, ge=1, description="threads of a forward; null: as many as cores")
+    batching: BatchingSection = BatchingSection()
+    limits: LimitsSection = LimitsSection()
+    access: AccessSection = AccessSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_way_to_scale(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("autoscaling") and "replicas" in data:
+            raise ValueError("replicas and autoscaling are both set: remove one")
+        return data
+
+    @property
+    def device(self) -> str:
+        return "cuda" if self.num_gpus > 0 else "cpu"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or name reaches this machine alone."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
