@@ -68,7 +68,8 @@ def evaluate(run: Run) -> StageReport:
     Raises:
         EvaluationError: answers of another data set, cases without an answer, too few groups.
     """
-    from mint_ray.evaluation.report import print_table, write_report
+    from mint_ray.evaluation.report import write_report
+    from mint_ray.evaluation.terminal import print_table
 
     result = measure(run)
     folder = run.stage("evaluation").path
@@ -76,7 +77,7 @@ def evaluate(run: Run) -> StageReport:
         write_part(to_table(answers, GradedAnswer), folder / "graded" / model / "part-00000.parquet")
     write_atomically(folder / "metrics.json", json.dumps(summary(run, result), indent=1))
     write_report(run, result, folder / "report.html")
-    print_table(run, result)
+    print_table(result)
     graded = sum(len(answers) for answers in result.graded.values())
     figures = {name: _values(result, name) for name in result.intervals}
     return StageReport(graded, graded, {}, figures)
@@ -91,7 +92,7 @@ def measure(run: Run) -> Result:
     replies = {m: {a.case_id: Reply(a.names, a.grounded_label_ids) for a in answers} for m, answers in graded.items()}
     truths = known_truths(run, set.intersection(*(set(by_case) for by_case in replies.values())))
     replies |= references(run, truths, labels)
-    figures = catalogue(run.config.task.answer_size)
+    figures = catalogue(run.config.task.answer_size, *depth_and_tail(run))
     draws = {name: _bootstrap(run, truths, by_case, figures, index) for name, by_case in replies.items()}
     both = "aligned" in draws and "base" in draws
     return Result(
@@ -158,12 +159,16 @@ def references(run: Run, truths: list[Truth], labels: Sequence[Label]) -> dict[s
     }
 
 
+def depth_and_tail(run: Run) -> tuple[int, int]:
+    """k and q: how many of the scorer's first and of its last labels an answer is held against."""
+    section, pairs = run.config.evaluation, run.config.preferences
+    return section.coverage_k or pairs.chosen, section.avoidance_q or pairs.rejected
+
+
 def figures_of(run: Run, truth: Truth, reply: Reply, index: NameIndex) -> dict[str, float]:
     """All figures of one reply; see metrics.py."""
-    section, pairs = run.config.evaluation, run.config.preferences
-    k, q = section.coverage_k or pairs.chosen, section.avoidance_q or pairs.rejected
-    preferred = None if truth.ranking is None else Preferred.of(truth.ranking, k, q)
-    size, weight = run.config.task.answer_size, section.car_weight
+    preferred = None if truth.ranking is None else Preferred.of(truth.ranking, *depth_and_tail(run))
+    size, weight = run.config.task.answer_size, run.config.evaluation.car_weight
     return published(reply.names, truth.label_id, preferred, index, weight) | grounded(
         reply.label_ids, truth.label_id, preferred, size, weight
     )

@@ -32,32 +32,39 @@ class Preferred:
 
 @dataclass(frozen=True)
 class Figure:
-    """How a figure is shown: its key in metrics.json, its name, its unit, which way is better."""
+    """How a figure is shown: its key in metrics.json, its name, what it says, which way is better."""
 
     key: str
     title: str
-    family: Literal["published", "grounded"]
-    unit: Literal["%", ""] = "%"
+    meaning: str
     better: Literal["higher", "lower"] = "higher"
 
+    @property
+    def family(self) -> Literal["published", "grounded"]:
+        return "grounded" if "grounded" in self.key else "published"
 
-def catalogue(size: int) -> list[Figure]:
-    """All figures in the order of the tables, for answers of `size` names."""
+
+def catalogue(size: int, k: int, q: int) -> list[Figure]:
+    """All figures in the order of the tables, for answers of `size` names, the scorer's first k and last q."""
     return [
-        Figure("e1", "E1: names a known label", "published"),
-        Figure("e2", f"E2: truth among {size} names", "published"),
-        Figure("e3", "E3: truth is the first name", "published"),
-        Figure("coverage", "Coverage of the scorer's first", "published"),
-        Figure("avoidance", "Avoidance of the scorer's last", "published"),
-        Figure("car", "CAR", "published", unit=""),
-        Figure("valid_names", "Names that match a label", "published"),
-        *(Figure(f"grounded_top_{n}", f"Top-{n}", "grounded") for n in depths(size)),
-        Figure("grounded_mrr", "Mean reciprocal rank", "grounded", unit=""),
-        Figure("ungrounded_names", "Ungrounded names", "grounded", better="lower"),
-        Figure("grounded_coverage", "Coverage", "grounded"),
-        Figure("grounded_avoidance", "Avoidance", "grounded"),
-        Figure("grounded_car", "CAR", "grounded", unit=""),
+        Figure("e1", "E1", "answers with a name of the label list"),
+        Figure("e2", "E2", f"truth among {size} names"),
+        Figure("e3", "E3", "truth is the first name"),
+        Figure("coverage", "Coverage", f"names among the scorer's first {k}, of {k}"),
+        Figure("avoidance", "Avoidance", f"names not among the scorer's last {q}"),
+        Figure("car", "CAR", "coverage and avoidance in one"),
+        Figure("valid_names", "Valid names", "names of the label list, of all names"),
+        *(Figure(f"grounded_top_{n}", f"Top-{n}", _within(n)) for n in depths(size)),
+        Figure("grounded_mrr", "MRR", "mean reciprocal rank of the truth"),
+        Figure("ungrounded_names", "Ungrounded", "names that mean no label", better="lower"),
+        Figure("grounded_coverage", "Coverage", f"labels among the scorer's first {k}, of {k}"),
+        Figure("grounded_avoidance", "Avoidance", f"names not among the scorer's last {q}"),
+        Figure("grounded_car", "CAR", "coverage and avoidance in one"),
     ]
+
+
+def _within(n: int) -> str:
+    return "truth is the first name" if n == 1 else f"truth among the first {n} names"
 
 
 def car(coverage: float, avoidance: float, weight: float = 1.0) -> float:
@@ -119,11 +126,14 @@ def rank_of(label_ids: Sequence[str | None], truth: str | None) -> int | None:
 
 
 def _preference(meant: list[Collection[str]], preferred: Preferred | None, weight: float) -> dict[str, float]:
-    """Coverage, avoidance and CAR of an answer's distinct names, each given as the labels that it means."""
+    """Coverage, avoidance and CAR of an answer's distinct names, each given as the labels that it means.
+
+    An answer without names has avoided nothing: all three are 0, as in the published evaluation.
+    """
     if preferred is None:
         return dict.fromkeys(("coverage", "avoidance", "car"), NAN)
     covered = sum(bool(preferred.top.intersection(labels)) for labels in meant[: preferred.k]) / preferred.k
-    avoided = 1 - _share([bool(preferred.bottom.intersection(labels)) for labels in meant])
+    avoided = _share([not preferred.bottom.intersection(labels) for labels in meant])
     return {"coverage": covered, "avoidance": avoided, "car": car(covered, avoided, weight)}
 
 

@@ -1,0 +1,158 @@
+"""The report's plots as inline SVG that takes its colours from the page, so that they follow light and dark."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mint_ray.evaluation.evaluate import Result
+from mint_ray.evaluation.metrics import depths, rank_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Colours that matplotlib writes and the page's variables that take their place.
+_VARIABLES = {
+    "base": ("#0b0b01", "--base"),
+    "aligned": ("#0b0b02", "--aligned"),
+    "scorer": ("#0b0b03", "--scorer"),
+    "prior": ("#0b0b04", "--prior"),
+    "ink": ("#0b0b05", "--ink"),
+    "faint": ("#0b0b06", "--faint"),
+}
+COLOURS = {name: colour for name, (colour, _) in _VARIABLES.items()}
+TITLES = {"base": "base", "aligned": "aligned", "scorer": "scorer (sees everything)", "prior": "most frequent labels"}
+_STYLE = {
+    "svg.fonttype": "none",
+    "font.size": 10,
+    "font.family": "sans-serif",
+    "text.color": COLOURS["ink"],
+    "axes.labelcolor": COLOURS["ink"],
+    "axes.edgecolor": COLOURS["faint"],
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": COLOURS["ink"],
+    "ytick.color": COLOURS["ink"],
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "grid.color": COLOURS["faint"],
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+}
+
+
+def svg(name: str, paint: Callable[[Axes], None], size: tuple[float, float] = (4.6, 3.1)) -> str:
+    """A plot as an SVG element without addresses, scripts, fonts or fixed size."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with rc_context(_STYLE | {"svg.hashsalt": name}):  # ids of one plot must not be those of another
+        figure = Figure(figsize=size)
+        FigureCanvasSVG(figure)
+        paint(figure.subplots())
+        written = io.StringIO()
+        figure.savefig(written, format="svg", transparent=True)
+    return _inlined(written.getvalue(), name)
+
+
+def _inlined(text: str, name: str) -> str:
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
+    text = re.sub(r'(<svg[^>]*?)\swidth="[^"]*"', rf'\1 role="img" aria-label="{name}"', text, count=1)
+    text = re.sub(r'(<svg[^>]*?)\sheight="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'\bid="((?:figure|axes|patch|text|line2d|legend|matplotlib)[\w.]*)"', "", text)
+    for colour, variable in _VARIABLES.values():
+        text = text.replace(colour, f"var({variable})")
+    return text
+
+
+def accuracy(result: Result, size: int) -> Callable[[Axes], None]:
+    """Top-n accuracy of each model after grounding, with its interval; the scorer and the prior as marks."""
+    keys = [f"grounded_top_{n}" for n in depths(size)]
+    columns = [i for key in keys for i, figure in enumerate(result.figures) if figure.key == key]
+    shown = [name for name in ("prior", "base", "aligned", "scorer") if name in result.intervals]
+
+    def paint(axes: Axes) -> None:
+        for place, name in enumerate(shown):
+            intervals = [result.intervals[name][column] for column in columns]
+            at = [i + 0.17 * (place - (len(shown) - 1) / 2) for i in range(len(columns))]
+            values = np.array([[100 * (v or 0) for v in (x.value, x.low, x.high)] for x in intervals])
+            spread = [values[:, 0] - values[:, 1], values[:, 2] - values[:, 0]]
+            axes.errorbar(at, values[:, 0], yerr=spread, fmt="o", ms=5, lw=2, color=COLOURS[name], label=TITLES[name])
+        axes.set_xticks(range(len(columns)), [f"top-{n}" for n in depths(size)])
+        axes.set(ylabel="cases, %", ylim=(-2, 102), xlim=(-0.5, len(columns) - 0.5))
+        _finish(axes)
+
+    return paint
+
+
+def truth_rank(result: Result, size: int) -> Callable[[Axes], None]:
+    """Share of cases whose truth is named at that place or before."""
+    truths = {truth.case_id: truth.label_id for truth in result.truths if truth.label_id}
+
+    def paint(axes: Axes) -> None:
+        places = np.arange(1, size + 1)
+        for name in ("prior", "base", "aligned", "scorer"):
+            replies = result.replies.get(name)
+            if not replies or not truths:
+                continue
+            ranks = [rank_of(replies[c].label_ids, truth) or np.inf for c, truth in truths.items() if c in replies]
+            share = [100 * np.mean(np.array(ranks) <= place) for place in places]
+            axes.step(places, share, where="mid", lw=2, color=COLOURS[name], label=TITLES[name])
+        axes.set(xlabel="place in the answer, or before", ylabel="cases, %", ylim=(-2, 102))
+        axes.set_xticks(places)
+        _finish(axes)
+
+    return paint
+
+
+def curve(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> Callable[[Axes], None]:
+    """Columns of the training curve over steps."""
+
+    def paint(axes: Axes) -> None:
+        for name, colour in zip(names, ("aligned", "base", "scorer", "prior"), strict=False):
+            points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
+            axes.plot(*zip(*points, strict=True), lw=1.8, color=COLOURS[colour], label=name.replace("_", " "))
+        axes.set(xlabel="step")
+        _finish(axes)
+
+    return paint
+
+
+def held_out(figures: dict[str, Any]) -> Callable[[Axes], None]:
+    """The scorer's top-k accuracy, whole and blinded to one modality, against chance."""
+    ways = {
+        "all": ("everything", "scorer"),
+        "image_only": ("image only", "aligned"),
+        "text_only": ("text only", "base"),
+    }
+    shown = {way: style for way, style in ways.items() if way in figures}
+
+    def paint(axes: Axes) -> None:
+        tops = [key for key in figures["chance"] if key.startswith("top")]
+        width = 0.8 / max(1, len(shown))
+        for place, (way, (title, colour)) in enumerate(shown.items()):
+            at = [i + width * (place - (len(shown) - 1) / 2) for i in range(len(tops))]
+            axes.bar(at, [100 * figures[way][t] for t in tops], width * 0.9, color=COLOURS[colour], label=title)
+        for i, top in enumerate(tops):
+            chance = 100 * figures["chance"][top]
+            axes.plot([i - 0.45, i + 0.45], [chance] * 2, ":", color=COLOURS["ink"], label="chance" if not i else None)
+        axes.set_xticks(range(len(tops)), [f"top-{top.removeprefix('top')}" for top in tops])
+        axes.set(ylabel="cases, %", ylim=(0, 102))
+        _finish(axes)
+
+    return paint
+
+
+def _finish(axes: Axes) -> None:
+    axes.grid(axis="y", alpha=0.6)
+    axes.set_axisbelow(True)
+    axes.spines["left"].set_visible(False)
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, fontsize=9, handlelength=1.4, borderpad=0)

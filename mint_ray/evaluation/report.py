@@ -1,0 +1,191 @@
+"""The report: one self-contained HTML page, without scripts or anything from outside.
+
+The page is the user's own file, and yet it is careful: what a synthetic case looks like is shown, of a real
+patient only the case id, the diagnosis and the names that the models gave.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pyarrow.compute as pc
+import yaml
+from PIL import Image
+
+from mint_ray.corpora.store import case_table
+from mint_ray.evaluation import plots
+from mint_ray.evaluation.evaluate import PRIOR, Reply, Result
+from mint_ray.evaluation.metrics import rank_of
+from mint_ray.evaluation.tables import TITLES, digests, endings, families, headline, tiles
+from mint_ray.records import Case
+from mint_ray.runs import STAGES, Run, write_atomically
+
+THUMBNAIL = (160, 160)
+PAIR_PLOTS = {
+    "scores": "Scores of chosen and rejected labels",
+    "coverage": "How often each label is chosen and rejected",
+    "lengths": "Lengths of the answers",
+    "truth_rank": "Where the scorer ranks the truth",
+}
+
+
+def write_report(run: Run, result: Result, path: Path) -> None:
+    """Render the page beside, then rename it to `path`."""
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(Path(__file__).with_name("report.html.j2").read_text())
+    write_atomically(path, template.render(page(run, result)))
+
+
+def page(run: Run, result: Result) -> dict[str, Any]:
+    """Everything that the template shows, as plain data."""
+    size, synthetic = run.config.task.answer_size, synthetic_share(run)
+    manifests = {name: run.stage(name).manifest for name in STAGES if run.stage(name).complete}
+    return {
+        "task": run.config.task.kind.replace("_", " "),
+        "corpus": run.config.corpus.kind.replace("_", " "),
+        "synthetic": synthetic,
+        "counts": {
+            "cases": len(result.truths),
+            "groups": len({truth.group_id for truth in result.truths}),
+            "labels": len(result.labels),
+            "split": run.config.inference.split,
+        },
+        "headline": headline(result, size),
+        "tiles": tiles(result, size),
+        "difference": result.difference is not None,
+        "names": {name: TITLES[name] for name in result.intervals},
+        "families": families(result),
+        "endings": endings(result),
+        "accuracy": plots.svg("accuracy by model", plots.accuracy(result, size)),
+        "ranks": plots.svg("rank of the truth", plots.truth_rank(result, size)),
+        "scorer": scorer(manifests.get("scorer")),
+        "curves": training_curves(run),
+        "pair_plots": pair_plots(run),
+        "stages": [stage_row(name, manifest) for name, manifest in manifests.items()],
+        "worked": worked_cases(run, result),
+        "bootstrap": run.config.evaluation.bootstrap,
+        "similarity": run.config.evaluation.similarity,
+        "digests": digests(result),
+        "versions": next(iter(manifests.values()), {}).get("versions", {}),
+        "commit": next(iter(manifests.values()), {}).get("commit"),
+        "config": yaml.safe_dump(run.config.model_dump(mode="json"), sort_keys=False),
+        "made": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+    }
+
+
+def synthetic_share(run: Run) -> float:
+    """The share of the run's cases that were simulated."""
+    return pc.mean(case_table(run, ["synthetic"])["synthetic"].cast("int8")).as_py() or 0.0
+
+
+def scorer(manifest: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The scorer on held-out cases, whole and blinded, where its stage measured it."""
+    figures = (manifest or {}).get("figures", {}).get("held_out", {})
+    if not figures.get("cases") or "chance" not in figures:
+        return None
+    return {"cases": figures["cases"], "plot": plots.svg("scorer with and without image", plots.held_out(figures))}
+
+
+def training_curves(run: Run) -> list[dict[str, str]]:
+    """Plots of alignment/curve.jsonl: the loss with its parts, and what preference optimisation is to move."""
+    path = run.stage("alignment").path / "curve.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()] if path.exists() else []
+    drawn = []
+    for title, wanted in {
+        "Loss and its parts": ("loss", "nll", "odds_ratio_loss", "eval_loss"),
+        "Log odds ratio, chosen to rejected": ("log_odds_ratio", "eval_log_odds_ratio"),
+        "Share of pairs with the chosen answer likelier": ("accuracy", "eval_accuracy"),
+    }.items():
+        if names := [name for name in wanted if any(row.get(name) is not None for row in rows)]:
+            drawn.append({"title": title, "plot": plots.svg(title, plots.curve(rows, names))})
+    return drawn
+
+
+def pair_plots(run: Run) -> list[dict[str, str]]:
+    """The plots that the pairs' stage drew, embedded."""
+    folder = run.stage("preferences").path / "plots"
+    return [
+        {"title": PAIR_PLOTS.get(path.stem, path.stem), "image": base64.b64encode(path.read_bytes()).decode()}
+        for path in sorted(folder.glob("*.png"), key=lambda path: (path.stem not in PAIR_PLOTS, path.stem))
+    ]
+
+
+def stage_row(name: str, manifest: dict[str, Any]) -> dict[str, Any]:
+    """A stage as the pipeline's table shows it."""
+    return {
+        "name": name,
+        "rows": manifest["rows"],
+        "seconds": f"{manifest['seconds']:,.0f}",
+        "refused": manifest["refused"],
+        "fingerprint": manifest["fingerprint"],
+    }
+
+
+def worked_cases(run: Run, result: Result) -> list[dict[str, Any]]:
+    """Some cases in full, drawn by the run's seed and not by how they turned out."""
+    wanted = min(run.config.evaluation.worked_cases, len(result.truths))
+    drawn = np.random.default_rng(run.config.run.seed).choice(len(result.truths), wanted, replace=False)
+    truths = [result.truths[i] for i in sorted(drawn)]
+    if not truths:
+        return []
+    ids = [truth.case_id for truth in truths]
+    table = case_table(run, splits=[run.config.inference.split])
+    rows = table.filter(pc.is_in(table["case_id"], value_set=_strings(ids))).to_pylist()
+    cases = {row["case_id"]: Case.model_validate(row) for row in rows}
+    names = {label.id: label.name for label in result.labels}
+    return [
+        {
+            "case_id": truth.case_id,
+            "truth": names.get(truth.label_id, truth.label_id),
+            "seen": seen(run, cases[truth.case_id]) if cases[truth.case_id].synthetic else None,
+            "columns": [
+                column(TITLES[name], replies[truth.case_id], truth.label_id)
+                for name, replies in result.replies.items()
+                if name != PRIOR and truth.case_id in replies
+            ],
+        }
+        for truth in truths
+    ]
+
+
+def seen(run: Run, case: Case) -> dict[str, Any]:
+    """What a synthetic case looks like: to the language model, and to the scorer alone."""
+    view = run.config.task.downstream_view(case)
+    return {
+        "text": view.text,
+        "image": thumbnail(case.image) if case.image else None,
+        "withheld": [p.name for p in case.phenotypes if p.id in view.withheld and not p.excluded],
+    }
+
+
+def thumbnail(encoded: bytes) -> str:
+    """A small JPEG of an image, as a data URI."""
+    with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG")) as image:
+        small = image.convert("RGB")
+    small.thumbnail(THUMBNAIL)
+    written = io.BytesIO()
+    small.save(written, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(written.getvalue()).decode()}"
+
+
+def column(title: str, reply: Reply, truth: str | None) -> dict[str, Any]:
+    """A reply's names, each marked: the truth, another label, or no label at all."""
+    marks = ["none" if label is None else "truth" if label == truth else "label" for label in reply.label_ids]
+    return {
+        "title": title,
+        "rank": rank_of(reply.label_ids, truth),
+        "names": [{"name": name, "mark": mark} for name, mark in zip(reply.names, marks, strict=True)],
+    }
+
+
+def _strings(values: list[str]) -> Any:
+    import pyarrow as pa
+
+    return pa.array(values, pa.string())

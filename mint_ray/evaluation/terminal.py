@@ -1,0 +1,70 @@
+"""The table that a run ends with in the terminal."""
+
+from __future__ import annotations
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from mint_ray.evaluation.evaluate import Result
+from mint_ray.evaluation.intervals import Interval
+from mint_ray.evaluation.metrics import Figure
+from mint_ray.evaluation.tables import TITLES, shown
+
+LOG_WIDTH = 100  # where there is no terminal
+ROOM_FOR_REFERENCES = 92  # columns
+
+
+def result_table(result: Result, width: int = LOG_WIDTH) -> Table:
+    """Base against aligned with 95 % intervals; the scorer and the prior beside them where there is room."""
+    groups = len({truth.group_id for truth in result.truths})
+    table = Table(
+        title=f"{len(result.truths)} cases in {groups} groups, {len(result.labels)} labels; all figures in %",
+        caption="(from–to): 95 % interval by bootstrap over groups",
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("")
+    models = [name for name in result.intervals if name in result.graded]
+    references = [name for name in result.intervals if name not in result.graded and width >= ROOM_FOR_REFERENCES]
+    for name in models:
+        table.add_column(TITLES[name], justify="right", style="bold" if name == "aligned" else None)
+    if result.difference:
+        table.add_column("Difference", justify="right")
+    for name in references:
+        table.add_column(TITLES[name].replace(" ", "\n"), justify="right", style="dim")
+    for i, figure in enumerate(result.figures):
+        cells = [_cell(result.intervals[name][i]) for name in models]
+        if result.difference:
+            cells.append(_gap(result.difference[i]))
+        cells += [_cell(result.intervals[name][i], ends=False) for name in references]
+        last = i + 1 < len(result.figures) and result.figures[i + 1].family != figure.family
+        table.add_row(_title(figure), *cells, end_section=last)
+    return table
+
+
+def print_table(result: Result) -> None:
+    """Print the table; where there is no terminal, wide enough to be read in a log."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=LOG_WIDTH)
+    console.print(result_table(result, console.width))
+
+
+def _title(figure: Figure) -> str:
+    plain = figure.family == "published" or figure.key == "ungrounded_names"
+    return figure.title if plain else f"{figure.title}, grounded"
+
+
+def _cell(interval: Interval, ends: bool = True) -> str:
+    text = shown(interval, digits=0)
+    if text is None:
+        return "–"
+    return f"{text['value']} [dim]({text['low']}–{text['high']})[/dim]" if ends else text["value"]
+
+
+def _gap(interval: Interval) -> str:
+    text = shown(interval, digits=0, signed=True)
+    return f"{text['value']} [dim]({text['low']} to {text['high']})[/dim]" if text else "–"
