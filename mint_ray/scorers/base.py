@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mint_ray.sections import KindSection
 from mint_ray.tasks.base import Label, View
@@ -25,6 +25,19 @@ class Scorer(Protocol):
 
     def scores(self, views: list[View]) -> np.ndarray:
         """Scores over all labels, float32 of shape (len(views), len(labels)): log-probabilities, higher is better."""
+
+
+class StagedScorer(Scorer, Protocol):
+    """A scorer whose work is two stages: `scores(views)` equals `score_prepared([prepare(v) for v in views])`.
+
+    Whoever scores for many at a time can then decode images in threads while the model is busy.
+    """
+
+    def prepare(self, view: View) -> Any:
+        """One view as the model reads it, from any thread; raises RowError where its image cannot be decoded."""
+
+    def score_prepared(self, prepared: list[Any]) -> np.ndarray:
+        """As `scores`; one call at a time."""
 
 
 class ScorerSection(KindSection):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from mint_ray.errors import ModelError
+from mint_ray.scorers.vilt.inputs import Example
 from mint_ray.scorers.vilt.model import FILES, LABELS, SETTINGS, ViltClassifier, load_inputs, load_vilt, read_config
 from mint_ray.tasks.base import View, load_labels
 
@@ -43,7 +44,14 @@ class ViltScorer:
             ValueError: a view has neither text nor image.
             RowError: an image cannot be decoded.
         """
-        examples = [self._inputs.example(view) for view in views]
+        return self.score_prepared([self.prepare(view) for view in views])
+
+    def prepare(self, view: View) -> Example:
+        """One view decoded, resized and in token ids; raises as `scores`. Threads may call it beside a forward."""
+        return self._inputs.example(view)
+
+    def score_prepared(self, examples: list[Example]) -> np.ndarray:
+        """The forwards alone."""
         parts = [examples[i : i + self._batch] for i in range(0, len(examples), self._batch)]
         rows = [np.zeros((0, len(self.labels)), np.float32)]
         with torch.inference_mode():
