@@ -8,10 +8,8 @@ anew over its own traces; and the batches that the scorer sees are those of an u
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mint_ray.config import PreferencesSection, label_conflicts
-from mint_ray.errors import ConfigError, MintError, ModelError, RowError
+from mint_ray.errors import ConfigError, ModelError, RowError
 from mint_ray.preferences.policy import Preference, Ranked, Skip, choose, rank
 from mint_ray.preferences.store import PAIR_SPLITS, pair_schema, write_part
 from mint_ray.records import (
@@ -70,37 +68,23 @@ class PartScorer:
     """One loaded scorer in one actor: reads a part's cases, scores them, writes pairs, refusals, rankings."""
 
     def __init__(self, load: Loader, task: Task, settings: PreferencesSection, folder: Path):
-        self.load, self.task, self.settings, self.folder = load, task, settings, folder
-
-    @cached_property
-    def scorer(self) -> Scorer:
-        """Opened by the first part, where a `MintError` finds its way to the driver."""
-        scorer = self.load()
-        if conflicts := label_conflicts(self.settings, len(scorer.labels)):
+        self.scorer, self.task, self.settings, self.folder = load(), task, settings, folder
+        self.names = {label.id: label.name for label in self.scorer.labels}
+        if conflicts := label_conflicts(settings, len(self.names)):
             raise ConfigError(conflicts)
-        return scorer
-
-    @cached_property
-    def names(self) -> dict[str, str]:
-        return {label.id: label.name for label in self.scorer.labels}
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Score one part (columns as in `Part`); `problem` is a pickled `MintError`, or null.
-
-        Handed over as a value, because Ray Data passes an exception's text on and drops the exception.
-        """
+        """Score one part, given as columns, unless an actor that died since had done it."""
         part = Part(*(batch[field.name].item() for field in fields(Part)))
-        try:
-            if not (self.folder / "rankings" / part.name).exists():
+        if not (self.folder / "rankings" / part.name).exists():
+            try:
                 self.score(part)
-            problem = None
-        except MintError as error:
-            problem = pickle.dumps(error)
-        except (ConnectionError, TimeoutError) as error:
-            problem = pickle.dumps(
-                ModelError(f"the scorer does not answer ({type(error).__name__}): start it, then this stage again")
-            )
-        return {"name": batch["name"], "problem": np.array([problem], dtype=object)}
+            except (ConnectionError, TimeoutError) as error:
+                raise ModelError(
+                    f"the scorer does not answer ({type(error).__name__}): see that it runs, then start this stage again; "
+                    "what is done is kept"
+                ) from None
+        return {"name": batch["name"]}
 
     def score(self, part: Part) -> None:
         """Write what becomes of a part's cases; the rankings last, since they say that it is done."""

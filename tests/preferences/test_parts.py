@@ -1,16 +1,20 @@
 """What becomes of one part, without Ray: reading, scoring, refusing, pairing."""
 
+import io
+import itertools
 import json
 from functools import partial
 
+import datasets
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from mint_ray.corpora.store import case_files
 from mint_ray.errors import ConfigError, RowError
 from mint_ray.preferences.parts import PartScorer, case_parts, read_rows, score_views
-from mint_ray.preferences.store import pair_dataset, pair_schema, ranking_table, refusal_table
+from mint_ray.preferences.store import pair_dataset, pair_schema, part_files, ranking_table, refusal_table
 from mint_ray.records import PreferencePair, Ranking, arrow_schema
 from mint_ray.tasks.base import View
 from mint_ray.tasks.tissue import Tissue
@@ -138,6 +142,17 @@ def test_an_image_task_keeps_the_encoded_image_and_a_text_task_has_no_image_colu
     assert "images" not in pair_dataset(hidden, "train").column_names
 
 
+def test_datasets_decodes_the_images_of_the_written_pairs(tmp_path):
+    encoded = io.BytesIO()
+    Image.new("RGB", (6, 4), "red").save(encoded, "PNG")
+    cases = toy_cases(2, p000={"image": encoded.getvalue()}, p001={"image": encoded.getvalue()})
+    run = toy_run(tmp_path / "run", cases, files=1, task="tissue")
+    build_without_ray(run, EyeScorer)
+    pairs = run.stage("preferences").path / "pairs"
+    (image,) = datasets.load_dataset(str(pairs), split="train", cache_dir=str(tmp_path / "cache"))[0]["images"]
+    assert (image.size, image.getpixel((0, 0))) == ((6, 4), (255, 0, 0))
+
+
 def test_an_image_task_makes_no_pair_of_a_case_whose_image_is_missing(tmp_path):
     run = toy_run(tmp_path, toy_cases(3, p001={"image": None}), files=1, task="tissue")
     build_without_ray(run, EyeScorer)
@@ -152,12 +167,39 @@ def test_the_schema_of_pairs_is_the_record_s(tmp_path):
 
 def test_a_part_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     run = toy_run(tmp_path, toy_cases(8), files=1)
-    monkeypatch.setattr(pq, "write_table", _disk_full)
+    monkeypatch.setattr(pq, "write_table", full_disk_from_write(1))
     with pytest.raises(OSError, match="No space left"):
         build_without_ray(run)
     assert not list(run.stage("preferences").path.rglob("part-*.parquet"))
 
 
-def _disk_full(table, file, **options):
-    file.write(b"PAR1 half of a")
-    raise OSError(28, "No space left on device")
+@pytest.mark.parametrize("write", [2, 3, 4])
+def test_a_part_that_ends_in_the_middle_is_not_done_and_is_done_anew_over_its_traces(tmp_path, monkeypatch, write):
+    cases = toy_cases(8, p002={"text": "unreadable"})  # written: train, validation, refused, rankings
+    whole, torn = toy_run(tmp_path / "whole", cases, files=1), toy_run(tmp_path / "torn", cases, files=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(pq, "write_table", full_disk_from_write(write))
+        with pytest.raises(OSError, match="No space left"):
+            build_without_ray(torn)
+    assert not part_files(torn.stage("preferences").path / "rankings")
+    for run in (whole, torn):
+        build_without_ray(run)
+    assert everything(torn) == everything(whole)
+
+
+def everything(run):
+    pairs = [pair_dataset(run, split).to_list() for split in ("train", "validation")]
+    return ranking_table(run).to_pylist(), refusal_table(run).to_pylist(), pairs
+
+
+def full_disk_from_write(number):
+    """Writing as it is, until the disk is full and the write of that number stays half."""
+    write_table, writes = pq.write_table, itertools.count(1)
+
+    def write(table, file, **options):
+        if next(writes) < number:
+            return write_table(table, file, **options)
+        file.write(b"PAR1 half of a")
+        raise OSError(28, "No space left on device")
+
+    return write
