@@ -146,3 +146,46 @@ def write_curve(run: Run, steps: int = 5) -> None:
     path = run.stage("alignment").path / "curve.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(json.dumps(row) for row in rows))
+
+
+HELD_OUT = {
+    "held_out": {
+        "cases": 12,
+        "chance": {"top1": 0.17, "top3": 0.5},
+        "all": {"cases": 12, "top1": 1.0, "top3": 1.0},
+        "text_only": {"cases": 12, "top1": 0.4, "top3": 0.7},
+    }
+}
+
+
+def answered_run(folder: Path, synthetic: bool = True, **sections: dict[str, Any]) -> Run:
+    """A run in which every stage before evaluation is complete.
+
+    Twelve test cases, two of each disease, and six training cases of the first. The scorer always ranks the truth
+    first. The aligned model names the truth second; the base model names nothing of the list.
+    """
+    run = Run(tiny_config(folder, **sections))
+    test = [tiny_case(i, synthetic=synthetic) for i in range(12)]
+    train = [tiny_case(6 * i, case_id=f"train-{i}", split="train", synthetic=synthetic) for i in range(20, 26)]
+    write_cases(run, test + train)
+    write_rankings(run, {case.case_id: truth_first(case.label_id) for case in test}, test)
+    finish_stage(run, "scorer", HELD_OUT)
+    write_curve(run)
+    finish_stage(run, "alignment")
+    task = run.config.task
+    write_answers(run, "base", {case.case_id: task.answer(["Hypotonia", "A rare one"]) for case in test}, test)
+    write_answers(run, "aligned", {case.case_id: task.answer(truth_second(case.label_id)) for case in test}, test)
+    finish_stage(run, "answers")
+    run.stage("evaluation").begin()
+    return run
+
+
+def truth_first(label_id: str) -> list[str]:
+    return [label_id] + [label.id for label in LABELS if label.id != label_id]
+
+
+def truth_second(label_id: str) -> list[str]:
+    # These three resemble no other name of the list, so string similarity cannot help.
+    first = "OMIM:6" if label_id != "OMIM:6" else "OMIM:5"
+    third = next(i for i in ("OMIM:4", "OMIM:5") if i not in (first, label_id))
+    return [NAMES[first], NAMES[label_id], NAMES[third]]

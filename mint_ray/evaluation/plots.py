@@ -67,7 +67,8 @@ def _inlined(text: str, name: str) -> str:
     text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
     text = re.sub(r'(<svg[^>]*?)\swidth="[^"]*"', rf'\1 role="img" aria-label="{name}"', text, count=1)
     text = re.sub(r'(<svg[^>]*?)\sheight="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r'\bid="((?:figure|axes|patch|text|line2d|legend|matplotlib)[\w.]*)"', "", text)
+    used = set(re.findall(r"#([\w-]+)[\")]", text))  # the others, `axes_1` and the like, come in every plot
+    text = re.sub(r'\sid="([^"]*)"', lambda found: found[0] if found[1] in used else "", text)
     for colour, variable in _VARIABLES.values():
         text = text.replace(colour, f"var({variable})")
     return text

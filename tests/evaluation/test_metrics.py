@@ -91,12 +91,18 @@ def test_every_figure_of_the_tables_is_computed():
 @pytest.mark.parametrize(
     ("text", "names"),
     [
-        ("POTENTIAL_DISEASES:\n1. 'Kabuki syndrome 1'\n2. 'Noonan syndrome 1'", ["Kabuki syndrome 1", "Noonan syndrome 1"]),
-        ("1) Angelman syndrome\n\n3: \"Rett syndrome\"", ["Angelman syndrome", "Rett syndrome"]),
+        (
+            "POTENTIAL_DISEASES:\n1. 'Kabuki syndrome 1'\n2. 'Noonan syndrome 1'",
+            ["Kabuki syndrome 1", "Noonan syndrome 1"],
+        ),
+        ('1) Angelman syndrome\n\n3: "Rett syndrome"', ["Angelman syndrome", "Rett syndrome"]),
         ("1. Before\nPOTENTIAL_DISEASES:\n1. 'After'", ["After"]),
         ("POTENTIAL_DISEASES:\n1. ''\n2.\n- no number\nI am sorry.", []),
         ("", []),
-        ("POTENTIAL_DISEASES:\n" + "\n".join(f"{i}. 'Disease {i}'" for i in range(1, 9)), [f"Disease {i}" for i in (1, 2, 3)]),
+        (
+            "POTENTIAL_DISEASES:\n" + "\n".join(f"{i}. 'Disease {i}'" for i in range(1, 9)),
+            [f"Disease {i}" for i in (1, 2, 3)],
+        ),
     ],
 )
 def test_malformed_answers_give_the_names_that_are_there(text, names):

@@ -1,0 +1,85 @@
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from mint_ray.errors import EvaluationError
+from mint_ray.evaluation.evaluate import evaluate, measure
+from mint_ray.inference.store import answer_folder, refusal_folder
+from mint_ray.preferences.store import write_part
+from mint_ray.records import GradedAnswer, Refusal, from_table, to_table
+from tests.tiny_run import answered_run, tiny_case, write_answers, write_cases, write_rankings
+
+
+def test_figures_of_a_run_by_hand(tmp_path):
+    run = answered_run(tmp_path)
+    report = evaluate(run)
+    metrics = json.loads((run.stage("evaluation").path / "metrics.json").read_text())
+    values = {name: {key: x["value"] for key, x in figures.items()} for name, figures in metrics["models"].items()}
+    assert (report.rows_in, report.rows_out) == (24, 24)
+    assert (metrics["cases"], metrics["groups"], metrics["labels"]) == (12, 12, 6)
+    aligned = values["aligned"]
+    assert (aligned["e1"], aligned["e2"], aligned["e3"]) == (1, 1, 0)
+    assert (aligned["grounded_top_1"], aligned["grounded_top_3"], aligned["grounded_mrr"]) == (0, 1, 0.5)
+    assert (values["base"]["e1"], values["base"]["ungrounded_names"]) == (0, 1)
+    assert values["scorer"]["grounded_top_1"] == 1
+    # All training cases have the first disease, and two of twelve test cases.
+    assert values["prior"]["grounded_top_1"] == pytest.approx(2 / 12)
+    assert metrics["aligned_minus_base"]["e2"] == {"value": 1, "low": 1, "high": 1}
+
+
+def test_graded_answers_carry_names_and_labels(tmp_path):
+    run = answered_run(tmp_path)
+    evaluate(run)
+    folder = run.stage("evaluation").path / "graded"
+    graded = next(from_table(pq.read_table(folder / "aligned" / "part-00000.parquet"), GradedAnswer))
+    assert graded.names == ["Angelman syndrome", "Kabuki syndrome 1", "Cornelia de Lange syndrome 1"]
+    assert graded.grounded_label_ids == ["OMIM:6", "OMIM:1", "OMIM:4"]
+
+
+def test_the_table_tells_base_from_aligned(tmp_path, capsys):
+    evaluate(answered_run(tmp_path))
+    printed = capsys.readouterr().out
+    assert "12 cases in 12 groups" in printed
+    (row,) = [line.split() for line in printed.splitlines() if line.startswith(" E2")]
+    assert row == ["E2", "0.0", "(0–0)", "100.0", "(100–100)", "+100.0", "(100", "to", "100)", "100.0", "50.0"]
+
+
+def test_answers_of_other_cases_are_refused(tmp_path):
+    run = answered_run(tmp_path)
+    write_answers(run, "aligned", {"case-099": ""}, [tiny_case(99)])
+    with pytest.raises(EvaluationError, match=r"1 answered cases are not among .* 'case-099'"):
+        measure(run)
+
+
+def test_a_case_without_an_answer_is_refused(tmp_path):
+    run = answered_run(tmp_path)
+    write_answers(run, "aligned", {"case-003": ""}, [tiny_case(3)])
+    with pytest.raises(EvaluationError, match="11 cases have no answer, the first 'case-000'"):
+        measure(run)
+
+
+def test_a_case_answered_twice_is_refused(tmp_path):
+    run = answered_run(tmp_path)
+    part = answer_folder(run, "base") / "part-0.parquet"
+    part.with_name("part-1.parquet").write_bytes(part.read_bytes())
+    with pytest.raises(EvaluationError, match="12 cases are answered twice"):
+        measure(run)
+
+
+def test_a_case_that_one_model_was_not_asked_about_counts_for_none(tmp_path):
+    run = answered_run(tmp_path)
+    write_answers(run, "base", {f"case-{i:03}": "" for i in range(1, 12)}, [tiny_case(i) for i in range(1, 12)])
+    refusal = Refusal(source="tiny:0", case_id="case-000", reason="prompt-too-long")
+    write_part(to_table([refusal], Refusal), refusal_folder(run, "base") / "part-0.parquet")
+    result = measure(run)
+    assert [truth.case_id for truth in result.truths] == [f"case-{i:03}" for i in range(1, 12)]
+
+
+def test_fewer_groups_than_an_interval_needs_are_refused(tmp_path):
+    run = answered_run(tmp_path)
+    cases = [tiny_case(i, group_id="one family") for i in range(12)]
+    write_cases(run, cases)
+    write_rankings(run, {case.case_id: [case.label_id] for case in cases}, cases)
+    with pytest.raises(EvaluationError, match="1 groups answered"):
+        measure(run)
