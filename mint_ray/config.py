@@ -68,7 +68,7 @@ class PreferencesSection(Section):
     truth: Literal["as_ranked", "last", "first", "skip"] = "as_ranked"
     min_margin: float = Field(0.0, ge=0, description="least gap between the mean chosen and mean rejected score")
     pairs_per_case: int = Field(1, ge=1, description="each further pair takes the next `cut` names of the pool")
-    part_rows: int = Field(256, ge=1, description="cases scored and written at a time: what a kill can lose, an actor")
+    part_rows: int = Field(128, ge=1, description="cases scored and written at a time: what a kill can lose, an actor")
     max_refused_share: float = hardware(0.5, ge=0, le=1)
     actors: int = hardware(1, ge=1)
     gpus_per_actor: float = hardware(0.0, ge=0)
