@@ -25,7 +25,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -80,12 +80,24 @@ class Gmdb(Corpus):
     def outcomes(self, seed: int) -> ray.data.Dataset:
         import ray
 
-        rows = list(self._rows())
+        rows = list(self.rows())
         if not rows:
             raise CorpusError(f"{self.folder}: the {self.set} split tables hold no images")
-        listed = frozenset(read_label_list(self.label_list)) if self.label_list else None
         items = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // ROWS_PER_BLOCK))
-        return parsed(items, partial(read_row, crops=self.folder / "gmdb_crops", listed=listed))
+        return parsed(items, self.reader())
+
+    def reader(self) -> Callable[[Row], Case | Refusal]:
+        """What makes an outcome of each of `rows`."""
+        listed = frozenset(read_label_list(self.label_list)) if self.label_list else None
+        return partial(read_row, crops=self.folder / "gmdb_crops", listed=listed)
+
+    def rows(self) -> Iterator[Row]:
+        """The images of the set, each with its metadata, in the order of the split tables."""
+        metadata = self._metadata()
+        for image_id, file, line in self._images():
+            found = metadata.get(image_id, {})
+            columns = {name: found.get(name, "") for name in USED} | {"image_id": image_id}
+            yield {"source": file, "row": line, "split": PARTS[file.split("_")[2]], "known": bool(found), **columns}
 
     def _metadata(self) -> dict[str, dict[str, str]]:
         return {row["image_id"]: row for _, row in _table(self.folder / METADATA, REQUIRED, "\t")}
@@ -97,13 +109,6 @@ class Gmdb(Corpus):
             for line, row in _table(path, ("image_id",), ","):
                 if self.set == "frequent" or row.get("split") == "1":
                     yield row["image_id"], path.name, line
-
-    def _rows(self) -> Iterator[Row]:
-        metadata = self._metadata()
-        for image_id, file, line in self._images():
-            found = metadata.get(image_id, {})
-            columns = {name: found.get(name, "") for name in USED} | {"image_id": image_id}
-            yield {"source": file, "row": line, "split": PARTS[file.split("_")[2]], "known": bool(found), **columns}
 
 
 def _table(path: Path, required: tuple[str, ...], delimiter: str) -> Iterator[tuple[int, dict[str, str]]]:
@@ -137,8 +142,9 @@ def read_label_list(path: Path) -> dict[str, list[str]]:
 
 def label_of(syndrome: str, names: list[str]) -> Label:
     """The label of a syndrome by its names, the first before its semicolon; the others are synonyms, also as written."""
-    single = [part.strip() for name in names for part in [*name.split(";"), name] if part.strip()]
-    name, *synonyms = dict.fromkeys(single or [syndrome])
+    parts = [(name.strip(), [part.strip() for part in name.split(";") if part.strip()]) for name in names]
+    found = [text for whole, single in parts for text in (single if len(single) < 2 else [*single, whole])]
+    name, *synonyms = dict.fromkeys(found or [syndrome])
     return Label(id=f"GMDB:{syndrome}", name=name, synonyms=tuple(synonyms))
 
 

@@ -63,9 +63,12 @@ class Table(Corpus):
         if self.label_list is None:
             return None
         try:
-            return load_labels(self.label_list)
+            labels = load_labels(self.label_list)
         except (OSError, ValueError, TypeError) as error:
             raise CorpusError(f"{self.label_list}: is no label list ({type(error).__name__})") from None
+        if not labels:
+            raise CorpusError(f"{self.label_list}: is an empty label list")
+        return labels
 
     def outcomes(self, seed: int) -> ray.data.Dataset:
         parquet = [file for file in files_under(self.path) if file.suffix == ".parquet"]

@@ -1,0 +1,276 @@
+import gzip
+import json
+import zipfile
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mint_ray.corpora.phenopackets import Phenopackets, read_packet, sex_of, years_of
+from mint_ray.corpora.reading import text_units
+from mint_ray.errors import CorpusError
+from mint_ray.records import Case, Refusal
+
+SEIZURE, HYPOTONIA, MICROCEPHALY = "HP:0001250", "HP:0001252", "HP:0000252"
+
+
+def feature(term: str, excluded: bool = False) -> dict:
+    return {"type": {"id": term, "label": "as the packet says"}, "excluded": excluded}
+
+
+def packet(**changes) -> dict:
+    disease = {"id": "OMIM:147920", "label": "Kabuki syndrome 1"}
+    whole = {
+        "id": "PMID_1_patient_2",
+        "subject": {"id": "2", "sex": "FEMALE", "timeAtLastEncounter": {"age": {"iso8601duration": "P4Y6M"}}},
+        "phenotypicFeatures": [feature(SEIZURE), feature(HYPOTONIA, excluded=True)],
+        "interpretations": [{"progressStatus": "SOLVED", "diagnosis": {"disease": disease}}],
+        "diseases": [{"term": disease}],
+        "metaData": {"externalReferences": [{"id": "PMID:77", "description": "a title"}]},
+    } | changes
+    return {key: value for key, value in whole.items() if value is not None}
+
+
+def read(text) -> Case | Refusal:
+    text = text if isinstance(text, bytes) else json.dumps(text).encode()
+    return read_packet({"source": "file.jsonl", "row": 3, "text": text, "problem": None})
+
+
+def reason(text) -> str:
+    refusal = read(text)
+    assert (refusal.source, refusal.row) == ("file.jsonl", 3)
+    return refusal.reason
+
+
+def test_a_packet_becomes_a_case():
+    assert read(packet()).model_dump() == {
+        "case_id": "PMID_1_patient_2",
+        "group_id": "PMID:77",
+        "split": None,
+        "label_id": "OMIM:147920",
+        "label_name": "Kabuki Syndrome 1",  # as the annotations spell it
+        "image": None,
+        "text": None,
+        "phenotypes": [
+            {"id": SEIZURE, "name": "Seizure", "excluded": False, "modality": "text"},
+            {"id": HYPOTONIA, "name": "Hypotonia", "excluded": True, "modality": "text"},
+        ],
+        "sex": "female",
+        "age_years": 4.5,
+        "ethnicity": None,
+        "synthetic": False,
+        "source": "file.jsonl:3",
+    }
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[1]", b"null", b"7", b"\xff\xfe\x00", b"[" * 100_000])
+def test_what_is_no_json_object_is_refused(text):
+    assert reason(text) == "no-json"
+
+
+def test_a_refusal_of_json_names_the_place_and_shows_nothing_of_the_text():
+    refusal = read(b'{"id": "Jane Doe", }')
+    assert (refusal.seen, refusal.case_id) == ("no JSON at line 1, column 20", None)
+
+
+def test_a_packet_without_terms_is_refused():
+    assert reason(packet(phenotypicFeatures=[])) == "no-terms"
+    assert reason(packet(phenotypicFeatures=None)) == "no-terms"
+
+
+def test_a_packet_of_excluded_terms_alone_is_refused():
+    assert reason(packet(phenotypicFeatures=[feature(SEIZURE, excluded=True)])) == "no-observed-terms"
+
+
+def test_a_packet_whose_observed_terms_are_all_unknown_is_refused():
+    features = [feature("HP:9999999"), feature("MP:0001"), feature(SEIZURE, excluded=True)]
+    assert reason(packet(phenotypicFeatures=features)) == "unknown-terms"
+
+
+def test_an_unknown_term_beside_known_ones_is_left_out():
+    case = read(packet(phenotypicFeatures=[feature("HP:9999999"), feature(SEIZURE)]))
+    assert [p.id for p in case.phenotypes] == [SEIZURE]
+
+
+def test_an_alternative_and_an_obsolete_id_are_mapped_to_the_living_term():
+    # HP:0001267 was merged into HP:0001249; HP:0000057 is obsolete, replaced by HP:0008665.
+    features = [feature("HP:0001267"), feature("HP:0001249"), feature("HP:0000057", excluded=True)]
+    assert [(p.id, p.excluded) for p in read(packet(phenotypicFeatures=features)).phenotypes] == [
+        ("HP:0001249", False),
+        ("HP:0008665", True),
+    ]
+
+
+def test_a_term_both_observed_and_excluded_is_observed():
+    case = read(packet(phenotypicFeatures=[feature(SEIZURE, excluded=True), feature(SEIZURE)]))
+    assert [(p.id, p.excluded) for p in case.phenotypes] == [(SEIZURE, False)]
+
+
+def test_a_packet_without_a_diagnosis_is_refused_with_its_id():
+    refusal = read(packet(interpretations=None, diseases=None))
+    assert (refusal.reason, refusal.case_id) == ("no-diagnosis", "PMID_1_patient_2")
+
+
+def test_an_unsolved_interpretation_and_an_excluded_disease_are_no_diagnosis():
+    disease = {"id": "OMIM:1", "label": "x"}
+    unsolved = [{"progressStatus": "UNSOLVED", "diagnosis": {"disease": disease}}]
+    assert reason(packet(interpretations=unsolved, diseases=[{"term": disease, "excluded": True}])) == "no-diagnosis"
+
+
+def test_two_different_diagnoses_are_refused():
+    diseases = [{"term": {"id": "OMIM:1", "label": "x"}}, {"term": {"id": "OMIM:2", "label": "y"}}]
+    assert reason(packet(interpretations=None, diseases=diseases)) == "two-diagnoses"
+
+
+def test_a_diagnosis_of_the_interpretations_goes_before_the_diseases():
+    other = [{"term": {"id": "OMIM:2", "label": "y"}}]
+    assert read(packet(diseases=other)).label_id == "OMIM:147920"
+    assert read(packet(interpretations=None, diseases=other)).label_id == "OMIM:2"
+
+
+def test_a_disease_that_the_annotations_do_not_know_keeps_the_packets_name_before_its_semicolon():
+    diseases = [{"term": {"id": "MONDO:5", "label": "Some disease; SD"}}]
+    case = read(packet(interpretations=None, diseases=diseases))
+    assert (case.label_id, case.label_name) == ("MONDO:5", "Some disease")
+
+
+def test_the_group_is_the_publication_else_the_one_in_the_id_else_the_packet():
+    assert read(packet(metaData=None)).group_id == "PMID:1"
+    assert read(packet(metaData={"externalReferences": [{"id": "DOI:1"}]}, id="case 9")).group_id == "case 9"
+
+
+def test_fields_of_another_type_are_refused_by_name():
+    refusal = read(packet(phenotypicFeatures="Seizure"))
+    assert (refusal.reason, refusal.field, refusal.seen) == ("wrong-field", "phenotypicFeatures", "list type")
+    assert read(packet(id=None)).reason == "missing-field"
+    assert read(packet(id=" ")).reason == "missing-field"
+
+
+@pytest.mark.parametrize(
+    ("duration", "years"),
+    [("P4Y6M", 4.5), ("P24Y", 24), ("24Y", 24), ("P6M", 0.5), ("P0D", 0), ("P2W", 14 / 365.25), ("P1DT6H", 1 / 365.25)]
+    + [(text, None) for text in ["", "P", "PT3H", "old", "-P3Y", "P3Y2", "P1.5Y", None]],
+)
+def test_a_duration_is_read_in_years(duration, years):
+    assert years_of(duration) == (None if years is None else pytest.approx(years))
+
+
+@pytest.mark.parametrize(
+    ("time", "years"),
+    [
+        (None, None),
+        ({"gestationalAge": {"weeks": 20}}, None),
+        ({"ontologyClass": {"id": "HP:0003593", "label": "Infantile onset"}}, None),
+        ({"ageRange": {"start": {"iso8601duration": "P4Y"}, "end": {"iso8601duration": "P6Y"}}}, 5),
+    ],
+)
+def test_an_age_that_is_none_is_missing_and_no_reason_to_refuse(time, years):
+    assert read(packet(subject={"timeAtLastEncounter": time})).age_years == years
+
+
+@pytest.mark.parametrize(
+    ("text", "sex"),
+    [("MALE", "male"), ("female", "female"), ("OTHER_SEX", "other"), ("UNKNOWN_SEX", None), (None, None), ("x", None)],
+)
+def test_sex_is_read_in_the_words_of_every_source(text, sex):
+    assert sex_of(text) == sex
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "type", "term", "x"]), inner),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(st.sampled_from(sorted(packet())), JSON))
+def test_no_json_can_stop_the_reader(changes):
+    assert isinstance(read(packet(**changes)), Case | Refusal)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=60))
+def test_no_bytes_can_stop_the_reader(data):
+    assert read(data).reason == "no-json"
+
+
+def outcomes(path) -> list[dict]:
+    return Phenopackets(kind="phenopackets", path=path).outcomes(0).take_all()
+
+
+def told(rows: list[dict]) -> list[tuple]:
+    """Case ids and refusals with their place, sorted: what a reader says of its source."""
+    return sorted(
+        (r["refusal"]["source"], r["refusal"]["row"] or 0, r["refusal"]["reason"])
+        if r["refusal"]
+        else (r["case"]["source"], 0, r["case"]["case_id"])
+        for r in rows
+    )
+
+
+def test_a_folder_a_zip_and_lines_are_read_alike(tmp_path, local_ray):
+    packets = [json.dumps(packet(id=f"p{i}")) for i in range(3)]
+    folder = tmp_path / "store" / "GENE"
+    folder.mkdir(parents=True)
+    (folder / "a.json").write_text(packets[0])
+    (folder / "._a.json").write_bytes(b"\0\5\x16\7")  # what an archive from a Mac leaves beside
+    (folder / "notes.txt").write_text("no packet")
+    (tmp_path / "store" / "b.json").write_text("no json")
+    with gzip.open(tmp_path / "store" / "c.jsonl.gz", "wt") as lines:
+        lines.write(packets[1] + "\n\n{\n")
+    with zipfile.ZipFile(tmp_path / "store" / "d.zip", "w") as archive:
+        archive.writestr("0.1.25/GENE/d.json", packets[2])
+        archive.writestr("0.1.25/readme.md", "no packet")
+    assert told(outcomes(tmp_path / "store")) == [
+        ("store/GENE/a.json", 0, "p0"),
+        ("store/b.json", 0, "no-json"),
+        ("store/c.jsonl.gz", 3, "no-json"),
+        ("store/c.jsonl.gz:1", 0, "p1"),
+        ("store/d.zip!0.1.25/GENE/d.json", 0, "p2"),
+    ]
+    assert told(outcomes(tmp_path / "store" / "d.zip")) == [("d.zip!0.1.25/GENE/d.json", 0, "p2")]
+    assert told(outcomes(folder / "a.json")) == [("a.json", 0, "p0")]
+
+
+def test_a_gzip_that_breaks_off_gives_its_lines_and_one_refusal(tmp_path, local_ray):
+    whole = gzip.compress("".join(json.dumps(packet(id=f"p{i}")) + "\n" for i in range(400)).encode(), compresslevel=0)
+    (tmp_path / "cut.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    found = Counter("case" if r["case"] else r["refusal"]["reason"] for r in outcomes(tmp_path / "cut.jsonl.gz"))
+    assert found["unreadable-file"] == 1
+    assert 150 < found["case"] <= 200
+
+
+def test_a_damaged_member_is_refused_and_the_others_are_read(tmp_path, local_ray):
+    path = tmp_path / "store.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.json", json.dumps(packet(id="first")))
+        archive.writestr("b.json", json.dumps(packet(id="other")))
+    path.write_bytes(path.read_bytes().replace(b'"id": "first"', b'"id": "worst"'))
+    assert told(outcomes(path)) == [("store.zip!a.json", 0, "unreadable-file"), ("store.zip!b.json", 0, "other")]
+
+
+def test_a_source_that_cannot_be_used_as_a_whole_says_so(tmp_path):
+    with pytest.raises(CorpusError, match="is not there"):
+        text_units(tmp_path / "nowhere")
+    (tmp_path / "broken.zip").write_bytes(b"PK\3\4 no archive")
+    with pytest.raises(CorpusError, match="is no ZIP"):
+        text_units(tmp_path / "broken.zip")
+    (tmp_path / "empty").mkdir()
+    assert text_units(tmp_path / "empty") == []
+
+
+def test_of_all_real_packets_two_are_refused_by_reason(real_data):
+    with gzip.open(real_data("phenopackets/phenopackets.jsonl.gz")) as lines:
+        found = [read(line) for line in lines]
+    cases = [case for case in found if isinstance(case, Case)]
+    assert len(found) == 6854
+    assert {r.case_id: r.reason for r in found if isinstance(r, Refusal)} == {
+        "PMID_30968594_individual_29": "no-terms",
+        "PMID_30968594_individual_51": "no-observed-terms",
+    }
+    # Counted in the file itself, less the two: ages given as a duration, sexes, publications.
+    assert sum(case.age_years is not None for case in cases) == 5115
+    assert Counter(case.sex for case in cases) == {"male": 3338, "female": 3079, None: 434, "other": 1}
+    assert all(case.group_id == f"PMID:{case.case_id.split('_')[1]}" for case in cases)
