@@ -10,4 +10,5 @@ def work():
 
 
 if __name__ == "__main__":
-    run_stages(__doc__, {"evaluation": work})
+    run = run_stages(__doc__, {"evaluation": work})
+    print(f"Report: {run.dir / 'evaluation' / 'report.html'}")
