@@ -1,0 +1,77 @@
+"""A tiny Llama with random weights behind the packaged tokenizer, and pairs for it."""
+
+from pathlib import Path
+
+import pytest
+
+from mint_ray.models import resolve_model
+from mint_ray.records import Message
+from mint_ray.tasks.base import View
+from mint_ray.tasks.rare_disease import RareDisease
+
+DISEASES = ("Kabuki syndrome 1", "Noonan syndrome 4", "Sotos syndrome", "Apert syndrome", "Cohen syndrome", "Fragile X syndrome")
+FINDINGS = ("Seizure", "Short stature", "Scoliosis", "Hypotonia", "Cleft palate", "Hearing impairment", "Microcephaly")
+
+
+@pytest.fixture(scope="session")
+def packaged_model() -> Path:
+    return resolve_model("packaged:smollm2-135m-instruct")
+
+
+@pytest.fixture(scope="session")
+def tokenizer(packaged_model):
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(packaged_model)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory, tokenizer) -> Path:
+    """A model folder: Llama of width 64 and two layers, random weights from a fixed seed."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    torch.manual_seed(1)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        initializer_range=0.2,  # wide enough for answers to differ in likelihood
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def pair(number: int, split: str = "train") -> dict:
+    """A pair in the columns of `PreferencePair`; lengths differ from pair to pair."""
+    task = RareDisease(kind="rare_disease", answer_size=2)
+    text = "Findings: " + "; ".join(FINDINGS[: 1 + number % len(FINDINGS)])
+    chosen, rejected = DISEASES[number % 3 : number % 3 + 2], DISEASES[3 + number % 2 : 5 + number % 3]
+    return {
+        "prompt": [message.model_dump() for message in task.prompt(View(text=text))],
+        "chosen": [Message(role="assistant", content=task.answer(list(chosen))).model_dump()],
+        "rejected": [Message(role="assistant", content=task.answer(list(rejected))).model_dump()],
+        "images": [],
+        "case_id": f"case-{number}",
+        "group_id": f"group-{number}",
+        "split": split,
+        "label_id": None,
+        "chosen_label_ids": ["A:1", "A:2"],
+        "rejected_label_ids": ["A:3", "A:4"],
+        "chosen_scores": [-1.0, -2.0],
+        "rejected_scores": [-8.0, -9.0],
+        "withheld": [],
+        "scorer": "none",
+        "scorer_digest": "0",
+        "policy": "{}",
+        "schema_version": 1,
+    }

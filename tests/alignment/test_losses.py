@@ -1,0 +1,79 @@
+"""The loss, computed by hand from the paper's equations with small round numbers."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mint_ray.alignment.losses import log1mexp, log_odds, odds_ratio_loss, orpo, segment_mean, token_log_probs
+
+LOG = math.log
+
+
+def test_the_odds_of_one_half_are_one_and_of_four_fifths_are_four():
+    odds = log_odds(torch.tensor([LOG(0.5), LOG(0.8), LOG(0.2)]))
+    # 0.5 / 0.5 = 1; 0.8 / 0.2 = 4; 0.2 / 0.8 = 1/4
+    assert odds.tolist() == pytest.approx([0.0, LOG(4), -LOG(4)], abs=1e-6)
+
+
+def test_the_odds_ratio_term_computed_on_paper():
+    # odds 4 and 1/4: OR = 16, sigmoid(log 16) = 16 / 17
+    loss, log_ratio = odds_ratio_loss(torch.tensor([LOG(0.8)]), torch.tensor([LOG(0.2)]))
+    assert log_ratio.item() == pytest.approx(LOG(16), rel=1e-6)
+    assert loss.item() == pytest.approx(-LOG(16 / 17), rel=1e-5)
+
+
+def test_answers_that_are_equally_likely_cost_log_two():
+    loss, _ = odds_ratio_loss(torch.tensor([-3.0]), torch.tensor([-3.0]))
+    assert loss.item() == pytest.approx(LOG(2), rel=1e-6)
+
+
+def test_the_whole_loss_is_the_nll_of_the_chosen_answer_plus_beta_times_the_odds_ratio_term():
+    terms = orpo(torch.tensor([LOG(0.8)]), torch.tensor([LOG(0.2)]), beta=0.1)
+    assert terms.nll.item() == pytest.approx(-LOG(0.8), rel=1e-6)
+    assert terms.loss.item() == pytest.approx(-LOG(0.8) - 0.1 * LOG(16 / 17), rel=1e-6)
+
+
+def test_the_gradient_of_the_odds_ratio_term_is_the_papers():
+    # d/d log p of -log sigmoid(log OR) is -(1 - sigmoid) / (1 - p) = -(1/17) / (1 - 0.8) for the chosen answer
+    chosen = torch.tensor([LOG(0.8)], requires_grad=True)
+    rejected = torch.tensor([LOG(0.2)], requires_grad=True)
+    odds_ratio_loss(chosen, rejected)[0].sum().backward()
+    assert chosen.grad.item() == pytest.approx(-1 / 17 / 0.2, rel=1e-5)
+    assert rejected.grad.item() == pytest.approx(1 / 17 / 0.8, rel=1e-5)
+
+
+def test_log1mexp_is_exact_where_the_plain_formula_loses_everything():
+    x = torch.tensor([-1e-6, -1e-3, -LOG(2), -5.0, -100.0])
+    exact = [math.log(-math.expm1(v)) if v > -50 else -math.exp(v) for v in x.double().tolist()]
+    assert log1mexp(x).tolist() == pytest.approx(exact, rel=1e-5)
+
+
+@pytest.mark.parametrize("log_prob", [0.0, -1e-9, -1e-4, -20.0, -500.0])
+def test_values_and_gradients_stay_finite_for_certain_and_for_impossible_answers(log_prob):
+    chosen = torch.tensor([log_prob], requires_grad=True)
+    terms = orpo(chosen, torch.tensor([-1.0]), beta=0.1)
+    terms.loss.sum().backward()
+    assert torch.isfinite(terms.loss).all() and torch.isfinite(chosen.grad).all()
+
+
+def test_the_log_probability_of_an_answer_is_the_mean_over_its_own_tokens():
+    means = segment_mean(torch.tensor([-1.0, -3.0, -5.0, -2.0]), torch.tensor([0, 0, 1, 0]), 2)
+    assert means.tolist() == [-2.0, -5.0]
+
+
+def test_token_log_probs_and_their_gradient_are_those_of_log_softmax_over_more_than_one_chunk():
+    random = torch.Generator().manual_seed(0)
+    weight, bias = torch.randn(50, 8, generator=random), torch.randn(50, generator=random)
+    targets = torch.randint(50, (600,), generator=random)
+    upstream = torch.randn(600, generator=random)
+    ours = torch.randn(600, 8, generator=random, requires_grad=True)
+    theirs = ours.detach().clone().requires_grad_()
+
+    found = token_log_probs(ours, weight, targets, bias)
+    expected = F.linear(theirs, weight, bias).log_softmax(-1).gather(-1, targets[:, None]).squeeze(-1)
+    (found * upstream).sum().backward()
+    (expected * upstream).sum().backward()
+    assert torch.allclose(found, expected, rtol=1e-5, atol=1e-5)
+    assert torch.allclose(ours.grad, theirs.grad, rtol=1e-4, atol=1e-5)
