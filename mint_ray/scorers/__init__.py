@@ -22,6 +22,8 @@ def load_scorer(folder: Path | str, device: str = "cpu") -> Scorer:
     try:
         section = json.loads((Path(folder) / "scorer.json").read_text())
     except (OSError, ValueError):
-        raise ModelError(f"{folder}: is no scorer's folder (no readable scorer.json); fit one, or name another") from None
+        raise ModelError(
+            f"{folder}: is no scorer's folder (no readable scorer.json); fit one, or name another"
+        ) from None
     kind = importlib.import_module(f"mint_ray.scorers.{section['kind']}").KIND
     return kind.model_validate(section).load(Path(folder), device)

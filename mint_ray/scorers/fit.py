@@ -42,6 +42,8 @@ def fit_scorer(run: Run) -> StageReport:
 
 def held_out_figures(run: Run, folder: Path) -> dict:
     """Top-k accuracy on validation and test cases, whole and blinded, with their number and what chance gives."""
+    from ray.data import ActorPoolStrategy
+
     from mint_ray.corpora.store import case_dataset, run_labels
 
     if not survey(run, HELD_OUT).usable:
@@ -51,17 +53,17 @@ def held_out_figures(run: Run, folder: Path) -> dict:
         fn_constructor_kwargs={"folder": folder, "task": run.config.task},
         batch_format="pyarrow",
         batch_size=128,
-        concurrency=1,
+        compute=ActorPoolStrategy(size=1),
         num_gpus=1 if getattr(run.config.scorer, "use_gpu", False) else 0,
     )
     table = ranks.to_pandas()
     labels = len(run_labels(run))
     chance = {f"top{k}": round(min(1.0, k / labels), 4) for k in TOPS}
-    views = {name: _tops(group["rank"]) for name, group in table.groupby("view")}
+    views = {name: _tops(group["rank"].to_numpy()) for name, group in table.groupby("view")}
     return {"cases": int((table["view"] == "all").sum()), "chance": chance, **views}
 
 
-def _tops(ranks) -> dict[str, float]:
+def _tops(ranks: np.ndarray) -> dict[str, float]:
     return {"cases": len(ranks), **{f"top{k}": round(float((ranks <= k).mean()), 4) for k in TOPS}}
 
 

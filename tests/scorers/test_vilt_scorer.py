@@ -126,7 +126,7 @@ def test_the_digest_is_of_the_scorers_own_files(folder, tmp_path):
 
 def test_an_unfinished_folder_is_no_scorer(tmp_path):
     (tmp_path / "begun.json").write_text("{}")
-    with pytest.raises(ModelError, match="no readable scorer.json"):
+    with pytest.raises(ModelError, match="no readable scorer"):
         load_scorer(tmp_path)
 
 
@@ -139,7 +139,7 @@ def test_another_model_class_is_refused(tmp_path):
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
-    with pytest.raises(ModelError, match="no readable config.json"):
+    with pytest.raises(ModelError, match="no readable config"):
         tiny_section().load(tmp_path)
 
 
@@ -154,7 +154,7 @@ def test_weights_of_another_size_are_refused(tmp_path):
     mine = tiny_scorer(tmp_path)
     config = json.loads((mine / "config.json").read_text())
     (mine / "config.json").write_text(json.dumps(config | {"intermediate_size": 64}))
-    with pytest.raises(ModelError, match="missing or of another shape, e.g. vilt.encoder.layer.0"):
+    with pytest.raises(ModelError, match="missing or of another shape"):
         load_scorer(mine)
 
 

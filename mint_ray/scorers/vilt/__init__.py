@@ -75,11 +75,12 @@ class Vilt(ScorerSection):
     flip: bool = Field(False, description="half of the training photographs are mirrored")
     precision: Literal["fp32", "bf16"] = "fp32"
 
-    in_memory: bool = hardware(True, description="a worker keeps its examples; else they stream anew in every epoch")
+    in_memory: bool = hardware(True, description="a worker keeps its examples; else every epoch streams them")
     workers: int = hardware(1, ge=1)
     cpus_per_worker: int = hardware(2, ge=1)
     use_gpu: bool = hardware(False)
     score_batch: int = hardware(32, ge=1)
+    checkpoint_every: int = hardware(1, ge=1, description="epochs")
 
     @model_validator(mode="after")
     def _one_origin(self):

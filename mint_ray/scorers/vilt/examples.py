@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 EXAMPLES = pa.schema(
     [
         ("case_id", pa.string()),
+        ("split", pa.string()),
         ("label", pa.int64()),
         ("has_text", pa.bool_()),
         ("input_ids", pa.list_(pa.int32())),
@@ -28,17 +29,19 @@ EXAMPLES = pa.schema(
 )
 
 
-def encode_cases(cases: pa.Table, split: str, task: Task, inputs: ViltInputs, label_index: dict[str, int]) -> pa.Table:
-    """The cases of a split that have a label and something to see, as rows of `EXAMPLES`."""
+def encode_cases(
+    cases: pa.Table, splits: list[str], task: Task, inputs: ViltInputs, label_index: dict[str, int]
+) -> pa.Table:
+    """The cases of some splits that have a label and something to see, as rows of `EXAMPLES`."""
     rows = []
     for row in cases.to_pylist():
-        if row["split"] != split or row["label_id"] not in label_index:
+        if row["split"] not in splits or row["label_id"] not in label_index:
             continue
         view = task.scorer_view(Case.model_validate(row))
         if not view.text and view.image is None:
             continue
         example = inputs.example(view, label_index[row["label_id"]])
-        rows.append({"case_id": row["case_id"], **_to_row(example)})
+        rows.append({"case_id": row["case_id"], "split": row["split"], **_to_row(example)})
     return pa.Table.from_pylist(rows, schema=EXAMPLES)
 
 
@@ -65,8 +68,8 @@ def from_row(row: dict) -> Example:
 class Shard:
     """The examples of one worker, epoch by epoch, in an order that seed and epoch decide.
 
-    In memory, they are read once, put in the order of their case ids, and shuffled whole. Streaming, they are read
-    and encoded anew in every epoch and shuffled within a window of `WINDOW` batches.
+    In memory, they are read once, put in the order of their case ids, and shuffled whole. Streaming, they come from
+    Ray's object store in every epoch anew and are shuffled within a window of `WINDOW` batches.
     """
 
     WINDOW = 16

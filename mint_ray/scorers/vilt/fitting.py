@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+RESTARTS = 2  # of workers that die, within one fit
+
 
 def fit_vilt(section: Vilt, run: Run, folder: Path) -> dict:
     """Fit on the run's training cases, leave a finished scorer in `folder`, return the training curve.
@@ -62,7 +64,8 @@ def fit_vilt(section: Vilt, run: Run, folder: Path) -> dict:
         restore_weights(vilt, Path(checkpoint))
         progress = json.loads((Path(checkpoint) / PROGRESS).read_text())
     save_scorer(vilt, inputs, labels, section, folder)
-    return {"training_cases": seen.usable, "weights": vilt.num_parameters(), **progress}
+    cases = seen.usable - seen.usable % section.workers  # all workers get equally many
+    return {"training_cases": cases, "weights": vilt.num_parameters(), **progress}
 
 
 def starting_point(section: Vilt, texts: list[str], labels: list[Label]) -> tuple[ViltForQuestionAnswering, ViltInputs]:
@@ -78,16 +81,15 @@ def starting_point(section: Vilt, texts: list[str], labels: list[Label]) -> tupl
 
 
 def _streams(run: Run, inputs: ViltInputs, labels: list[Label]) -> dict[str, ray.data.Dataset]:
-    known = {"task": run.config.task, "inputs": inputs, "label_index": {label.id: i for i, label in enumerate(labels)}}
-    streams = {"train": case_dataset(run)}
-    if survey(run, ("validation",)).usable:
-        streams["validation"] = case_dataset(run)
-    return {
-        split: cases.map_batches(
-            encode_cases, fn_kwargs={"split": split, **known}, batch_format="pyarrow", batch_size=64
-        )
-        for split, cases in streams.items()
-    }
+    """The examples of each split that has any, encoded once and held by Ray's object store, which spills to disk."""
+    from ray.data.expressions import col
+
+    splits = [split for split in ("train", "validation") if survey(run, (split,)).usable]
+    index = {label.id: i for i, label in enumerate(labels)}
+    known = {"splits": splits, "task": run.config.task, "inputs": inputs, "label_index": index}
+    encoded = case_dataset(run).map_batches(encode_cases, fn_kwargs=known, batch_format="pyarrow", batch_size=64)
+    held = encoded.materialize()
+    return {split: held.filter(expr=col("split") == split) for split in splits}
 
 
 def _train(plan: Plan, streams: dict[str, ray.data.Dataset], training: Path) -> Result:
@@ -110,7 +112,7 @@ def _train(plan: Plan, streams: dict[str, ray.data.Dataset], training: Path) -> 
         run_config=RunConfig(
             name="workers",
             storage_path=str(training),
-            failure_config=FailureConfig(max_failures=2),
+            failure_config=FailureConfig(max_failures=RESTARTS),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
         ),
     )

@@ -49,13 +49,15 @@ def train_worker(config: dict) -> None:
     """Ray Train's entry: `config["plan"]`, and the streams `train` and `validation`."""
     import ray.train
 
-    fitting = Fitting(config["plan"])
+    fitting, section = Fitting(config["plan"]), config["plan"].section
     if checkpoint := ray.train.get_checkpoint():
         with checkpoint.as_directory() as folder:
             fitting.restore(Path(folder))
-    while fitting.epoch < fitting.plan.section.epochs:
+    while fitting.epoch < section.epochs:
         fitting.train_epoch()
-        fitting.report()
+        fitting.validate()
+        if fitting.epoch % section.checkpoint_every == 0 or fitting.epoch == section.epochs:
+            fitting.report()
 
 
 class Fitting:
@@ -114,21 +116,26 @@ class Fitting:
         self.optimiser.zero_grad()
         return value
 
+    def validate(self) -> None:
+        """Add the accuracy on validation cases to the curve, and say how far the fit has come; rank 0 alone."""
+        if self.rank:
+            return
+        last, said = self.curve[-1], ""
+        if self.validation:
+            last["validation_top1"] = round(self._top1(self.validation.epoch(0)), 4)
+            said = f", validation top-1 {last['validation_top1']:.3f}"
+        print(f"scorer: epoch {self.epoch}/{self.plan.section.epochs}, loss {last['loss']:.3f}{said}", flush=True)
+
     def report(self) -> None:
-        """Validate, say so, and leave a checkpoint; all workers must come here."""
+        """Leave a checkpoint; all workers must come here."""
         import ray.train
 
         if self.rank:
             ray.train.report(self.curve[-1])
             return
-        if self.validation:
-            self.curve[-1]["validation_top1"] = round(self._top1(self.validation.epoch(0)), 4)
-        last = self.curve[-1]
-        said = f", validation top-1 {last['validation_top1']:.3f}" if "validation_top1" in last else ""
-        print(f"scorer: epoch {self.epoch}/{self.plan.section.epochs}, loss {last['loss']:.3f}{said}", flush=True)
         with tempfile.TemporaryDirectory() as folder:
             self.save(Path(folder))
-            ray.train.report(last, checkpoint=ray.train.Checkpoint.from_directory(folder))
+            ray.train.report(self.curve[-1], checkpoint=ray.train.Checkpoint.from_directory(folder))
 
     def _top1(self, batches: Iterable[list[Example]]) -> float:
         self.classifier.eval()
