@@ -127,6 +127,13 @@ def frequency(annotation: str) -> float:
 
 
 @lru_cache(maxsize=1)
+def disease_names() -> dict[str, str]:
+    """Id and name of the diseases that `diseases` returns, without reading their annotations (a tenth of a second)."""
+    observed = re.compile(r"\n(OMIM:\d+)\t([^\t]*)\t\t.*\tP\t")
+    return dict(observed.findall(_data("phenotype.hpoa").read_text()))
+
+
+@lru_cache(maxsize=1)
 def diseases() -> dict[str, Disease]:
     """All OMIM diseases with their phenotypic annotations (aspect P, not negated), by OMIM id.
 

@@ -38,8 +38,8 @@ PARAMETERS: dict[str, tuple[float, float]] = {
     "curl": (0.0, 0.2),
     "strands": (0.3, 0.2),
     "forelock": (0.0, 0.2),
-    "grey": (0.0, 0.15),
-    "red_hair": (0.0, 0.2),
+    "grey": (0.0, 0.06),
+    "red_hair": (0.0, 0.08),
     "face_hair": (0.0, 0.2),
     # brows
     "brow_height": (0.030, 0.0055),
@@ -313,9 +313,9 @@ FINDINGS: dict[str, tuple[str, dict[str, float]]] = {
     "HP:0002208": ("Coarse hair", {"strands": +4}),
     "HP:0030056": ("Uncombable hair", {"strands": +5}),
     "HP:0002211": ("White forelock", {"forelock": +5}),
-    "HP:0002216": ("Premature graying of hair", {"grey": +4}),
-    "HP:0011364": ("White hair", {"grey": +6}),
-    "HP:0002297": ("Red hair", {"red_hair": +5}),
+    "HP:0002216": ("Premature graying of hair", {"grey": +11}),
+    "HP:0011364": ("White hair", {"grey": +16}),
+    "HP:0002297": ("Red hair", {"red_hair": +12}),
     "HP:0002219": ("Facial hypertrichosis", {"face_hair": +4}),
     "HP:0011335": ("Frontal hirsutism", {"face_hair": +3, "hairline": -2}),
 }

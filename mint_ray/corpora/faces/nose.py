@@ -40,7 +40,7 @@ def _ridge(pen: Pen) -> None:
     """A hump (convex) or a dip (concave) halfway down."""
     face, width, ridge = pen.face, pen.face["bridge_width"], pen.face["ridge"]
     if ridge > 0.3:
-        pen.soft(0, EYE_HEIGHT + 0.1, width + 0.02, 0.07, WHITE, ridge)
+        pen.soft(0, EYE_HEIGHT + 0.1, width + 0.02, 0.07, WHITE, 0.65 * ridge)
         hump = [
             (width * 0.8, EYE_HEIGHT + 0.02),
             (width + 0.028, EYE_HEIGHT + 0.1),

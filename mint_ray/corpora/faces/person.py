@@ -87,7 +87,7 @@ class Look:
 
 def look(family: np.random.Generator, person: np.random.Generator, sex: str, age_years: float) -> Look:
     """A person's look: skin, hair and eyes as in the family, the rest the person's own."""
-    tone = family.uniform(0, len(SKINS) - 1)
+    tone = (len(SKINS) - 1) * family.beta(1, 1.4)
     darkest = 4 if tone < 3 else 1
     hair = between(HAIRS, family.uniform(0, darkest))
     iris = between(IRISES, family.uniform(0, 4 if tone < 3 else 0.8))

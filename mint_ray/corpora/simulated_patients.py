@@ -1,0 +1,271 @@
+"""Synthetic patients of rare diseases: findings drawn by annotated frequency, a drawn face in place of a photograph.
+
+What a portrait shows (`mint_ray.corpora.faces`) is in the picture and in no text: a phenotype of modality
+`image`. Findings of the face that it cannot show are not recorded at all. Everything else is text, with what
+records of real patients suffer from: findings missing, put less precisely, beside the point, or excluded.
+A patient depends on the seed, the disease and the patient's number alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field, field_validator, model_validator
+from rapidfuzz import process
+
+from mint_ray import hpo
+from mint_ray.corpora.base import Corpus, outcome_table
+from mint_ray.errors import CorpusError
+from mint_ray.records import Case, Phenotype, Sex
+from mint_ray.tasks.base import Label
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import ray.data
+
+SOURCE = "simulated patients"
+ONE_SEX = {"female": "HP:0010461", "male": "HP:0010460"}  # whom the branches of male and female genitalia spare
+_ROWS_PER_BLOCK = 64
+
+
+class SimulatedPatients(Corpus):
+    """Patients of a number of diseases, or of those named. Every case is marked synthetic.
+
+    A number takes the diseases whose patients show the most in a drawn face, on average, and that have at least
+    `min_facial_terms` such findings; named diseases are taken as they are.
+    """
+
+    diseases: int | tuple[str, ...] = Field(24, description="how many, or their OMIM ids")
+    min_facial_terms: int = Field(5, ge=0, description="least drawable facial findings of a disease that is not named")
+    patients_per_disease: int = Field(36, ge=1)
+    patients_per_group: int = Field(
+        1, ge=1, description="patients of one simulated family, alike in skin, hair and eyes"
+    )
+    missing: float = Field(0.8, ge=0, le=1, description="share of a patient's text findings that nobody recorded")
+    imprecise: float = Field(0.4, ge=0, le=1, description="share of the recorded ones put as an ancestor of the term")
+    noise: float = Field(2.0, ge=0, description="mean number of unrelated findings a patient, from the other diseases")
+    excluded: float = Field(1.0, ge=0, description="mean number of findings looked for and not found, a patient")
+    max_text_terms: int = Field(8, ge=1, description="most observed findings in a patient's text")
+    female: float = Field(0.5, ge=0, le=1, description="share of girls and women")
+    ages: tuple[float, float] = Field((0.5, 30.0), description="least and greatest age in years; most are children")
+    image_size: int = Field(128, ge=32, le=1024, description="pixels of a side")
+
+    @field_validator("diseases", mode="before")
+    @classmethod
+    def _known(cls, diseases: Any) -> Any:
+        if not isinstance(diseases, list | tuple):
+            if isinstance(diseases, int) and diseases < 2:
+                raise ValueError("there must be two diseases at least to tell apart")
+            return diseases
+        if unknown := [str(d) for d in diseases if d not in hpo.disease_names()]:
+            raise ValueError("; ".join(f"{d} is no OMIM disease with HPO annotations, {_nearest(d)}" for d in unknown))
+        if len(set(diseases)) < max(len(diseases), 2):
+            raise ValueError("name two different diseases at least, and each of them once")
+        return diseases
+
+    @model_validator(mode="after")
+    def _ages_in_order(self):
+        youngest, oldest = self.ages
+        if not 0 <= youngest <= oldest <= 120:
+            raise ValueError(f"ages {youngest:g} to {oldest:g}: expected 0 <= least <= greatest <= 120")
+        return self
+
+    def label_count(self) -> int | None:
+        return self.diseases if isinstance(self.diseases, int) else len(self.diseases)
+
+    def labels(self) -> list[Label] | None:
+        return [_label(disease_id) for disease_id in self.disease_ids()]
+
+    def disease_ids(self) -> tuple[str, ...]:
+        """The diseases in the order of their labels.
+
+        Raises:
+            CorpusError: a number was asked for, and fewer diseases have enough facial findings.
+        """
+        if not isinstance(self.diseases, int):
+            return self.diseases
+        chosen = _most_facial(self.min_facial_terms)
+        if len(chosen) < self.diseases:
+            raise CorpusError(
+                f"corpus.diseases is {self.diseases}, but only {len(chosen)} diseases have {self.min_facial_terms} facial "
+                "findings that can be drawn: lower corpus.diseases or corpus.min_facial_terms"
+            )
+        return chosen[: self.diseases]
+
+    def outcomes(self, seed: int) -> ray.data.Dataset:
+        import ray
+
+        patients = self.patients_per_disease * len(self.disease_ids())
+        numbers = ray.data.range(patients, override_num_blocks=max(1, patients // _ROWS_PER_BLOCK))
+        return numbers.map_batches(partial(_draw_block, corpus=self, seed=seed), batch_format="numpy", batch_size=None)
+
+    def patient(self, number: int, seed: int) -> Case:
+        """The case of that number; diseases take turns, so that any stretch of numbers has all of them."""
+        disease_ids = self.disease_ids()
+        index, which = divmod(number, len(disease_ids))
+        return Draw(self, disease_ids[which], index, seed).case()
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A disease's annotated frequencies, 0 to 1, by where its findings show; each by term id."""
+
+    image: dict[str, float]
+    text: dict[str, float]
+
+
+@cache
+def profile(disease_id: str) -> Profile:
+    """The findings of a disease, less those of the face that a drawn portrait cannot show."""
+    frequencies = hpo.diseases()[disease_id].frequencies
+    seen = {
+        modality: {t: f for t, f in frequencies.items() if shown_in(t) == modality} for modality in ("image", "text")
+    }
+    return Profile(**seen)
+
+
+@cache
+def shown_in(term_id: str) -> str | None:
+    """`image` where a drawn portrait shows the finding, else `text`; None: of the face, and not drawn."""
+    from mint_ray.corpora.faces import drawable
+
+    if drawable(term_id):
+        return "image"
+    return None if hpo.FACE in hpo.ontology().ancestors(term_id) else "text"
+
+
+class Draw:
+    """The drawing of one patient: what the patient has, then what was recorded of it, then the picture."""
+
+    def __init__(self, settings: SimulatedPatients, disease_id: str, index: int, seed: int):
+        self.settings, self.disease_id = settings, disease_id
+        self.family = index // settings.patients_per_group
+        self.name = f"synthetic-{disease_id.removeprefix('OMIM:')}-{index:05d}"
+        number = int(disease_id.removeprefix("OMIM:"))
+        self.rng = np.random.default_rng([seed, number, index])
+        self.family_rng = np.random.default_rng([seed, number, self.family, 1])
+
+    def case(self) -> Case:
+        settings, rng = self.settings, self.rng
+        sex: Sex = "female" if rng.random() < settings.female else "male"
+        youngest, oldest = settings.ages
+        age = round(youngest + (oldest - youngest) * rng.beta(1, 2), 1)
+        has_in_image = self.draw_findings(profile(self.disease_id).image, sex)
+        has_in_text = self.draw_findings(profile(self.disease_id).text, sex)
+        observed = self.record(has_in_text, sex)
+        excluded = self.exclude({*has_in_text, *observed}, sex)
+        label = _label(self.disease_id)
+        return Case(
+            case_id=self.name,
+            group_id=f"synthetic-{self.disease_id.removeprefix('OMIM:')}-family-{self.family:05d}",
+            label_id=label.id,
+            label_name=label.name,
+            image=self.picture(has_in_image, sex, age),
+            phenotypes=[
+                *(_phenotype(term_id) for term_id in observed),
+                *(_phenotype(term_id, excluded=True) for term_id in excluded),
+                *(_phenotype(term_id, modality="image") for term_id in has_in_image),
+            ],
+            sex=sex,
+            age_years=age,
+            synthetic=True,
+            source=SOURCE,
+        )
+
+    def draw_findings(self, frequencies: dict[str, float], sex: Sex) -> list[str]:
+        """Each finding with its annotated frequency."""
+        return [t for t, f in sorted(frequencies.items()) if self.rng.random() < f and _possible(t, sex)]
+
+    def record(self, findings: list[str], sex: Sex) -> list[str]:
+        """What the text says of what the patient has: some missing, some imprecise, some unrelated; in no order."""
+        settings, rng = self.settings, self.rng
+        kept = [t for t in findings if rng.random() >= settings.missing]
+        told = [self.imprecise(t) if rng.random() < settings.imprecise else t for t in kept]
+        terms, weights = _differential(settings.disease_ids())
+        noise = rng.choice(terms, size=rng.poisson(settings.noise), p=weights)
+        told += [t for t in noise.tolist() if _possible(t, sex)]
+        return rng.permutation(list(dict.fromkeys(told))).tolist()[: settings.max_text_terms]
+
+    def imprecise(self, term_id: str) -> str:
+        """A parent or a grandparent; the term itself where only the ontology's top is above it."""
+        above = _two_above(term_id)
+        return above[self.rng.integers(len(above))] if above else term_id
+
+    def exclude(self, present: set[str], sex: Sex) -> list[str]:
+        """Findings of the other diseases that this patient does not have, nor any finding below them."""
+        terms, weights = _differential(self.settings.disease_ids())
+        has = {a for t in present for a in hpo.ontology().ancestors(t)}
+        drawn = self.rng.choice(terms, size=self.rng.poisson(self.settings.excluded), p=weights)
+        return [t for t in dict.fromkeys(drawn.tolist()) if t not in has and _possible(t, sex)]
+
+    def picture(self, findings: list[str], sex: Sex, age: float) -> bytes:
+        from mint_ray.corpora import faces
+
+        look = faces.look(self.family_rng, self.rng, sex, age)
+        return faces.encode_png(faces.portrait(faces.face(findings, self.rng), look, self.settings.image_size))
+
+
+def _draw_block(batch: dict[str, Any], corpus: SimulatedPatients, seed: int) -> pa.Table:
+    return outcome_table([corpus.patient(int(number), seed) for number in batch["id"]])
+
+
+def _phenotype(term_id: str, **how: Any) -> Phenotype:
+    return Phenotype(id=term_id, name=hpo.ontology().terms[term_id].name, **how)
+
+
+def _nearest(unknown: str) -> str:
+    """The disease that a wrong id, or a name, may have meant: by number, or by likeness."""
+    names = hpo.disease_names()
+    number = unknown.upper().removeprefix("OMIM:")
+    if number.isdecimal():
+        nearest = min(names, key=lambda disease_id: abs(int(disease_id.removeprefix("OMIM:")) - int(number)))
+    else:
+        _, _, nearest = process.extractOne(unknown, names, processor=str.lower)
+    return f"nearest is {nearest} ({names[nearest]})"
+
+
+@cache
+def _label(disease_id: str) -> Label:
+    """Names as the annotations have them, `NAME; ABBREVIATION` taken apart and capitals made readable."""
+    name, *others = [part.strip() for part in hpo.disease_names()[disease_id].split(";") if part.strip()]
+    return Label(id=disease_id, name=name.capitalize() if name.isupper() else name, synonyms=tuple(others))
+
+
+@cache
+def _most_facial(least: int) -> tuple[str, ...]:
+    """Diseases with so many drawable findings, and any in text; those first that show the most on average."""
+    eligible = [d for d in hpo.diseases() if len(profile(d).image) >= least and profile(d).text]
+    return tuple(sorted(eligible, key=lambda d: (-sum(profile(d).image.values()), d)))
+
+
+@cache
+def _possible(term_id: str, sex: Sex) -> bool:
+    return ONE_SEX.get(sex) not in hpo.ontology().ancestors(term_id)
+
+
+@cache
+def _two_above(term_id: str) -> tuple[str, ...]:
+    """Parents and their parents, but for the top of the ontology and its organ systems."""
+    living = hpo.ontology()
+    too_vague = {hpo.PHENOTYPIC_ABNORMALITY, *living.children[hpo.PHENOTYPIC_ABNORMALITY]}
+    parents = set(living.terms[term_id].parents)
+    above = parents | {g for p in parents for g in living.terms[p].parents}
+    return tuple(sorted(t for t in above - too_vague if hpo.PHENOTYPIC_ABNORMALITY in living.ancestors(t)))
+
+
+def _weighted(terms: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
+    ids, counts = np.unique(list(terms), return_counts=True)
+    return ids, counts / counts.sum()
+
+
+@cache
+def _differential(disease_ids: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """The text findings of the diseases, and how many have each: what else one finds in such patients, or looks for."""
+    return _weighted(t for d in disease_ids for t in profile(d).text)
+
+
+KIND = SimulatedPatients
