@@ -34,7 +34,7 @@ class OrpoTrainer(Trainer):
     def __init__(self, *, beta: float, nll_scope: Literal["answer", "sequence"] = "answer", **options: Any):
         self.beta, self.nll_scope = beta, nll_scope
         self._sums: dict[str, Tensor] = defaultdict(float)
-        self._logged_at = time.monotonic()
+        self._logged_at: float | None = None
         super().__init__(**options)
         _check_output_layer(self.model)
 
@@ -64,6 +64,7 @@ class OrpoTrainer(Trainer):
         return -sums * pairs / counted.sum()
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        self._logged_at = self._logged_at or time.monotonic()
         terms = self.terms(model, inputs)
         self._refuse_non_finite(terms.loss.detach(), inputs["case_ids"])
         self._record("" if model.training else "eval_", terms, inputs["tokens"])

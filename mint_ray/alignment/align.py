@@ -1,0 +1,151 @@
+"""The stage `alignment`: pairs to an adapter, by ORPO on Ray Train.
+
+alignment/
+  adapter/       the adapter, as PEFT saves and vLLM reads it; there when training is done
+  curve.jsonl    one line a step: loss, nll, odds_ratio_loss, log_odds_ratio, accuracy, learning_rate,
+                 grad_norm, pairs_per_second, tokens_per_second; the same as `eval_` for each validation
+  checkpoints/   Ray Train's, for going on after a worker or the whole run died
+  tensorboard/   the same figures for TensorBoard
+  refused/       pairs that could not be used
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from mint_ray.alignment.collation import EncodedPair, encode_pairs
+from mint_ray.config import AlignmentSection
+from mint_ray.errors import ConfigError, TrainingError
+from mint_ray.models import model_digest, resolve_model
+from mint_ray.preferences.store import PAIR_SPLITS, pair_dataset, write_part
+from mint_ray.records import Refusal, to_table
+from mint_ray.runs import Run, StageReport
+
+logger = logging.getLogger(__name__)
+
+RESTARTS = 2  # of workers that die, within one run
+
+
+def align(run: Run) -> StageReport:
+    """Leave an adapter and its loss curve in the stage's folder.
+
+    Raises:
+        ConfigError: the package that `log_to` needs is not installed.
+        ModelError: the model cannot be used.
+        TrainingError: no pair is left, the loss is not finite, or the workers failed.
+    """
+    from mint_ray.alignment.worker import ADAPTER, CURVE
+
+    section, folder = run.config.alignment, run.stage("alignment").path
+    _check_reporter(section)
+    model = resolve_model(section.model)
+    pairs, refused = encode_splits(run, model)
+    write_part(to_table(refused, Refusal), folder / "refused" / "part-00000.parquet")
+    counts = {split: len(encoded) for split, encoded in pairs.items()}
+    reasons = Counter(refusal.reason for refusal in refused)
+    if not pairs["train"]:
+        raise TrainingError(
+            f"no training pair is left ({_told(reasons)}): raise alignment.max_length, or look at {folder / 'refused'}"
+        )
+    logger.info("alignment: %d training pairs, %d for validation, %s", *counts.values(), _told(reasons))
+    if not (folder / ADAPTER).exists():
+        train(run, model, pairs)
+    figures = {
+        "model": section.model,
+        "model_digest": model_digest(model),
+        "adapter_digest": model_digest(folder / ADAPTER),
+        "trainable_parameters": parameter_count(folder / ADAPTER),
+        **{f"{split}_pairs": count for split, count in counts.items()},
+        **curve_figures(folder / CURVE),
+    }
+    rows_out = sum(counts.values())
+    return StageReport(rows_out + len(refused), rows_out, dict(reasons), figures)
+
+
+def encode_splits(run: Run, model: Path) -> tuple[dict[str, list[EncodedPair]], list[Refusal]]:
+    """The run's pairs as tokens, by split, and those refused."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    pairs, refused = {}, []
+    for split in PAIR_SPLITS:
+        pairs[split], more = encode_pairs(pair_dataset(run, split), tokenizer, run.config.alignment.max_length)
+        refused += more
+    return pairs, refused
+
+
+def train(run: Run, model: Path, pairs: dict[str, list[EncodedPair]]) -> None:
+    """Carry the training out on Ray Train; the same run again goes on after its last checkpoint.
+
+    Raises:
+        TrainingError: the loss is not finite, or the workers failed more than `RESTARTS` times.
+    """
+    import ray
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    from mint_ray.alignment.worker import Plan, train_worker
+
+    section, folder = run.config.alignment, run.stage("alignment").path
+    # A folder's path may be relative to here; any other name is resolved on each worker's own node.
+    name = str(model) if Path(section.model).expanduser().exists() else section.model
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={"plan": Plan(section, name, folder, run.config.run.seed, ray.put(pairs))},
+        torch_config=TorchConfig(backend="nccl" if section.use_gpu else "gloo"),
+        scaling_config=ScalingConfig(num_workers=section.workers, use_gpu=section.use_gpu),
+        run_config=RunConfig(
+            name="checkpoints",
+            storage_path=str(folder),
+            failure_config=FailureConfig(max_failures=RESTARTS),
+            checkpoint_config=CheckpointConfig(num_to_keep=1),
+        ),
+    )
+    try:
+        failure = trainer.fit().return_value
+    except TrainingFailedError as error:
+        raise TrainingError(f"the workers failed {RESTARTS + 1} times: {error}") from error
+    if failure:
+        raise TrainingError(failure)
+
+
+def curve_figures(path: Path) -> dict[str, Any]:
+    """Steps, pairs a second over the whole training, and the first and last line of training and validation."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    steps = [row for row in rows if "loss" in row]
+    validations = [row for row in rows if "eval_loss" in row]
+    return {
+        "steps": len(steps),
+        # Every step has equally many pairs, so the rate of all is the harmonic mean of theirs.
+        "pairs_per_second": round(len(steps) / sum(1 / row["pairs_per_second"] for row in steps), 3),
+        "first": steps[0],
+        "last": steps[-1],
+        "validation": validations[-1] if validations else None,
+    }
+
+
+def parameter_count(adapter: Path) -> int:
+    """The number of trained weights in a saved adapter."""
+    from safetensors import safe_open
+
+    with safe_open(adapter / "adapter_model.safetensors", "pt") as weights:
+        return sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+
+
+def _told(reasons: Counter) -> str:
+    return ", ".join(f"{count} refused as {reason}" for reason, count in reasons.items()) or "none refused"
+
+
+def _check_reporter(section: AlignmentSection) -> None:
+    if importlib.util.find_spec(section.log_to) is None:
+        raise ConfigError(
+            [
+                f"alignment.log_to is {section.log_to!r}, but that package is not installed: install it, or take 'tensorboard'"
+            ]
+        )
