@@ -16,6 +16,7 @@ from functools import partial
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, get_args
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -48,15 +49,18 @@ def prepare_cases(run: Run) -> StageReport:
     listed = config.corpus.labels()
     if listed is not None:
         _check_labels(config, listed)
+    outcomes = (
+        folder / f"{OUTCOMES}.{uuid4().hex}"
+    )  # of this attempt: workers of a killed one may still write to theirs
     try:
-        parts = write_outcomes(config, folder / OUTCOMES)
+        parts = write_outcomes(config, outcomes)
         members, refused = read_small_columns(parts)
         cohort = choose_cohort(members, listed, config.splits, config.run.seed)
         _check_cohort(cohort, members, _account(members, refused, cohort))
         _check_labels(config, cohort.labels)
         counts = write_parts(parts, cohort, folder)
     finally:
-        shutil.rmtree(folder / OUTCOMES, ignore_errors=True)
+        shutil.rmtree(outcomes, ignore_errors=True)
     save_labels(cohort.labels, folder / LABELS)
     figures = {"labels": len(cohort.labels), "splits": _split_figures(cohort, members), "with": dict(counts)}
     return StageReport(len(members) + len(refused), len(cohort.splits), _reasons(refused, cohort), figures)
@@ -66,8 +70,8 @@ def _clear(folder: Path) -> None:
     """Remove what a stage that was cut short may have left; `begun.json` stays."""
     for part in folder.glob("*.parquet"):
         part.unlink()
-    for leftover in (OUTCOMES, "refused"):
-        shutil.rmtree(folder / leftover, ignore_errors=True)
+    for leftover in [folder / "refused", *folder.glob(f"{OUTCOMES}.*")]:
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 @contextmanager

@@ -34,7 +34,8 @@ def case_dataset(run: Run) -> ray.data.Dataset:
     """
     import ray
 
-    return ray.data.read_parquet([str(path) for path in case_files(run)], schema=arrow_schema(Case))
+    files = [str(path) for path in case_files(run)]
+    return ray.data.read_parquet(files, schema=arrow_schema(Case), override_num_blocks=len(files))
 
 
 def case_table(run: Run, columns: list[str] | None = None, splits: list[str] | None = None) -> pa.Table:

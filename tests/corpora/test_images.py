@@ -32,6 +32,7 @@ def test_only_png_and_jpeg_are_images(data):
     assert refused(data) in {"not-an-image", "broken-image"}
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("side", [5000, 12_000, 40_000])
 def test_an_image_that_says_it_is_huge_is_refused_by_its_header(side):
     assert refused(png_header(side, side)) == "image-too-large"

@@ -7,10 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mint_ray.corpora.table import Table
+from mint_ray.corpora.table import Table, read_line
 from mint_ray.errors import CorpusError
 from mint_ray.records import Case, Phenotype, to_table
 from mint_ray.tasks.base import Label, save_labels
+from tests.conftest import REPOSITORY
 from tests.corpora.pictures import jpeg
 
 
@@ -153,3 +154,9 @@ def test_a_label_list_beside_the_table_is_its_label_list(tmp_path):
     (tmp_path / "labels.json").write_text("[7]")
     with pytest.raises(CorpusError, match="is no label list"):
         Table(kind="table", path=tmp_path, label_list=tmp_path / "labels.json").labels()
+
+
+def test_the_case_that_the_documentation_shows_can_be_read():
+    text = (REPOSITORY / "docs" / "corpora.md").read_text().split("```json\n")[1].split("```")[0]
+    case = read_line({"source": "x.jsonl", "row": 1, "text": text.encode(), "problem": None}, Path())
+    assert case == Case.model_validate(json.loads(text) | {"source": "x.jsonl:1"})
