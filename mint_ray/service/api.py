@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from mint_ray.records import Case, Phenotype, Sex
 from mint_ray.service.problems import ProblemDetails
@@ -23,6 +23,10 @@ EXAMPLE_IMAGE = (  # a grey PNG of 32 x 32 pixels
 def _readable(text: str) -> str:
     if "\x00" in text:
         raise ValueError("must not contain null characters")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must not contain lone surrogates") from None
     return text
 
 
@@ -76,6 +80,11 @@ class CaseIn(Strict):
         )
 
 
+def _whole(value: Any) -> Any:
+    """JSON has one kind of number: 3.0 is a whole one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 AnyCase = Annotated[
     Any,
     WithJsonSchema(
@@ -87,8 +96,10 @@ AnyCase = Annotated[
         }
     ),
 ]
-TopK = Annotated[int, Field(ge=1, le=MAX_ANSWER, description="labels from the head of the ranking")]
-BottomQ = Annotated[int, Field(ge=0, le=MAX_ANSWER, description="labels from its end")]
+TopK = Annotated[
+    int, Field(ge=1, le=MAX_ANSWER, description="labels from the head of the ranking"), BeforeValidator(_whole)
+]
+BottomQ = Annotated[int, Field(ge=0, le=MAX_ANSWER, description="labels from its end"), BeforeValidator(_whole)]
 
 RANK_EXAMPLE = {
     "cases": [

@@ -64,6 +64,7 @@ def create_app(engine: Engine, token: str | None) -> ASGIApp:
     app.include_router(_pages(app, engine, secured=token is not None))
     app.add_exception_handler(HTTPException, partial(_as_problem, engine))
     app.add_exception_handler(RequestValidationError, partial(_as_problem, engine))
+    app.add_exception_handler(Exception, _as_internal)
     return _guarded(app, engine, token)
 
 
@@ -81,6 +82,11 @@ async def _as_problem(engine: Engine, request: Request, error: Exception) -> Res
         problem = from_http_exception(error)
     engine.metrics.refusal(problem.code)
     return response(problem)
+
+
+async def _as_internal(request: Request, error: Exception) -> Response:
+    """Starlette raises the error again after this answer; `Watch` counts it and says where it happened."""
+    return response(Problem("internal"))
 
 
 def _version_1(engine: Engine) -> APIRouter:
@@ -102,12 +108,12 @@ def _version_1(engine: Engine) -> APIRouter:
         responses=problems(*_BODY, *_CASE, *_BUSY, "scoring-failed"),
         summary="Rank the labels for one case",
     )
-    async def upload(
-        image: Annotated[UploadFile | None, File(description="PNG or JPEG")] = None,
-        text: Annotated[api.Text | None, Form()] = None,
-        sex: Annotated[Sex | None, Form()] = None,
-        age_years: Annotated[float | None, Form(ge=0, le=150, allow_inf_nan=False)] = None,
-        ethnicity: Annotated[api.Text | None, Form(max_length=100)] = None,
+    async def upload(  # a form has no null: what is absent is None, and no schema says so
+        image: Annotated[UploadFile, File(description="PNG or JPEG")] = None,
+        text: Annotated[api.Text, Form()] = None,
+        sex: Annotated[Sex, Form()] = None,
+        age_years: Annotated[float, Form(ge=0, le=150, allow_inf_nan=False)] = None,
+        ethnicity: Annotated[api.Text, Form(max_length=100)] = None,
         top_k: Annotated[int, Form(ge=1, le=api.MAX_ANSWER)] = 10,
         bottom_q: Annotated[int, Form(ge=0, le=api.MAX_ANSWER)] = 0,
     ) -> api.UploadResponse:
@@ -192,10 +198,10 @@ def _pages(app: FastAPI, engine: Engine, secured: bool) -> APIRouter:
 
     @router.get("/docs")
     async def docs() -> HTMLResponse:
-        return pages.html(pages.api_page(describe(app)))
+        return pages.html(pages.api_page(describe(app, engine.limits)))
 
     @router.get("/openapi.json")
     async def description() -> dict[str, Any]:
-        return describe(app)
+        return describe(app, engine.limits)
 
     return router

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,8 @@ from mint_ray.service.metrics import Metrics
 from mint_ray.service.problems import Problem, overloaded
 from mint_ray.service.settings import BatchingSection, LimitsSection
 from mint_ray.tasks.base import Task, View
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,11 @@ class Engine:
             return self.scorer.prepare(view) if self._staged else view
         except RowError as error:
             raise intake.from_row_error(error) from None
+        except Problem:
+            raise
+        except Exception as error:  # its text may quote the case
+            logger.error("a case could not be prepared: %s", type(error).__name__)
+            raise Problem("scoring-failed") from None
 
     async def row(self, view: View) -> np.ndarray:
         """The scores of one view over all labels.

@@ -36,6 +36,7 @@ INGRESS = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
     "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",  # a connection on which nothing comes
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",  # HAProxy learns of a leaving replica within a second
 }
 _INNER_PORTS = ("HAPROXY_STATS", "HAPROXY_METRICS", "FALLBACK_PROXY_HTTP", "FALLBACK_PROXY_GRPC")
@@ -55,16 +56,21 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("config", type=Path, help="a Serve configuration, e.g. deployments/scorer.yaml")
     parser.add_argument("--cpus", type=int, default=4, help="logical CPUs of a Ray that is started here")
     parser.add_argument("--python-proxy", action="store_true", help="Serve's Python proxy instead of HAProxy")
+    parser.add_argument(
+        "--detach", action="store_true", help="start or update on the Ray of RAY_ADDRESS, and leave it running"
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     sys.path.insert(0, os.getcwd())
     try:
         config = read_config(options.config)
+        if options.detach and "RAY_ADDRESS" not in os.environ:
+            raise ConfigError(["--detach: there is no Ray to leave it on; name one by RAY_ADDRESS"])
     except ConfigError as error:
         print(f"{options.config}: {len(error.problems)} setting(s) to mend\n{error}", file=sys.stderr)
         sys.exit(2)
     try:
-        serve_until_stopped(config, options.cpus, options.python_proxy)
+        serve_applications(config, options.cpus, options.python_proxy, options.detach)
     except MintError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(1)
@@ -87,8 +93,8 @@ def read_config(path: Path) -> dict:
     return config
 
 
-def serve_until_stopped(config: dict, cpus: int, python_proxy: bool = False) -> None:
-    """Start every application of a configuration, and stop with SIGINT or SIGTERM.
+def serve_applications(config: dict, cpus: int = 4, python_proxy: bool = False, detach: bool = False) -> None:
+    """Start every application of a configuration, or update it; stay until SIGINT or SIGTERM, then stop them.
 
     Raises:
         ConfigError: an application's arguments are wrong.
@@ -98,19 +104,18 @@ def serve_until_stopped(config: dict, cpus: int, python_proxy: bool = False) -> 
         for name, value in (ENVIRONMENT | ({} if python_proxy else _ingress(Path(folder)))).items():
             os.environ.setdefault(name, value)
         import ray
+        from ray import serve
 
-        ray.init(
-            address=os.environ.get("RAY_ADDRESS", "local"),
-            namespace="serve",
-            num_cpus=cpus if "RAY_ADDRESS" not in os.environ else None,
-        )
+        address = os.environ.get("RAY_ADDRESS", "local")
+        ray.init(address=address, namespace="serve", num_cpus=cpus if address == "local" else None)
         try:
             _start(config)
+            if detach:
+                return
             _wait_for_signal()
         finally:
-            from ray import serve
-
-            serve.shutdown()
+            if not detach:
+                serve.shutdown()
             ray.shutdown()
 
 
@@ -139,6 +144,7 @@ def _free_port() -> int:
 
 
 def _start(config: dict) -> None:
+    import ray
     from ray import serve
 
     from mint_ray.errors import ModelError
@@ -154,7 +160,10 @@ def _start(config: dict) -> None:
             raise ModelError(
                 f"application {name} cannot start; nothing is left running\n{_last_lines(str(error))}"
             ) from None
-    print(f"Ready: http://{http['host']}:{http.get('port', 8000)}/", flush=True)
+    print(
+        f"Ready: http://{http['host']}:{http.get('port', 8000)}/ on RAY_ADDRESS={ray.get_runtime_context().gcs_address}",
+        flush=True,
+    )
 
 
 def build(entry: dict, host: str):

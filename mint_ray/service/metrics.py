@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
@@ -25,6 +28,9 @@ class Metrics:
         self._stages = self._new(Histogram, "stage_seconds", "Time by stage", "stage", buckets=SECONDS)
         self._queued = self._new(Gauge, "queued_cases", "Cases accepted and not answered")
         self._in_flight = self._new(Gauge, "requests_in_flight", "Requests being worked on")
+        self._new(Gauge, "resident_bytes", "Memory of the replica's process").labels(self._replica).set_function(
+            _resident_bytes
+        )
         self._queued_now, self._in_flight_now = self._child(self._queued), self._child(self._in_flight)
         self._stage = {name: self._child(self._stages, stage=name) for name in STAGES}
         self._batch = self._child(self._batches)
@@ -59,3 +65,8 @@ class Metrics:
 
     def exposition(self) -> bytes:
         return generate_latest(self._registry)
+
+
+def _resident_bytes() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 
 from mint_ray.service.api import CaseIn
 from mint_ray.service.problems import CODES, MEDIA_TYPE, ProblemDetails
+from mint_ray.service.settings import LimitsSection
 
 _REFERENCE = "#/components/schemas/{model}"
 
@@ -35,8 +36,8 @@ def _response(status: int, codes: list[str]) -> dict[str, Any]:
     return found
 
 
-def describe(app: FastAPI) -> dict[str, Any]:
-    """The whole description, made once."""
+def describe(app: FastAPI, limits: LimitsSection) -> dict[str, Any]:
+    """The whole description, made once, with the bounds that are in force."""
     if app.openapi_schema is None:
         description = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         schemas = description.setdefault("components", {}).setdefault("schemas", {})
@@ -48,5 +49,9 @@ def describe(app: FastAPI) -> dict[str, Any]:
         description["security"] = [{}, {"token": []}]
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
+        schemas["RankRequest"]["properties"]["cases"]["maxItems"] = limits.cases
+        fields = schemas["CaseIn"]["properties"]
+        fields["phenotypes"]["maxItems"] = limits.phenotypes
+        fields["text"]["maxLength"] = limits.text_chars
         app.openapi_schema = description
     return app.openapi_schema

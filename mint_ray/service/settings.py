@@ -119,7 +119,7 @@ class ServiceSection(Section):
     @model_validator(mode="before")
     @classmethod
     def _one_way_to_scale(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("autoscaling") and "replicas" in data:
+        if isinstance(data, dict) and data.get("autoscaling") is not None and "replicas" in data:
             raise ValueError("replicas and autoscaling are both set: remove one")
         return data
 

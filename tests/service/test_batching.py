@@ -1,0 +1,115 @@
+"""The queue alone: forwards share, nobody waits for company, one bad item costs itself."""
+
+import asyncio
+import threading
+
+import pytest
+
+from mint_ray.service.batching import Batcher, ForwardFailed, QueueFull
+
+
+class Doubler:
+    """A forward that can be held, and that keeps the batches that it saw."""
+
+    def __init__(self):
+        self.batches, self.gate, self.entered = [], threading.Event(), threading.Event()
+        self.gate.set()
+
+    def __call__(self, values):
+        self.batches.append(list(values))
+        self.entered.set()
+        self.gate.wait(10)
+        if "bad" in values:
+            raise ValueError("bad")
+        return [2 * value for value in values]
+
+
+async def batcher_of(forward, max_batch_size=4, max_queued=8):
+    batcher = Batcher(forward, max_batch_size, max_queued)
+    batcher.start()
+    return batcher
+
+
+async def hold(batcher, forward):
+    """A first item in a forward that does not end until the gate opens."""
+    forward.gate.clear()
+    first = asyncio.create_task(batcher.submit(1))
+    while not forward.entered.is_set():
+        await asyncio.sleep(0.001)
+    return first
+
+
+def test_a_lone_item_goes_at_once_and_alone():
+    async def scenario():
+        forward = Doubler()
+        batcher = await batcher_of(forward)
+        row, timing = await batcher.submit(3)
+        await batcher.stop()
+        return row, timing.batch, forward.batches
+
+    assert asyncio.run(scenario()) == (6, 1, [[3]])
+
+
+def test_what_gathers_during_a_forward_shares_the_next_in_order_of_arrival():
+    async def scenario():
+        forward = Doubler()
+        batcher = await batcher_of(forward)
+        first = await hold(batcher, forward)
+        others = [asyncio.create_task(batcher.submit(i)) for i in range(2, 8)]
+        await asyncio.sleep(0)
+        forward.gate.set()
+        rows = [row for row, _ in await asyncio.gather(first, *others)]
+        await batcher.stop()
+        return rows, forward.batches
+
+    assert asyncio.run(scenario()) == ([2, 4, 6, 8, 10, 12, 14], [[1], [2, 3, 4, 5], [6, 7]])
+
+
+def test_an_item_that_was_given_up_while_waiting_reaches_no_forward():
+    async def scenario():
+        forward = Doubler()
+        batcher = await batcher_of(forward)
+        first = await hold(batcher, forward)
+        given_up, kept = asyncio.create_task(batcher.submit(2)), asyncio.create_task(batcher.submit(3))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.sleep(0)
+        forward.gate.set()
+        await asyncio.gather(first, kept)
+        await batcher.stop()
+        return forward.batches
+
+    assert asyncio.run(scenario()) == [[1], [3]]
+
+
+def test_a_bad_item_fails_alone():
+    async def scenario():
+        forward = Doubler()
+        batcher = await batcher_of(forward)
+        first = await hold(batcher, forward)
+        others = [asyncio.create_task(batcher.submit(value)) for value in (2, "bad", 3)]
+        await asyncio.sleep(0)
+        forward.gate.set()
+        results = await asyncio.gather(first, *others, return_exceptions=True)
+        alive = batcher.alive
+        await batcher.stop()
+        return [r if isinstance(r, Exception) else r[0] for r in results], alive
+
+    results, alive = asyncio.run(scenario())
+    assert (results[0], results[1], results[3], alive) == (2, 4, 6, True)
+    assert isinstance(results[2], ForwardFailed)
+    assert str(results[2]) == ""
+
+
+def test_places_are_all_or_none_and_come_back():
+    async def scenario():
+        batcher = await batcher_of(Doubler(), max_queued=8)
+        with batcher.places(6):
+            with pytest.raises(QueueFull), batcher.places(3):
+                pass
+            with batcher.places(2):
+                assert batcher.queued == 8
+        await batcher.stop()
+        return batcher.queued
+
+    assert asyncio.run(scenario()) == 0

@@ -1,0 +1,125 @@
+"""The client: what it sends, what it makes of answers, and what it repeats. Transports are small honest servers."""
+
+import asyncio
+import random
+
+import httpx
+import pytest
+
+from mint_ray.client import AsyncScorerClient, QueryCase, Ranked, Refused, Retries, ScorerClient, ServiceError
+
+RESULTS = {
+    "scorer": {"name": "toy", "digest": "00"},
+    "results": [
+        {
+            "outcome": "ranking",
+            "id": "a",
+            "top": [{"rank": 1, "id": "L", "name": "Label", "score": -0.5}],
+            "bottom": [],
+        },
+        {
+            "outcome": "problem",
+            "id": None,
+            "problem": {"status": 422, "code": "empty-case", "detail": "", "errors": []},
+        },
+    ],
+}
+PROBLEM = {"content-type": "application/problem+json"}
+QUICK = Retries(attempts=3, base=0.001)
+
+
+class Script:
+    """Answers with what it is given, in order, and remembers what it was asked."""
+
+    def __init__(self, *answers: httpx.Response | Exception):
+        self.answers, self.asked = list(answers), []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def busy(**headers: str) -> httpx.Response:
+    return httpx.Response(503, json={"title": "busy", "code": "overloaded"}, headers=PROBLEM | headers)
+
+
+def by_both(make_script, **options):
+    """The outcome and the script of the same conversation held by the sync and by the async client."""
+
+    def sync(script):
+        with ScorerClient("http://x", retries=QUICK, transport=httpx.MockTransport(script), **options) as client:
+            return client.rank([QueryCase(id="a", text="t", image=b"\x01\x02")])
+
+    async def asynchronous(script):
+        async with AsyncScorerClient(
+            "http://x", retries=QUICK, transport=httpx.MockTransport(script), **options
+        ) as client:
+            return await client.rank([QueryCase(id="a", text="t", image=b"\x01\x02")])
+
+    for hold in (sync, lambda script: asyncio.run(asynchronous(script))):
+        script = make_script()
+        try:
+            yield hold(script), script
+        except ServiceError as error:
+            yield error, script
+
+
+def test_results_are_typed_and_the_token_goes_along():
+    for results, script in by_both(lambda: Script(httpx.Response(200, json=RESULTS)), token="secret"):
+        assert isinstance(results[0], Ranked)
+        assert (results[0].id, results[0].top[0].name, results[0].top[0].score) == ("a", "Label", -0.5)
+        assert results[1] == Refused(None, 422, "empty-case", "", [])
+        (request,) = script.asked
+        assert request.headers["authorization"] == "Bearer secret"
+        assert b'"image":"AQI="' in request.content
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        lambda: httpx.ConnectError("refused"),
+        lambda: httpx.ReadTimeout("slow"),
+        lambda: httpx.Response(500, text="Internal Server Error"),
+        lambda: httpx.Response(502),
+        lambda: busy(),
+        lambda: httpx.Response(429, headers=PROBLEM, json={}),
+        lambda: httpx.Response(504, headers=PROBLEM, json={}),
+    ],
+)
+def test_what_may_pass_is_repeated(failure):
+    for results, script in by_both(lambda: Script(failure(), failure(), httpx.Response(200, json=RESULTS))):
+        assert len(results) == 2
+        assert len(script.asked) == 3
+
+
+@pytest.mark.parametrize("status", [400, 401, 413, 422, 500])
+def test_what_cannot_pass_is_not_repeated(status):
+    for error, script in by_both(
+        lambda: Script(httpx.Response(status, headers=PROBLEM, json={"title": "no", "code": "c"}))
+    ):
+        assert (error.status, error.code) == (status, "c")
+        assert len(script.asked) == 1
+
+
+def test_repeats_are_bounded():
+    for error, script in by_both(lambda: Script(*[busy() for _ in range(9)])):
+        assert (error.status, error.code, len(script.asked)) == (503, "overloaded", 3)
+    for error, script in by_both(lambda: Script(*[httpx.ConnectError("x") for _ in range(9)])):
+        assert (error.status, len(script.asked)) == (None, 3)
+
+
+def test_the_server_may_ask_for_a_longer_wait_and_jitter_spreads_the_rest():
+    retries, chance = Retries(attempts=5, base=0.2), random.Random(0)
+    assert 2.0 <= retries.wait(1, busy(**{"retry-after": "2"}), chance) <= 2.2
+    assert retries.wait(1, busy(**{"retry-after": "86400"}), chance) == 30
+    waits = [retries.wait(3, None, chance) for _ in range(200)]
+    assert 0 <= min(waits) < 0.1
+    assert 0.7 < max(waits) <= 0.8
+    assert retries.wait(5, None, chance) is None
+
+
+def test_a_case_shows_its_id_alone():
+    assert repr(QueryCase(id="a", text="Erika", sex="female", image=b"x")) == "QueryCase(id='a')"
