@@ -30,6 +30,11 @@ def test_published_figures_take_a_neighbouring_number_for_the_truth():
     assert grounded(["OMIM:2"], "OMIM:1", None, size=3)["grounded_top_1"] == 0
 
 
+def test_a_truth_at_the_end_is_not_the_first():
+    figures = published(["Angelman syndrome", "Noonan syndrome 1"], "OMIM:3", None, INDEX)
+    assert (figures["e2"], figures["e3"]) == (1, 0)
+
+
 def test_a_name_said_twice_covers_once():
     figures = published(["Angelman syndrome", "ANGELMAN SYNDROME."], "OMIM:6", PREFERRED, INDEX)
     assert figures["coverage"] == 1 / 2
