@@ -57,6 +57,7 @@ def ask(run: Run, model: str, loaded: Weights, pending: set[str]) -> None:
     counts = (
         case_dataset(run)
         .filter(expr=col("case_id").is_in(sorted(pending)))
+        .repartition(target_num_rows_per_block=section.batch_size)  # a block a batch, or progress comes in leaps
         .map_batches(
             Engine,
             fn_constructor_args=(model, run.config.task, section, loaded, run.config.run.seed, *folders),
