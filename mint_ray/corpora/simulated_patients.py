@@ -45,14 +45,15 @@ class SimulatedPatients(Corpus):
     patients_per_group: int = Field(
         1, ge=1, description="patients of one simulated family, alike in skin, hair and eyes"
     )
-    missing: float = Field(0.8, ge=0, le=1, description="share of a patient's text findings that nobody recorded")
+    missing: float = Field(0.85, ge=0, le=1, description="share of a patient's text findings that nobody recorded")
     imprecise: float = Field(0.4, ge=0, le=1, description="share of the recorded ones put as an ancestor of the term")
-    noise: float = Field(2.0, ge=0, description="mean number of unrelated findings a patient, from the other diseases")
+    noise: float = Field(1.5, ge=0, description="mean number of unrelated findings a patient, from the other diseases")
     excluded: float = Field(1.0, ge=0, description="mean number of findings looked for and not found, a patient")
-    max_text_terms: int = Field(8, ge=1, description="most observed findings in a patient's text")
+    max_text_terms: int = Field(6, ge=1, description="most observed findings in a patient's text")
     female: float = Field(0.5, ge=0, le=1, description="share of girls and women")
     ages: tuple[float, float] = Field((0.5, 30.0), description="least and greatest age in years; most are children")
-    image_size: int = Field(128, ge=32, le=1024, description="pixels of a side")
+    variation: float = Field(1.0, ge=0, le=3, description="of faces between people, in shape and pose; 0: none")
+    image_size: int = Field(96, ge=32, le=1024, description="pixels of a side")
 
     @field_validator("diseases", mode="before")
     @classmethod
@@ -62,7 +63,7 @@ class SimulatedPatients(Corpus):
                 raise ValueError("there must be two diseases at least to tell apart")
             return diseases
         if unknown := [str(d) for d in diseases if d not in hpo.disease_names()]:
-            raise ValueError("; ".join(f"{d} is no OMIM disease with HPO annotations, {_nearest(d)}" for d in unknown))
+            raise ValueError("; ".join(f"no OMIM disease with HPO annotations is {d}, {_nearest(d)}" for d in unknown))
         if len(set(diseases)) < max(len(diseases), 2):
             raise ValueError("name two different diseases at least, and each of them once")
         return diseases
@@ -154,27 +155,32 @@ class Draw:
         sex: Sex = "female" if rng.random() < settings.female else "male"
         youngest, oldest = settings.ages
         age = round(youngest + (oldest - youngest) * rng.beta(1, 2), 1)
-        has_in_image = self.draw_findings(profile(self.disease_id).image, sex)
-        has_in_text = self.draw_findings(profile(self.disease_id).text, sex)
-        observed = self.record(has_in_text, sex)
-        excluded = self.exclude({*has_in_text, *observed}, sex)
+        phenotypes = self.phenotypes(sex)
         label = _label(self.disease_id)
         return Case(
             case_id=self.name,
             group_id=f"synthetic-{self.disease_id.removeprefix('OMIM:')}-family-{self.family:05d}",
             label_id=label.id,
             label_name=label.name,
-            image=self.picture(has_in_image, sex, age),
-            phenotypes=[
-                *(_phenotype(term_id) for term_id in observed),
-                *(_phenotype(term_id, excluded=True) for term_id in excluded),
-                *(_phenotype(term_id, modality="image") for term_id in has_in_image),
-            ],
+            image=self.picture([p.id for p in phenotypes if p.modality == "image"], sex, age),
+            phenotypes=phenotypes,
             sex=sex,
             age_years=age,
             synthetic=True,
             source=SOURCE,
         )
+
+    def phenotypes(self, sex: Sex) -> list[Phenotype]:
+        """What the text records, what was looked for and not found, what the picture shows."""
+        in_image = self.draw_findings(profile(self.disease_id).image, sex)
+        in_text = self.draw_findings(profile(self.disease_id).text, sex)
+        observed = self.record(in_text, sex)
+        excluded = self.exclude({*in_text, *observed}, sex)
+        return [
+            *(_phenotype(term_id) for term_id in observed),
+            *(_phenotype(term_id, excluded=True) for term_id in excluded),
+            *(_phenotype(term_id, modality="image") for term_id in in_image),
+        ]
 
     def draw_findings(self, frequencies: dict[str, float], sex: Sex) -> list[str]:
         """Each finding with its annotated frequency."""
@@ -205,8 +211,10 @@ class Draw:
     def picture(self, findings: list[str], sex: Sex, age: float) -> bytes:
         from mint_ray.corpora import faces
 
-        look = faces.look(self.family_rng, self.rng, sex, age)
-        return faces.encode_png(faces.portrait(faces.face(findings, self.rng), look, self.settings.image_size))
+        settings = self.settings
+        look = faces.look(self.family_rng, self.rng, sex, age, settings.variation)
+        face = faces.face(findings, self.rng, settings.variation)
+        return faces.encode_png(faces.portrait(face, look, settings.image_size))
 
 
 def _draw_block(batch: dict[str, Any], corpus: SimulatedPatients, seed: int) -> pa.Table:

@@ -99,6 +99,9 @@ def _midface(pen: Pen, side: int) -> None:
     depth, y = pen.face["midface"], EYE_HEIGHT + 0.21
     pen.soft(0.33, y + 0.06, 0.13, 0.1, pen.lip, 0.16 + 0.08 * pen.look.child, side)
     pen.soft(0.33, y, 0.12, 0.06, pen.light, 0.35 + 0.45 * depth, side)
+    if depth > 0.3:
+        pen.soft(0.35, y - 0.02, 0.11, 0.06, WHITE, 0.8 * depth, side)
+        pen.stroke([(0.24, y + 0.06), (0.37, y + 0.08), (0.47, y + 0.01)], pen.shade, 0.014, 0.6 * depth, side)
     if depth < -0.3:
         pen.soft(0.28, y - 0.03, 0.15, 0.07, pen.shade, -0.75 * depth, side)
         pen.stroke([(0.165, y - 0.03), (0.3, y + 0.03), (0.43, y - 0.01)], pen.shade, 0.014, -0.8 * depth, side)

@@ -17,8 +17,8 @@ def philtrum(pen: Pen) -> None:
     if low - top < 0.01:
         return
     for side in (-1, 1):
-        pen.line([(half * 0.7, top), (half * 1.15, low)], pen.shade, 0.012, 1.3 * depth, side)
-    pen.soft(0, (top + low) / 2, half, (low - top) / 2, pen.deep, 0.55 * (depth - 0.2))
+        pen.line([(half * 0.7, top), (half * 1.15, low)], pen.deep, 0.018, 1.1 * depth, side)
+    pen.soft(0, (top + low) / 2, half, (low - top) / 2, pen.deep, 1.1 * (depth - 0.35))
 
 
 def mouth(pen: Pen) -> None:
@@ -67,12 +67,12 @@ def _inside(pen: Pen, x: np.ndarray, top: np.ndarray, low: np.ndarray) -> None:
 
 
 def _clefts(pen: Pen, top: float, low: float) -> None:
-    face, half = pen.face, 0.032
+    face, half = pen.face, 0.04
     places = [(face["cleft"], 0.055), (face["cleft_middle"], 0.0)]
     places += [(face["cleft_both"], 0.055), (face["cleft_both"], -0.055)]
     for strength, x in places:
         if strength > 0.5:
-            right = [(half, low + 0.006), (half * 0.5, top)]
+            right = [(half, low + 0.006), (half * 0.6, top)]
             gap = [
                 *((x - dx, y) for dx, y in right),
                 (x * 0.9, pen.nose_y + 0.01),

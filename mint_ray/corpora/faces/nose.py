@@ -15,6 +15,7 @@ def nose(pen: Pen) -> None:
     for side in (-1, 1):
         _wing(pen, side)
     _tip(pen)
+    pen.soft(0, pen.nose_y - 0.05, 0.045, 0.045, WHITE, 1.5 * (face["tip_light"] - 0.55))
     _columella(pen)
 
 
@@ -29,9 +30,11 @@ def _bridge(pen: Pen) -> None:
         (bulb, tip - 0.05),
     ]
     for side in (-1, 1):
-        pen.stroke(edge, pen.shade, 0.013 + 0.008 * height, 0.15 + 0.75 * height, side)
+        pen.stroke(edge, pen.deep if height > 0.75 else pen.shade, 0.013 + 0.008 * height, 0.15 + 0.75 * height, side)
         pen.soft(width + 0.02, EYE_HEIGHT + 0.01, 0.035, 0.07, pen.shade, 0.7 * height, side)
     pen.soft(0, EYE_HEIGHT + 0.09, width * 0.8, 0.13, pen.light, np.clip(face["nose_light"] * 0.4 + height * 0.9, 0, 1))
+    if height > 0.75:
+        pen.soft(0, EYE_HEIGHT + 0.06, width * 0.7, 0.15, WHITE, 0.8 * height)
     if height < 0.3:
         pen.soft(0, EYE_HEIGHT + 0.01, 0.09, 0.07, pen.shade, 1.6 * (0.4 - height))
 

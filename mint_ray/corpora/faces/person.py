@@ -46,8 +46,8 @@ def _stronger(entries: Iterable[dict[str, float]]) -> dict[str, float]:
     return {name: up[name] + down[name] for name in up}
 
 
-def face(term_ids: Iterable[str], rng: np.random.Generator) -> dict[str, float]:
-    """The parameters of one person's face: neutral, plus ordinary variation, plus the findings.
+def face(term_ids: Iterable[str], rng: np.random.Generator, variation: float = 1.0) -> dict[str, float]:
+    """The parameters of one person's face: neutral, plus `variation` times the ordinary one, plus the findings.
 
     The variation is drawn before the findings' expression, so that the same generator gives the same person
     with and without a finding.
@@ -58,7 +58,10 @@ def face(term_ids: Iterable[str], rng: np.random.Generator) -> dict[str, float]:
         expression = rng.uniform(*EXPRESSION)
         entries.append({name: amount * expression for name, amount in effect(term_id).items()})
     moved = _stronger(entries)
-    return {name: neutral + sd * (person[name] + moved.get(name, 0.0)) for name, (neutral, sd) in PARAMETERS.items()}
+    return {
+        name: neutral + sd * (variation * person[name] + moved.get(name, 0.0))
+        for name, (neutral, sd) in PARAMETERS.items()
+    }
 
 
 def neutral_face(term_ids: Iterable[str] = ()) -> dict[str, float]:
@@ -85,8 +88,14 @@ class Look:
     shift: tuple[float, float] = (0.0, 0.0)
 
 
-def look(family: np.random.Generator, person: np.random.Generator, sex: str, age_years: float) -> Look:
-    """A person's look: skin, hair and eyes as in the family, the rest the person's own."""
+def look(
+    family: np.random.Generator, person: np.random.Generator, sex: str, age_years: float, variation: float
+) -> Look:
+    """A person's look: skin, hair and eyes as in the family, the rest the person's own.
+
+    Args:
+        variation: of the head's size, tilt and place in the picture; 1 is ordinary.
+    """
     tone = (len(SKINS) - 1) * family.beta(1, 1.4)
     darkest = 4 if tone < 3 else 1
     hair = between(HAIRS, family.uniform(0, darkest))
@@ -102,7 +111,7 @@ def look(family: np.random.Generator, person: np.random.Generator, sex: str, age
         parting=float(person.uniform(-0.6, 0.6)),
         stubble=float(grown * person.uniform(0, 0.5)) if sex == "male" else 0.0,
         child=float(np.clip(1 - age_years / 16, 0, 1)),
-        scale=float(person.uniform(0.96, 1.04)),
-        tilt=float(person.normal(0, 0.02)),
-        shift=(float(person.normal(0, 0.015)), float(person.normal(0, 0.015))),
+        scale=1 + variation * float(person.uniform(-0.04, 0.04)),
+        tilt=variation * float(person.normal(0, 0.02)),
+        shift=(variation * float(person.normal(0, 0.015)), variation * float(person.normal(0, 0.015))),
     )
