@@ -47,7 +47,7 @@ class SimulatedPatients(Corpus):
     )
     missing: float = Field(0.85, ge=0, le=1, description="share of a patient's text findings that nobody recorded")
     imprecise: float = Field(0.4, ge=0, le=1, description="share of the recorded ones put as an ancestor of the term")
-    noise: float = Field(1.5, ge=0, description="mean number of unrelated findings a patient, from the other diseases")
+    noise: float = Field(1.5, ge=0, description="mean number of unrelated findings a patient, from all chosen diseases")
     excluded: float = Field(1.0, ge=0, description="mean number of findings looked for and not found, a patient")
     max_text_terms: int = Field(6, ge=1, description="most observed findings in a patient's text")
     female: float = Field(0.5, ge=0, le=1, description="share of girls and women")
@@ -62,7 +62,7 @@ class SimulatedPatients(Corpus):
             if isinstance(diseases, int) and diseases < 2:
                 raise ValueError("there must be two diseases at least to tell apart")
             return diseases
-        if unknown := [str(d) for d in diseases if d not in hpo.disease_names()]:
+        if unknown := [d for d in map(str, diseases) if d not in hpo.disease_names()]:
             raise ValueError("; ".join(f"no OMIM disease with HPO annotations is {d}, {_nearest(d)}" for d in unknown))
         if len(set(diseases)) < max(len(diseases), 2):
             raise ValueError("name two different diseases at least, and each of them once")

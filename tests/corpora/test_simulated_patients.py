@@ -47,6 +47,11 @@ def test_a_patient_does_not_depend_on_how_many_or_which_others_there_are():
     assert all(among_four[case_id] == case for case_id, case in among_two.items())
 
 
+def test_patients_of_the_same_number_in_different_diseases_are_strangers():
+    firsts = [corpus(variation=0).patient(n, 1) for n in range(4)]
+    assert len({case.age_years for case in firsts}) > 1
+
+
 def test_every_patient_is_marked_as_synthetic():
     case = corpus().patient(0, 1)
     assert case.synthetic and case.case_id.startswith("synthetic-") and "simulated" in case.source
