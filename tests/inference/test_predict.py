@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import AutoTokenizer
 
 from mint_ray.inference.predict import predict, settled
 from mint_ray.inference.store import answer_folder, answer_table, refusal_table
@@ -9,7 +11,16 @@ from mint_ray.models import load_model, model_digest, resolve_model
 from mint_ray.runs import Run
 from tests.tiny_run import finish_stage, tiny_case, tiny_config, write_answers, write_cases
 
-SETTINGS = {"models": ["aligned"], "max_tokens": 16, "max_model_len": 300, "batch_size": 2, "cache_gib": 0.25}
+MODEL = "packaged:smollm2-135m-instruct"
+# In bfloat16 the first two tokens of some answers are equally likely, and which is taken is chance.
+SETTINGS = {
+    "models": ["aligned"],
+    "precision": "float32",
+    "max_tokens": 16,
+    "max_model_len": 300,
+    "batch_size": 2,
+    "cache_gib": 0.25,
+}
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +37,23 @@ def run(tmp_path_factory) -> Run:
 
 
 def save_adapter(folder) -> None:
-    from peft import LoraConfig, get_peft_model
-
     torch.manual_seed(0)
-    base = load_model(resolve_model("packaged:smollm2-135m-instruct"), torch.float32)
-    model = get_peft_model(base, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
+    model = get_peft_model(base_model(), LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
     model.save_pretrained(folder)
+
+
+def base_model():
+    return load_model(resolve_model(MODEL), torch.float32)
+
+
+def first_words(run: Run, model, case) -> str:
+    """What a model of transformers says first, greedily: four tokens."""
+    tokenizer = AutoTokenizer.from_pretrained(resolve_model(MODEL))
+    task = run.config.task
+    messages = [message.model_dump() for message in task.prompt(task.downstream_view(case))]
+    prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt")
+    said = model.generate(**prompt, do_sample=False, max_new_tokens=4)
+    return tokenizer.decode(said[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True)
 
 
 def test_answers_are_written_once_and_asked_for_once(run, local_ray):
@@ -45,8 +67,12 @@ def test_answers_are_written_once_and_asked_for_once(run, local_ray):
     for answer in answers:
         assert answer["text"].strip()
         assert answer["finish_reason"] == ("length" if answer["completion_tokens"] == 16 else "stop")
-        assert answer["model_digest"] == model_digest(resolve_model("packaged:smollm2-135m-instruct"))
+        assert answer["model_digest"] == model_digest(resolve_model(MODEL))
         assert answer["adapter_digest"] == model_digest(adapter)
+
+    aligned, base = PeftModel.from_pretrained(base_model(), adapter), base_model()
+    assert answers[0]["text"].startswith(first_words(run, aligned, tiny_case(0)))
+    assert not answers[0]["text"].startswith(first_words(run, base, tiny_case(0)))
 
     written = {path: path.stat().st_mtime_ns for path in answer_folder(run, "aligned").iterdir()}
     again = predict(run)
