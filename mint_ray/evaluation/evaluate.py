@@ -51,7 +51,10 @@ class Truth:
 
 @dataclass(frozen=True)
 class Result:
-    """Everything the report shows: the cases that every model answered, what was replied, the figures."""
+    """Everything the report shows: the cases that every model answered, what was replied, the figures.
+
+    `difference` is aligned minus base, `over_prior` aligned minus the prior; both paired, None without their models.
+    """
 
     truths: list[Truth]
     replies: dict[str, dict[str, Reply]]
@@ -59,6 +62,7 @@ class Result:
     figures: list[Figure]
     intervals: dict[str, list[Interval]]
     difference: list[Interval] | None
+    over_prior: list[Interval] | None
     labels: list[Label]
 
 
@@ -94,16 +98,20 @@ def measure(run: Run) -> Result:
     replies |= references(run, truths, labels)
     figures = catalogue(run.config.task.answer_size, *depth_and_tail(run))
     draws = {name: _bootstrap(run, truths, by_case, figures, index) for name, by_case in replies.items()}
-    both = "aligned" in draws and "base" in draws
     return Result(
         truths=truths,
         replies=replies,
         graded=graded,
         figures=figures,
         intervals={name: drawn.intervals() for name, drawn in draws.items()},
-        difference=draws["aligned"].difference(draws["base"]) if both else None,
+        difference=_difference(draws, "aligned", "base"),
+        over_prior=_difference(draws, "aligned", PRIOR),
         labels=labels,
     )
+
+
+def _difference(draws: dict[str, Bootstrap], name: str, other: str) -> list[Interval] | None:
+    return draws[name].difference(draws[other]) if name in draws and other in draws else None
 
 
 def checked_answers(run: Run, model: str) -> pa.Table:
@@ -201,6 +209,7 @@ def summary(run: Run, result: Result) -> dict[str, Any]:
         "interval": f"95 %, percentile bootstrap over groups, {run.config.evaluation.bootstrap} draws",
         "models": {name: keyed(intervals) for name, intervals in result.intervals.items()},
         "aligned_minus_base": keyed(result.difference) if result.difference else None,
+        "aligned_minus_prior": keyed(result.over_prior) if result.over_prior else None,
     }
 
 

@@ -120,8 +120,12 @@ def curve(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> Callable[[Axe
     def paint(axes: Axes) -> None:
         for name, colour in zip(names, ("aligned", "base", "scorer", "prior"), strict=False):
             points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
-            axes.plot(*zip(*points, strict=True), lw=1.8, color=COLOURS[colour], label=name.replace("_", " "))
+            mark = "o" if len(points) < 12 else None  # a validation loss may be taken once
+            style = {"lw": 1.8, "marker": mark, "ms": 4, "color": COLOURS[colour]}
+            axes.plot(*zip(*points, strict=True), label=name.replace("_", " "), **style)
         axes.set(xlabel="step")
+        if all("accuracy" in name for name in names):
+            axes.set_ylim(-0.02, 1.04)
         _finish(axes)
 
     return paint

@@ -27,7 +27,8 @@ from mint_ray.evaluation.tables import TITLES, digests, endings, families, headl
 from mint_ray.records import Case
 from mint_ray.runs import STAGES, Run, write_atomically
 
-THUMBNAIL = (160, 160)
+THUMBNAIL = (160, 160)  # pixels
+LONGEST_NAME = 100  # characters shown; a model that explains instead of naming fills the page otherwise
 PAIR_PLOTS = {
     "scores": "Scores of chosen and rejected labels",
     "coverage": "How often each label is chosen and rejected",
@@ -181,8 +182,12 @@ def column(title: str, reply: Reply, truth: str | None) -> dict[str, Any]:
     return {
         "title": title,
         "rank": rank_of(reply.label_ids, truth),
-        "names": [{"name": name, "mark": mark} for name, mark in zip(reply.names, marks, strict=True)],
+        "names": [{"name": _cut(name), "mark": mark} for name, mark in zip(reply.names, marks, strict=True)],
     }
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME].rstrip() + " …"
 
 
 def _strings(values: list[str]) -> Any:

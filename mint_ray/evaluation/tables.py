@@ -79,6 +79,9 @@ def headline(result: Result, size: int) -> dict[str, Any] | None:
         "base": shown(base),
         "aligned": shown(aligned),
         "gap": shown(gap, signed=True),
+        "prior": shown(result.intervals[PRIOR][i]),
+        "over_prior": shown(result.over_prior[i], signed=True),
+        "above_prior": result.over_prior[i].low > 0,
     }
 
 

@@ -11,7 +11,7 @@ from mint_ray.evaluation.intervals import Interval
 from mint_ray.evaluation.metrics import Figure
 from mint_ray.evaluation.tables import TITLES, shown
 
-LOG_WIDTH = 100  # where there is no terminal
+LOG_WIDTH = 104  # where there is no terminal
 ROOM_FOR_REFERENCES = 92  # columns
 
 

@@ -6,6 +6,8 @@ with its actor. Ray's own `ray.data.llm` wraps the same engine and takes 45 s, t
 
 from __future__ import annotations
 
+import atexit
+import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,6 +58,8 @@ class Engine:
 
         self.name, self.task, self.section, self.weights, self.seed = name, task, section, weights, seed
         self.answers, self.refused = answers, refused
+        # At its end an interpreter that has loaded Triton lists hundreds of its functions as leaked.
+        atexit.register(os.dup2, os.open(os.devnull, os.O_WRONLY), 2)
         self.llm = LLM(**engine_arguments(section, weights))
         self.tokenizer = self.llm.get_tokenizer()
 
@@ -126,6 +130,7 @@ def engine_arguments(section: InferenceSection, weights: Weights) -> dict[str, A
         "dtype": section.precision,
         "max_model_len": section.max_model_len,
         "disable_log_stats": True,
+        "use_tqdm_on_load": False,
     }
     if section.use_gpu:
         arguments |= {"gpu_memory_utilization": section.memory_share, "tensor_parallel_size": section.tensor_parallel}
