@@ -9,7 +9,14 @@ from mint_ray.records import Message
 from mint_ray.tasks.base import View
 from mint_ray.tasks.rare_disease import RareDisease
 
-DISEASES = ("Kabuki syndrome 1", "Noonan syndrome 4", "Sotos syndrome", "Apert syndrome", "Cohen syndrome", "Fragile X syndrome")
+DISEASES = (
+    "Kabuki syndrome 1",
+    "Noonan syndrome 4",
+    "Sotos syndrome",
+    "Apert syndrome",
+    "Cohen syndrome",
+    "Fragile X syndrome",
+)
 FINDINGS = ("Seizure", "Short stature", "Scoliosis", "Hypotonia", "Cleft palate", "Hearing impairment", "Microcephaly")
 
 

@@ -75,7 +75,9 @@ def test_an_epoch_holds_every_pair_and_fills_its_last_batch_from_its_start():
 
 def test_the_order_is_fixed_by_the_seed_and_differs_from_epoch_to_epoch():
     lengths = list(range(40))
-    orders = [list(PairOrder(lengths, 4, seed, epoch=lambda e=epoch: e)) for seed, epoch in [(1, 0), (1, 0), (1, 1), (2, 0)]]
+    orders = [
+        list(PairOrder(lengths, 4, seed, epoch=lambda e=epoch: e)) for seed, epoch in [(1, 0), (1, 0), (1, 1), (2, 0)]
+    ]
     assert orders[0] == orders[1]
     assert orders[0] != orders[2] and orders[0] != orders[3]
 
