@@ -70,6 +70,9 @@ class PreferencesSection(Section):
     pairs_per_case: int = Field(1, ge=1, description="each further pair takes the next `cut` names of the pool")
     part_rows: int = Field(128, ge=1, description="cases scored and written at a time: what a kill can lose, an actor")
     max_refused_share: float = hardware(0.5, ge=0, le=1)
+    application: str | None = hardware(
+        None, description="score through this running Serve application of the same Ray instead of own actors"
+    )
     actors: int = hardware(1, ge=1)
     gpus_per_actor: float = hardware(0.0, ge=0)
     cpus_per_actor: float = hardware(1.0, gt=0)

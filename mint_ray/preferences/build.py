@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pyarrow.compute as pc
 
 from mint_ray.corpora.store import case_files
-from mint_ray.errors import CorpusError, RunError
+from mint_ray.errors import CorpusError, ModelError, RunError
 from mint_ray.preferences.parts import Loader, Part, PartScorer, case_parts
 from mint_ray.preferences.store import part_files, ranking_table, refusal_table
 from mint_ray.runs import Run, StageReport
@@ -50,12 +50,31 @@ def build_preferences(run: Run, load: Loader | None = None) -> StageReport:
     pending = [part for part in every if not (folder / "rankings" / part.name).exists()]
     logger.info("preferences: %d parts of %d to score", len(pending), len(every))
     if pending:
-        device = "cuda" if settings.gpus_per_actor else "cpu"
-        score_parts(pending, run, load or partial(load_scorer, run.stage("scorer").path, device))
+        score_parts(pending, run, load or own_loader(run))
     report = account(run, sum(part.stop - part.start for part in every))
     report.figures = write_card(run, report)
     remove_debris(folder)
     return report
+
+
+def own_loader(run: Run) -> Loader:
+    """The run's scorer, in each actor or behind the application that the settings name.
+
+    Raises:
+        ModelError: the application does not run, or serves another scorer than the run's.
+    """
+    settings, folder = run.config.preferences, run.stage("scorer").path
+    if settings.application is None:
+        return partial(load_scorer, folder, "cuda" if settings.gpus_per_actor else "cpu")
+    from mint_ray.service.handle import connect
+
+    served, own = connect(settings.application).digest, load_scorer(folder).digest
+    if served != own:
+        raise ModelError(
+            f"the application {settings.application!r} serves the scorer {served}, the run has {own} in {folder}: "
+            "serve that folder, or leave preferences.application empty"
+        )
+    return partial(connect, settings.application)
 
 
 def score_parts(pending: list[Part], run: Run, load: Loader) -> None:

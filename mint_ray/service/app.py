@@ -112,7 +112,7 @@ def _version_1(engine: Engine) -> APIRouter:
         image: Annotated[UploadFile, File(description="PNG or JPEG")] = None,
         text: Annotated[api.Text, Form()] = None,
         sex: Annotated[Sex, Form()] = None,
-        age_years: Annotated[float, Form(ge=0, le=150, allow_inf_nan=False)] = None,
+        age_years: Annotated[float, Form(ge=0, le=150, allow_inf_nan=False)] = None,  # noqa: RUF013
         ethnicity: Annotated[api.Text, Form(max_length=100)] = None,
         top_k: Annotated[int, Form(ge=1, le=api.MAX_ANSWER)] = 10,
         bottom_q: Annotated[int, Form(ge=0, le=api.MAX_ANSWER)] = 0,

@@ -14,14 +14,15 @@ import numpy as np
 from ray import serve
 from starlette.types import ASGIApp
 
+from mint_ray.errors import RowError
 from mint_ray.scorers import load_scorer
 from mint_ray.scorers.base import Scorer
 from mint_ray.service.app import create_app
 from mint_ray.service.engine import Engine
+from mint_ray.service.handle import Card
 from mint_ray.service.metrics import Metrics
-from mint_ray.service.problems import ProblemDetails
 from mint_ray.service.settings import ServiceSection
-from mint_ray.tasks.base import Label, View
+from mint_ray.tasks.base import View
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class ScorerDeployment:
 
     async def __init__(self, settings: ServiceSection, load: Load):
         settings.access.check(_listening_host())
-        self._token = settings.access.token()
+        self._token, self._batch_size = settings.access.token(), settings.batching.max_batch_size
         _use_threads(settings.torch_threads)
         scorer = load(settings.scorer, settings.device)
         metrics = Metrics(serve.get_replica_context().replica_id.unique_id)
@@ -84,15 +85,14 @@ class ScorerDeployment:
         if not self._engine.alive:
             raise RuntimeError("the queue is not being served")
 
-    async def card(self) -> tuple[str, str, list[Label], tuple[str, ...]]:
-        """Name, digest, labels and modalities of the scorer."""
-        scorer = self._engine.scorer
-        return scorer.name, scorer.digest, scorer.labels, scorer.modalities
+    async def card(self) -> Card:
+        """What is being served."""
+        scorer, chunk = self._engine.scorer, min(self._batch_size, self._engine.limits.queued_cases)
+        return Card(scorer.name, scorer.digest, scorer.labels, tuple(scorer.modalities), chunk)
 
-    async def scores(self, views: list[View]) -> list[np.ndarray | ProblemDetails]:
-        """The scores of each view over all labels, or the problem that it has; shares forwards with HTTP."""
-        rows = await self._engine.rows(views)
-        return [row if isinstance(row, np.ndarray) else row.details for row in rows]
+    async def scores(self, views: list[View]) -> list[np.ndarray | RowError]:
+        """The scores of each view over all labels, or why it has none; shares forwards with HTTP."""
+        return await self._engine.rows(views)
 
 
 def _listening_host() -> str | None:

@@ -115,32 +115,37 @@ class Engine:
     def _prepare_case(self, submission: Submission) -> tuple[str, Any]:
         case = intake.read_case(submission.fields, self.limits)
         image = submission.image if submission.image is not None else intake.decode_image(case.image, self.limits)
-        return case.id, self._prepare(intake.scorer_view(case.case(image), self.task))
-
-    def _prepare(self, view: View) -> Any:
+        if image is not None:
+            intake.check_header(image, self.limits)
         try:
-            if view.image is not None:
-                intake.check_header(view.image, self.limits)
-                if not self._staged:
-                    check_image(view.image)
-            return self.scorer.prepare(view) if self._staged else view
+            return case.id, self._prepared(intake.scorer_view(case.case(image), self.task))
         except RowError as error:
             raise intake.from_row_error(error) from None
-        except Problem:
+
+    def _prepared(self, view: View) -> Any:
+        try:
+            if not self._staged and view.image is not None:
+                check_image(view.image)
+            return self.scorer.prepare(view) if self._staged else view
+        except RowError:
             raise
         except Exception as error:  # its text may quote the case
             logger.error("a case could not be prepared: %s", type(error).__name__)
-            raise Problem("scoring-failed") from None
+            raise RowError("not-scorable", "image or text", type(error).__name__) from None
 
     async def row(self, view: View) -> np.ndarray:
         """The scores of one view over all labels.
 
         Raises:
-            Problem: the view cannot be scored.
+            RowError: the view cannot be scored.
         """
-        return await self._forward(await self._in_thread(self._prepare, view))
+        prepared = await self._in_thread(self._prepared, view)
+        try:
+            return await self._forward(prepared)
+        except Problem as problem:
+            raise RowError("not-scorable", "scores", problem.code) from None
 
-    async def rows(self, views: list[View]) -> list[np.ndarray | Problem]:
+    async def rows(self, views: list[View]) -> list[np.ndarray | RowError]:
         """The scores of each view, or why there are none. They share forwards with everyone else's.
 
         Raises:
@@ -149,7 +154,7 @@ class Engine:
         with self._places(len(views)):
             results = await asyncio.gather(*(self.row(view) for view in views), return_exceptions=True)
         for result in results:
-            if isinstance(result, BaseException) and not isinstance(result, Problem):
+            if isinstance(result, BaseException) and not isinstance(result, RowError):
                 raise result
         return results
 

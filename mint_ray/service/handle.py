@@ -2,7 +2,7 @@
 
     build_preferences(run, load=partial(connect, "scorer"))
 
-Requests of `CHUNK` views go out at most `IN_FLIGHT` at a time, so that a corpus waits instead of flooding the
+Requests of one forward's views go out at most `IN_FLIGHT` at a time, so that a corpus waits instead of flooding the
 service; a replica that dies, or one that is full, costs repeats and no rows.
 """
 
@@ -12,6 +12,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,16 +21,22 @@ from mint_ray.errors import MintError, ModelError, RowError
 from mint_ray.tasks.base import Label, View
 
 if TYPE_CHECKING:
-    from ray.serve.handle import DeploymentResponse
+    from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
-CHUNK = 16
 IN_FLIGHT = 4
 PATIENCE_SECONDS = 120.0  # a replica's start: process, libraries, weights, one forward
 SECONDS_A_REQUEST = 60.0
 
 
-class Unscored(RowError):
-    """One view that the service refused."""
+@dataclass(frozen=True)
+class Card:
+    """What a replica says of itself; `chunk` is how many views it likes to be asked at a time."""
+
+    name: str
+    digest: str
+    labels: list[Label]
+    modalities: tuple[str, ...]
+    chunk: int
 
 
 def connect(application: str) -> ServedScorer:
@@ -42,33 +49,29 @@ def connect(application: str) -> ServedScorer:
     from ray.serve.exceptions import RayServeException
 
     try:
-        handle = serve.get_app_handle(application)
-        return ServedScorer(handle)
+        return ServedScorer(serve.get_app_handle(application))
     except RayServeException as error:
         raise ModelError(
             f"no application {application!r} runs on this cluster ({type(error).__name__}): start one on the same "
-            "Ray, e.g. `serve run deployments/scorer.yaml`, or set preferences.scoring to actors"
+            "Ray, e.g. `python -m mint_ray.service deployments/scorer.yaml`, or leave preferences.application empty"
         ) from None
 
 
 class ServedScorer:
     """See `mint_ray.scorers.base.Scorer`. Name, digest and labels are the application's at the time of connecting."""
 
-    name: str
-    digest: str
-    labels: list[Label]
-    modalities: tuple[str, ...]
-
-    def __init__(self, handle):
+    def __init__(self, handle: DeploymentHandle):
         self._handle = handle
         self._chance = random.Random()
-        self.name, self.digest, self.labels, self.modalities = self._patiently(handle.card.remote())
+        card: Card = self._patiently(handle.card.remote())
+        self.name, self.digest, self.labels, self.modalities = card.name, card.digest, card.labels, card.modalities
+        self._chunk = card.chunk
 
     def scores(self, views: list[View]) -> np.ndarray:
         """Float32 (len(views), len(labels)).
 
         Raises:
-            Unscored: the service refused a view.
+            RowError: the service refused a view.
             TimeoutError: no replica answered in time.
         """
         rows = [row for chunk in self._flow(views) for row in chunk]
@@ -77,10 +80,10 @@ class ServedScorer:
     def _flow(self, views: list[View]) -> Iterator[list[np.ndarray]]:
         """Chunks in order; the next goes out when the oldest is back."""
         pending: deque[tuple[list[View], DeploymentResponse]] = deque()
-        for start in range(0, len(views), CHUNK):
+        for start in range(0, len(views), self._chunk):
             if len(pending) == IN_FLIGHT:
                 yield self._rows(*pending.popleft())
-            chunk = views[start : start + CHUNK]
+            chunk = views[start : start + self._chunk]
             pending.append((chunk, self._handle.scores.remote(chunk)))
         while pending:
             yield self._rows(*pending.popleft())
@@ -88,10 +91,8 @@ class ServedScorer:
     def _rows(self, views: list[View], response: DeploymentResponse) -> list[np.ndarray]:
         results = self._patiently(response, views)
         for result in results:
-            if not isinstance(result, np.ndarray):
-                raise Unscored(
-                    result.code, "image" if result.errors else "", result.detail, "a case that the service scores"
-                )
+            if isinstance(result, RowError):
+                raise result
         return results
 
     def _patiently(self, response: DeploymentResponse, views: list[View] | None = None):

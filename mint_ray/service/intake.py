@@ -28,7 +28,7 @@ from mint_ray.service.settings import LimitsSection
 from mint_ray.tasks.base import Task, View
 
 # reasons of mint_ray.corpora.images to problem codes
-_IMAGE_CODES = {"image-too-large": "image-too-large", "not-an-image": "not-an-image"}
+_CODES = {"image-too-large": "image-too-large", "not-an-image": "not-an-image", "not-scorable": "scoring-failed"}
 _SIGNS_OF_STRUCTURE = (b"{", b"[", b",")
 
 
@@ -180,9 +180,9 @@ def check_header(data: bytes, limits: LimitsSection) -> None:
 
 
 def from_row_error(error: RowError) -> Problem:
-    """A reader's refusal of an image as a problem."""
-    code = _IMAGE_CODES.get(error.reason, "broken-image")
-    return _image_problem(code, f"{error.reason}: saw {error.seen}; expected {error.expected}")
+    """What the scorer refused, as a problem."""
+    rule = f"{error.reason}: saw {error.seen}; expected {error.expected}" if error.expected else error.reason
+    return Problem(_CODES.get(error.reason, "broken-image"), rule, [FieldError(field=error.field, rule=rule)])
 
 
 def _image_problem(code: str, rule: str) -> Problem:

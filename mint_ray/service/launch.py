@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import shlex
 import signal
 import stat
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 INGRESS = {
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     "RAY_SERVE_USE_GRPC_BY_DEFAULT": "0",
+    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "1",  # handles are used from actors without an event loop
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
     "RAY_SERVE_HAPROXY_NBTHREAD": "1",
@@ -157,9 +159,7 @@ def _start(config: dict) -> None:
         try:
             serve.run(target, name=name, route_prefix=entry.get("route_prefix", "/"))
         except RuntimeError as error:
-            raise ModelError(
-                f"application {name} cannot start; nothing is left running\n{_last_lines(str(error))}"
-            ) from None
+            raise ModelError(f"application {name} cannot start: {_reason(name) or error}") from None
     print(
         f"Ready: http://{http['host']}:{http.get('port', 8000)}/ on RAY_ADDRESS={ray.get_runtime_context().gcs_address}",
         flush=True,
@@ -192,8 +192,15 @@ def build(entry: dict, host: str):
     return builder(args)
 
 
-def _last_lines(message: str) -> str:
-    return "\n".join(message.strip().splitlines()[-12:])
+def _reason(application: str) -> str:
+    """What the replica said last: the exception at the end of its traceback."""
+    from ray import serve
+
+    found = serve.status().applications.get(application)
+    messages = [deployment.message for deployment in found.deployments.values()] if found else []
+    lines = [line.strip() for message in messages for line in message.splitlines()]
+    errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception): ", line)]
+    return (errors or lines or [""])[-1]
 
 
 def _wait_for_signal() -> None:
