@@ -197,5 +197,5 @@ def scorer_view(case: Case, task: Task) -> View:
     """
     view = task.scorer_view(case)
     if not view.text and view.image is None:
-        raise Problem("empty-case", "give text, findings or an image")
+        raise Problem("empty-case", "send text, findings or an image")
     return view

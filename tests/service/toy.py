@@ -3,8 +3,6 @@
 It scores by the text's letters and the image's brightness, and can be told by the text to be slow or to fail.
 """
 
-from __future__ import annotations
-
 import io
 import time
 from pathlib import Path
