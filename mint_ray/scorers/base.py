@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from mint_ray.sections import KindSection
+from pydantic import Field, model_validator
+
+from mint_ray.sections import KindSection, hardware
 from mint_ray.tasks.base import Label, View
 
 if TYPE_CHECKING:
     import numpy as np
 
     from mint_ray.runs import Run
+    from mint_ray.scorers.training import Learner
 
 
 class Scorer(Protocol):
@@ -60,3 +63,32 @@ class ScorerSection(KindSection):
         Raises:
             ModelError: the folder is none, or holds another kind of model.
         """
+
+
+class FittedSection(ScorerSection):
+    """Settings of a scorer that `mint_ray.scorers.training` can fit."""
+
+    epochs: int = Field(30, ge=1)
+    batch_size: int = Field(32, ge=1, description="examples a step, over all workers together")
+    learning_rate: float = Field(1e-3, gt=0, description="peak; warm-up, then cosine to zero")
+    warmup_ratio: float = Field(0.1, ge=0, lt=1)
+    weight_decay: float = Field(0.05, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    in_memory: bool = hardware(True, description="a worker keeps its examples; else every epoch streams them")
+    workers: int = hardware(1, ge=1)
+    cpus_per_worker: int = hardware(2, ge=1)
+    use_gpu: bool = hardware(False)
+    score_batch: int = hardware(32, ge=1)
+    checkpoint_every: int = hardware(1, ge=1, description="epochs")
+
+    @abstractmethod
+    def learner(self, start: Path) -> Learner:
+        """What a worker trains, from a scorer's folder with the weights to start from."""
+
+    @model_validator(mode="after")
+    def _equal_shares(self):
+        if self.batch_size % self.workers:
+            raise ValueError(f"batch_size is {self.batch_size}; it must be a multiple of workers, {self.workers}")
+        return self

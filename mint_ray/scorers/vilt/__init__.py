@@ -15,15 +15,16 @@ A scorer that is used as it is must know every label of the run; those it knows 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
-from mint_ray.scorers.base import Scorer, ScorerSection
-from mint_ray.sections import Section, hardware
+from mint_ray.scorers.base import FittedSection, Scorer
+from mint_ray.sections import Section
 
 if TYPE_CHECKING:
     from mint_ray.runs import Run
+    from mint_ray.scorers.training import Learner
 
 
 class ViltSize(Section):
@@ -46,7 +47,7 @@ class ViltSize(Section):
         return self
 
 
-class Vilt(ScorerSection):
+class Vilt(FittedSection):
     """Settings of the ViLT scorer.
 
     `image_only` and `text_only` are the shares of training examples that lose their text or their photograph,
@@ -61,26 +62,12 @@ class Vilt(ScorerSection):
     size: ViltSize = ViltSize()
     missing_text: str = ""
 
-    epochs: int = Field(30, ge=1)
-    batch_size: int = Field(32, ge=1, description="examples a step, over all workers together")
-    learning_rate: float = Field(1e-3, gt=0, description="peak; warm-up, then cosine to zero")
-    warmup_ratio: float = Field(0.1, ge=0, lt=1)
-    weight_decay: float = Field(0.05, ge=0)
-    max_grad_norm: float = Field(1.0, gt=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     dropout: float = Field(0.0, ge=0, lt=1)
     image_only: float = Field(1 / 3, ge=0, le=1)
     text_only: float = Field(1 / 3, ge=0, le=1)
     shift: float = Field(0.0, ge=0, lt=0.5, description="training photographs move by up to this share of their side")
     flip: bool = Field(False, description="half of the training photographs are mirrored")
-    precision: Literal["fp32", "bf16"] = "fp32"
-
-    in_memory: bool = hardware(True, description="a worker keeps its examples; else every epoch streams them")
-    workers: int = hardware(1, ge=1)
-    cpus_per_worker: int = hardware(2, ge=1)
-    use_gpu: bool = hardware(False)
-    score_batch: int = hardware(32, ge=1)
-    checkpoint_every: int = hardware(1, ge=1, description="epochs")
 
     @model_validator(mode="after")
     def _one_origin(self):
@@ -93,9 +80,12 @@ class Vilt(ScorerSection):
             raise ValueError(
                 f"image_only + text_only is {self.image_only + self.text_only:g}; at most 1 can be blinded"
             )
-        if self.batch_size % self.workers:
-            raise ValueError(f"batch_size is {self.batch_size}; it must be a multiple of workers, {self.workers}")
         return self
+
+    def learner(self, start: Path) -> Learner:
+        from mint_ray.scorers.vilt.learner import ViltLearner
+
+        return ViltLearner(self, start)
 
     def fit(self, run: Run, folder: Path) -> dict:
         if self.folder or self.state_dict:

@@ -13,9 +13,10 @@ from transformers import ViltConfig, ViltForQuestionAnswering
 from mint_ray.corpora.store import run_labels
 from mint_ray.errors import ModelError
 from mint_ray.models import resolve_model
+from mint_ray.scorers.files import LABELS
 from mint_ray.scorers.labels import label_positions, read_label_list
 from mint_ray.scorers.vilt.inputs import ViltInputs
-from mint_ray.scorers.vilt.model import LABELS, labelled, load_inputs, load_vilt, read_config, save_scorer
+from mint_ray.scorers.vilt.model import labelled, load_inputs, load_vilt, read_config, save_scorer
 from mint_ray.tasks.base import Label, load_labels
 
 if TYPE_CHECKING:

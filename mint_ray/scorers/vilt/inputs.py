@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import string
-from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,17 +10,8 @@ from PIL import Image
 from transformers import BertTokenizerFast, ViltImageProcessorPil
 
 from mint_ray.corpora.images import open_image
+from mint_ray.scorers.examples import Example
 from mint_ray.tasks.base import View
-
-
-@dataclass(frozen=True)
-class Example:
-    """One case as numbers: `input_ids` of the text, `pixels` uint8 (3, height, width) or None, a label's index."""
-
-    input_ids: list[int]
-    pixels: np.ndarray | None
-    has_text: bool
-    label: int = -1
 
 
 @dataclass(frozen=True)
@@ -102,21 +91,6 @@ class ViltInputs:
                 patches[i, : rows // patch, : columns // patch] = 1
         labels = np.array([e.label for e in examples], np.int64)
         return Batch(*map(torch.from_numpy, (ids, attention, pixels, patches, labels)))
-
-
-def build_tokenizer(texts: list[str], vocabulary: int) -> BertTokenizerFast:
-    """A lower-case word-piece tokenizer: the commonest words of the texts whole, all others spelled.
-
-    The trainer that comes with tokenizers breaks ties by chance, so the same texts would give other ids.
-    """
-    bare = BertTokenizerFast()
-    normal, split = bare.backend_tokenizer.normalizer, bare.backend_tokenizer.pre_tokenizer
-    words = Counter(word for text in texts for word, _ in split.pre_tokenize_str(normal.normalize_str(text)))
-    letters = sorted({letter for word in words for letter in word} | set(string.ascii_lowercase + string.digits))
-    pieces = [*bare.all_special_tokens, *letters, *(f"##{letter}" for letter in letters)]
-    common = [word for word, _ in sorted(words.items(), key=lambda item: (-item[1], item[0])) if len(word) > 1]
-    pieces += common[: max(0, vocabulary - len(pieces))]
-    return BertTokenizerFast(vocab={piece: i for i, piece in enumerate(pieces)})
 
 
 def build_processor(image_size: int, patch_size: int) -> ViltImageProcessorPil:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,9 @@ import numpy as np
 import torch
 
 from mint_ray.errors import ModelError
-from mint_ray.scorers.vilt.inputs import Example
-from mint_ray.scorers.vilt.model import FILES, LABELS, SETTINGS, ViltClassifier, load_inputs, load_vilt, read_config
+from mint_ray.scorers.examples import Example
+from mint_ray.scorers.files import LABELS, scorer_digest
+from mint_ray.scorers.vilt.model import FILES, ViltClassifier, load_inputs, load_vilt, read_config
 from mint_ray.tasks.base import View, load_labels
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class ViltScorer:
             raise ModelError(f"{folder}: its {LABELS} cannot be read ({type(error).__name__})") from None
         if len(self.labels) != config.num_labels:
             raise ModelError(f"{folder}: {LABELS} has {len(self.labels)} labels, the model's head {config.num_labels}")
-        self.digest = _digest(folder)
+        self.digest = scorer_digest(folder, FILES)
         self._inputs = load_inputs(folder, config, section.missing_text)
         self._batch, self._device = section.score_batch, device
         self._model = ViltClassifier(load_vilt(folder, config), self._inputs.processor).eval().to(device)
@@ -59,14 +59,3 @@ class ViltScorer:
                 logits = self._model(self._inputs.batch(part).to(self._device))
                 rows.append(logits.float().log_softmax(-1).cpu().numpy())
         return np.concatenate(rows)
-
-
-def _digest(folder: Path) -> str:
-    """A short digest over the scorer's own files: the folder may hold a stage's other files beside them."""
-    total = hashlib.sha256()
-    for name in (*FILES, SETTINGS):
-        if (folder / name).exists():
-            total.update(name.encode())
-            with (folder / name).open("rb") as file:
-                total.update(hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()[:16]

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from mint_ray.records import Case
-from mint_ray.scorers.vilt.inputs import Example, ViltInputs
-from mint_ray.tasks.base import Task
+from mint_ray.tasks.base import View
 
 if TYPE_CHECKING:
     import ray.data
+
+
+@dataclass(frozen=True)
+class Example:
+    """One case as numbers: `input_ids` of the text, `pixels` uint8 (3, height, width) or None, a label's index."""
+
+    input_ids: list[int]
+    pixels: np.ndarray | None
+    has_text: bool
+    label: int = -1
+
+
+class Inputs(Protocol):
+    """What turns a view into an example."""
+
+    def example(self, view: View, label: int = -1) -> Example: ...
+
 
 EXAMPLES = pa.schema(
     [
@@ -30,14 +47,14 @@ EXAMPLES = pa.schema(
 
 
 def encode_cases(
-    cases: pa.Table, splits: list[str], task: Task, inputs: ViltInputs, label_index: dict[str, int]
+    cases: pa.Table, splits: list[str], view_of: Callable[[Case], View], inputs: Inputs, label_index: dict[str, int]
 ) -> pa.Table:
     """The cases of some splits that have a label and something to see, as rows of `EXAMPLES`."""
     rows = []
     for row in cases.to_pylist():
         if row["split"] not in splits or row["label_id"] not in label_index:
             continue
-        view = task.scorer_view(Case.model_validate(row))
+        view = view_of(Case.model_validate(row))
         if not view.text and view.image is None:
             continue
         example = inputs.example(view, label_index[row["label_id"]])

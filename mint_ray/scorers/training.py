@@ -9,23 +9,20 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch.nn import functional
-from transformers import ViltForQuestionAnswering, get_cosine_schedule_with_warmup, set_seed
+from transformers import get_cosine_schedule_with_warmup, set_seed
 
 from mint_ray.errors import TrainingError
-from mint_ray.scorers.vilt.examples import Shard
-from mint_ray.scorers.vilt.inputs import Example, ViltInputs
-from mint_ray.scorers.vilt.model import ViltClassifier, load_inputs, load_vilt, read_config
+from mint_ray.scorers.examples import Example, Shard
 
 if TYPE_CHECKING:
-    from mint_ray.scorers.vilt import Vilt
+    from mint_ray.scorers.base import FittedSection
 
 WEIGHTS, OPTIMISER, PROGRESS = "model.safetensors", "optimiser.pt", "progress.json"
 
@@ -34,7 +31,7 @@ WEIGHTS, OPTIMISER, PROGRESS = "model.safetensors", "optimiser.pt", "progress.js
 class Plan:
     """What every worker needs to know; `start` is a scorer's folder with the weights that fitting starts from."""
 
-    section: Vilt
+    section: FittedSection
     start: Path
     seed: int
     examples: int
@@ -43,6 +40,25 @@ class Plan:
     def steps_per_epoch(self) -> int:
         workers = self.section.workers
         return -(-(self.examples // workers) // (self.section.batch_size // workers))
+
+
+class Learner(Protocol):
+    """What one kind of scorer brings to the loop: a model, and what is asked of it."""
+
+    module: torch.nn.Module  # from a batch to an output; what the workers train together
+    weights: torch.nn.Module  # the part of it that a checkpoint keeps
+
+    def batch(self, examples: list[Example]) -> Any:
+        """Tensors of some examples, with a method `to(device)`."""
+
+    def altered(self, example: Example, chance: np.random.Generator) -> Example:
+        """A training example as this epoch shows it."""
+
+    def loss(self, output: Any, batch: Any) -> torch.Tensor:
+        """A scalar, fp32, of what the module made of a batch."""
+
+    def hits(self, batch: Any) -> list[bool]:
+        """Whether the best label of each example is the true one."""
 
 
 def train_worker(config: dict) -> None:
@@ -72,14 +88,12 @@ class Fitting:
         torch.set_num_threads(section.cpus_per_worker)
         set_seed(plan.seed + self.rank)
         self.device = ray.train.torch.get_device()
-        config = read_config(plan.start)
-        config.hidden_dropout_prob = config.attention_probs_dropout_prob = section.dropout
-        self.inputs = load_inputs(plan.start, config, section.missing_text)
-        self.classifier = ViltClassifier(load_vilt(plan.start, config), self.inputs.processor)
-        self.model = ray.train.torch.prepare_model(self.classifier)
-        self.optimiser, self.schedule = _optimiser(self.classifier, plan)
+        self.learner: Learner = section.learner(plan.start)
+        self.model = ray.train.torch.prepare_model(self.learner.module)
+        self.optimiser, self.schedule = _optimiser(self.learner.module, plan)
         batch = section.batch_size // section.workers
-        self.shard = Shard(ray.train.get_dataset_shard("train"), batch, section.in_memory, plan.seed)
+        # Workers may hold like rows in like order: each has an order of its own.
+        self.shard = Shard(ray.train.get_dataset_shard("train"), batch, section.in_memory, plan.seed + self.rank)
         self.validation = self._validation_shard() if self.rank == 0 else None
         self.epoch, self.curve = 0, []
 
@@ -91,26 +105,25 @@ class Fitting:
 
     def train_epoch(self) -> None:
         """One pass over the worker's examples."""
-        section, total = self.plan.section, []
+        total = []
         chance = np.random.default_rng((self.plan.seed, self.epoch, self.rank))
         self.model.train()
         for examples in self.shard.epoch(self.epoch):
-            altered = [alter(example, self.inputs, section, chance) for example in examples]
-            total.append(self._step(altered))
+            total.append(self._step([self.learner.altered(example, chance) for example in examples]))
         self.epoch += 1
         self.curve.append({"epoch": self.epoch, "loss": round(float(np.mean(total)), 5)})
 
     def _step(self, examples: list[Example]) -> float:
         section = self.plan.section
-        batch = self.inputs.batch(examples).to(self.device)
+        batch = self.learner.batch(examples).to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=section.precision == "bf16"):
-            logits = self.model(batch)
-        loss = functional.cross_entropy(logits.float(), batch.labels, label_smoothing=section.label_smoothing)
+            output = self.model(batch)
+        loss = self.learner.loss(output, batch)
         value = loss.item()
         if not np.isfinite(value):
             raise TrainingError(f"the scorer's loss is {value} in epoch {self.epoch + 1}; lower scorer.learning_rate")
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.classifier.parameters(), section.max_grad_norm)
+        torch.nn.utils.clip_grad_norm_(self.learner.module.parameters(), section.max_grad_norm)
         self.optimiser.step()
         self.schedule.step()
         self.optimiser.zero_grad()
@@ -138,22 +151,21 @@ class Fitting:
             ray.train.report(self.curve[-1], checkpoint=ray.train.Checkpoint.from_directory(folder))
 
     def _top1(self, batches: Iterable[list[Example]]) -> float:
-        self.classifier.eval()
+        self.learner.module.eval()
         hits = []
         with torch.inference_mode():
             for examples in batches:
-                batch = self.inputs.batch(examples).to(self.device)
-                hits += (self.classifier(batch).argmax(-1) == batch.labels).tolist()
+                hits += self.learner.hits(self.learner.batch(examples).to(self.device))
         return float(np.mean(hits)) if hits else 0.0
 
     def save(self, folder: Path) -> None:
-        save_file(self.classifier.vilt.state_dict(), folder / WEIGHTS)
+        save_file(self.learner.weights.state_dict(), folder / WEIGHTS)
         state = {"optimiser": self.optimiser.state_dict(), "schedule": self.schedule.state_dict()}
         torch.save(state, folder / OPTIMISER)
         (folder / PROGRESS).write_text(json.dumps({"epochs": self.epoch, "curve": self.curve}))
 
     def restore(self, folder: Path) -> None:
-        restore_weights(self.classifier.vilt, folder)
+        restore_weights(self.learner.weights, folder)
         state = torch.load(folder / OPTIMISER, map_location=self.device, weights_only=True)
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
@@ -161,9 +173,9 @@ class Fitting:
         self.epoch, self.curve = progress["epochs"], progress["curve"]
 
 
-def restore_weights(vilt: ViltForQuestionAnswering, folder: Path) -> None:
+def restore_weights(model: torch.nn.Module, folder: Path) -> None:
     """Put a checkpoint's weights into a model."""
-    vilt.load_state_dict(load_file(folder / WEIGHTS))
+    model.load_state_dict(load_file(folder / WEIGHTS))
 
 
 def _optimiser(
@@ -177,29 +189,3 @@ def _optimiser(
     optimiser = torch.optim.AdamW(groups, lr=section.learning_rate)
     steps = section.epochs * plan.steps_per_epoch
     return optimiser, get_cosine_schedule_with_warmup(optimiser, round(section.warmup_ratio * steps), steps)
-
-
-def alter(example: Example, inputs: ViltInputs, section: Vilt, chance: np.random.Generator) -> Example:
-    """A training example as this epoch shows it: whole or blinded, its photograph moved and mirrored by chance."""
-    draw = chance.random()
-    down, right, mirror = chance.random(3)
-    if draw < section.image_only:
-        example = inputs.blinded(example, "text")
-    elif draw < section.image_only + section.text_only:
-        example = inputs.blinded(example, "image")
-    if example.pixels is None:
-        return example
-    reach = round(section.shift * min(example.pixels.shape[1:]))
-    steps = (int(down * (2 * reach + 1)) - reach, int(right * (2 * reach + 1)) - reach)
-    return replace(example, pixels=moved(example.pixels, *steps, section.flip and mirror < 0.5))
-
-
-def moved(pixels: np.ndarray, down: int, right: int, mirrored: bool) -> np.ndarray:
-    """Pixels (3, height, width) moved by whole pixels, the border repeated into the gap, and mirrored."""
-    if mirrored:
-        pixels = pixels[:, :, ::-1]
-    if not (down or right):
-        return pixels
-    rows = np.clip(np.arange(pixels.shape[1]) - down, 0, pixels.shape[1] - 1)
-    columns = np.clip(np.arange(pixels.shape[2]) - right, 0, pixels.shape[2] - 1)
-    return pixels[:, rows][:, :, columns]

@@ -1,0 +1,77 @@
+"""Fit a CLIP scorer: the driver's part, around the workers of Ray Train."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transformers import CLIPModel, set_seed
+
+from mint_ray.corpora.store import case_table, run_labels
+from mint_ray.errors import CorpusError
+from mint_ray.models import resolve_model
+from mint_ray.records import Case
+from mint_ray.scorers.clip.inputs import ClipInputs
+from mint_ray.scorers.clip.model import load_clip, load_inputs, new_config, new_processor, save_scorer
+from mint_ray.scorers.files import SETTINGS
+from mint_ray.scorers.survey import survey
+from mint_ray.scorers.tokens import build_tokenizer
+from mint_ray.scorers.training import Plan
+from mint_ray.scorers.workers import example_streams, train
+from mint_ray.tasks.base import Label, Task, View
+
+if TYPE_CHECKING:
+    from mint_ray.runs import Run
+    from mint_ray.scorers.clip import Clip
+
+logger = logging.getLogger(__name__)
+
+
+def fit_clip(section: Clip, run: Run, folder: Path) -> dict:
+    """Fit on the run's training cases, leave a finished scorer in `folder`, return the training curve.
+
+    Raises:
+        CorpusError: there is nothing to learn from.
+        ModelError: `pretrained` is no CLIP.
+        TrainingError: the loss is not finite, or the workers failed.
+    """
+    seen, labels, training = survey(run, ("train",)), run_labels(run), folder / "training"
+    if seen.usable < 2 * section.workers:
+        raise CorpusError(f"{run.dir}: {seen.usable} training cases have a label and an image; too few to fit on")
+    start = training / "start"
+    if not (start / SETTINGS).exists():
+        set_seed(run.config.run.seed)
+        save_scorer(*starting_point(section, _captions(run), labels), labels, section, start)
+    clip = load_clip(start)
+    inputs = load_inputs(start, clip.config)
+    logger.info("scorer: %d training cases, %d labels, %d weights", seen.usable, len(labels), clip.num_parameters())
+    streams = example_streams(run, partial(captioned, task=run.config.task), inputs, labels)
+    progress = train(Plan(section, start, run.config.run.seed, seen.usable), streams, training, clip)
+    save_scorer(clip, inputs, labels, section, folder)
+    cases = seen.usable - seen.usable % section.workers  # all workers get equally many
+    return {"training_cases": cases, "weights": clip.num_parameters(), **progress}
+
+
+def starting_point(section: Clip, captions: list[str], labels: list[Label]) -> tuple[CLIPModel, ClipInputs]:
+    """The model and inputs that fitting starts from: `pretrained`, or random weights."""
+    if section.pretrained:
+        origin = resolve_model(section.pretrained)
+        clip = load_clip(origin)
+        return clip, load_inputs(origin, clip.config)
+    templates = [caption for label in labels for caption in section.captions(label.name)]
+    tokenizer = build_tokenizer(captions + templates, section.size.vocabulary)
+    ends = tokenizer.pad_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id
+    config = new_config(section.size, len(tokenizer), *ends)
+    return CLIPModel(config), ClipInputs(tokenizer, new_processor(section.size.image_size), config)
+
+
+def captioned(case: Case, task: Task) -> View:
+    """What fitting sees of a case: the image that the scorer will see, and the caption that it will not."""
+    image = task.scorer_view(case).image
+    return View(image=image, text=case.text if image is not None else None)
+
+
+def _captions(run: Run) -> list[str]:
+    return [text for text in case_table(run, ["text"], ["train"])["text"].to_pylist() if text]
