@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 from accelerate.utils import gather_object
+from peft.helpers import disable_input_dtype_casting
 from torch import Tensor, nn
 from transformers import Trainer
 
@@ -37,18 +38,35 @@ class OrpoTrainer(Trainer):
         self._logged_at: float | None = None
         super().__init__(**options)
         _check_output_layer(self.model)
+        self._hidden: Tensor | None = None
+        self.model.get_decoder().register_forward_hook(self._keep_hidden)
+
+    def _keep_hidden(self, module: nn.Module, arguments: tuple, output: Any) -> None:
+        self._hidden = output.last_hidden_state
+
+    def hidden_states(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
+        """The last hidden state, (pairs, time, width): what the output layer would be given.
+
+        The model is called as a whole, as DDP wants it, with one position of logits, which nobody reads; the
+        hidden state is taken at the decoder, before autocast's wrapper turns every output to fp32.
+        """
+        # In bf16 the adapter's fp32 weights are cast by autocast; PEFT would cast their inputs up first.
+        with disable_input_dtype_casting(self.model, active=self.args.bf16):
+            model(
+                input_ids=batch["input_ids"],
+                position_ids=batch["position_ids"],
+                attention_mask=batch["attention_mask"],
+                use_cache=False,
+                # An index, not a count: the slice of a count is not contiguous, and copies the output layer a row.
+                logits_to_keep=torch.zeros(1, dtype=torch.long, device=batch["input_ids"].device),
+            )
+        hidden, self._hidden = self._hidden, None
+        return hidden
 
     def terms(self, model: nn.Module, batch: dict[str, Any]) -> OrpoTerms:
         """The terms of the loss, one value a pair, of a batch that `Collator` made."""
         pairs = len(batch["case_ids"])
-        hidden = model(
-            input_ids=batch["input_ids"],
-            position_ids=batch["position_ids"],
-            attention_mask=batch["attention_mask"],
-            use_cache=False,
-            output_hidden_states=True,
-            logits_to_keep=1,
-        ).hidden_states[-1]
+        hidden = self.hidden_states(model, batch)
         head = self.accelerator.unwrap_model(model).get_output_embeddings()
         log_probs = token_log_probs(hidden.flatten(0, 1)[batch["positions"]], head.weight, batch["targets"], head.bias)
         answers = batch["segments"] < 2 * pairs
