@@ -36,13 +36,12 @@ class ViltInputs:
         tokenizer: BertTokenizerFast,
         processor: ViltImageProcessorPil,
         text_tokens: int,
-        image_size: int,
         patch_size: int,
         missing_text: str,
     ):
         self.tokenizer, self.processor = tokenizer, processor
-        self.text_tokens, self.image_size, self.patch_size = text_tokens, image_size, patch_size
-        self.blank_ids = self._ids(missing_text)
+        self.text_tokens, self.patch_size = text_tokens, patch_size
+        self.missing_text, self.blank_ids = missing_text, self._ids(missing_text)
 
     def _ids(self, text: str) -> list[int]:
         return self.tokenizer(text, truncation=True, max_length=self.text_tokens)["input_ids"]
@@ -74,9 +73,9 @@ class ViltInputs:
 
     def batch(self, examples: list[Example]) -> Batch:
         """Pad to the longest text and the largest photograph of the batch."""
-        n, side, patch = len(examples), self.image_size, self.patch_size
+        n, patch = len(examples), self.patch_size
         tokens = max(len(e.input_ids) for e in examples)
-        shapes = [e.pixels.shape[1:] for e in examples if e.pixels is not None] or [(side, side)]
+        shapes = [e.pixels.shape[1:] for e in examples if e.pixels is not None] or [(patch, patch)]
         height, width = (max(shape[axis] for shape in shapes) for axis in (0, 1))
         ids = np.full((n, tokens), self.tokenizer.pad_token_id, np.int64)
         attention = np.zeros((n, tokens), np.int64)

@@ -186,16 +186,14 @@ def inputs_of(
     config: ViltConfig, tokenizer: BertTokenizerFast, processor: ViltImageProcessorPil | None, missing_text: str
 ) -> ViltInputs:
     processor = processor or build_processor(config.image_size, config.patch_size)
-    return ViltInputs(
-        tokenizer, processor, config.max_position_embeddings, config.image_size, config.patch_size, missing_text
-    )
+    return ViltInputs(tokenizer, processor, config.max_position_embeddings, config.patch_size, missing_text)
 
 
 def save_scorer(
     vilt: ViltForQuestionAnswering, inputs: ViltInputs, labels: list[Label], section: Vilt, folder: Path
 ) -> None:
     """Leave a finished scorer in the folder."""
-    with finished_folder(folder, labels, {"kind": section.kind, "missing_text": section.missing_text}) as temporary:
+    with finished_folder(folder, labels, {"kind": section.kind, "missing_text": inputs.missing_text}) as temporary:
         vilt.save_pretrained(temporary)
         inputs.tokenizer.save_pretrained(temporary)
         inputs.processor.save_pretrained(temporary)
