@@ -4,7 +4,7 @@ from mint_ray.command import run_stages
 
 
 def work():
-    from mint_ray.scorers.fit import fit_scorer
+    from mint_ray.scorers.fitting.fit import fit_scorer
 
     return fit_scorer
 

@@ -37,9 +37,9 @@ def result_settings(section: BaseModel) -> dict[str, Any]:
         if (field.json_schema_extra or {}).get("hardware"):
             continue
         value = getattr(section, name)
-        settings[name] = (
-            result_settings(value) if isinstance(value, BaseModel) else section.model_dump(mode="json")[name]
-        )
+        plain = result_settings(value) if isinstance(value, BaseModel) else section.model_dump(mode="json")[name]
+        # A set has another order in every process; a resumed run must find what it wrote.
+        settings[name] = sorted(plain) if isinstance(value, (set, frozenset)) else plain
     return settings
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mint_ray.runs import Run
-    from mint_ray.scorers.training import Learner
+    from mint_ray.scorers.fitting.training import Learner
 
 
 class Scorer(Protocol):
@@ -66,7 +66,7 @@ class ScorerSection(KindSection):
 
 
 class FittedSection(ScorerSection):
-    """Settings of a scorer that `mint_ray.scorers.training` can fit."""
+    """Settings of a scorer that `mint_ray.scorers.fitting.training` can fit."""
 
     epochs: int = Field(30, ge=1)
     batch_size: int = Field(32, ge=1, description="examples a step, over all workers together")

@@ -38,6 +38,7 @@ INGRESS = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
     "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+    "RAY_worker_niceness": "0",  # somebody is waiting; Ray's workers give way to everything else by default (15)
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",  # a connection on which nothing comes
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",  # HAProxy learns of a leaving replica within a second
 }

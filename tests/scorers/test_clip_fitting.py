@@ -2,7 +2,7 @@
 
 from mint_ray.records import Case
 from mint_ray.scorers.clip.fitting import captioned
-from mint_ray.scorers.fit import fit_scorer
+from mint_ray.scorers.fitting.fit import fit_scorer
 from mint_ray.tasks.tissue import Tissue
 from tests.scorers.test_clip_scorer import tiny_clip
 from tests.scorers.tiny import coloured_run

@@ -5,8 +5,8 @@ import pytest
 
 from mint_ray.errors import CorpusError, TrainingError
 from mint_ray.scorers import load_scorer
-from mint_ray.scorers.fit import fit_scorer, truth_ranks
-from mint_ray.scorers.training import Fitting, train_worker
+from mint_ray.scorers.fitting.fit import fit_scorer, truth_ranks
+from mint_ray.scorers.fitting.training import Fitting, train_worker
 from mint_ray.tasks.base import View
 from tests.scorers.tiny import COLOURS, coloured_case, coloured_run, picture, tiny_section
 
@@ -77,8 +77,8 @@ def test_a_killed_fit_goes_on_after_its_last_epoch_and_ends_as_the_undisturbed_o
         raise MemoryError("a worker's end")
 
     with monkeypatch.context() as patch, pytest.raises(TrainingError, match="a worker's end"):
-        patch.setattr("mint_ray.scorers.workers.train_worker", dies_in_the_second_epoch)
-        patch.setattr("mint_ray.scorers.workers.RESTARTS", 0)
+        patch.setattr("mint_ray.scorers.fitting.workers.train_worker", dies_in_the_second_epoch)
+        patch.setattr("mint_ray.scorers.fitting.workers.RESTARTS", 0)
         cut.carry_out("scorer", fit_scorer)
     assert not cut.stage("scorer").complete
     journal = tmp_path / "journal"
@@ -94,7 +94,7 @@ def test_a_killed_fit_goes_on_after_its_last_epoch_and_ends_as_the_undisturbed_o
         Fitting.train_epoch = noted
         train_worker(config)
 
-    monkeypatch.setattr("mint_ray.scorers.workers.train_worker", goes_on)
+    monkeypatch.setattr("mint_ray.scorers.fitting.workers.train_worker", goes_on)
     cut.carry_out("scorer", fit_scorer)
     assert journal.read_text().split() == ["2", "3"]
     figures = [run.stage("scorer").manifest["figures"] for run in (whole, cut)]

@@ -9,7 +9,7 @@ from transformers import BertConfig, BertModel, ViltForQuestionAnswering, ViltPr
 
 from mint_ray.errors import ModelError, RowError
 from mint_ray.scorers import load_scorer
-from mint_ray.scorers.tokens import build_tokenizer
+from mint_ray.scorers.fitting.tokens import build_tokenizer
 from mint_ray.scorers.vilt.model import ViltClassifier
 from mint_ray.tasks.base import View
 from tests.scorers.tiny import COLOURS, TEXTS, picture, tiny_scorer, tiny_section, tiny_vilt

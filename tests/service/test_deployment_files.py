@@ -18,4 +18,6 @@ def test_a_shipped_configuration_is_valid_and_listens_on_loopback(path):
     for application in config.applications:
         module, _, name = application.import_path.partition(":")
         builder = getattr(import_module(module), name)
-        assert builder(get_type_hints(builder)["args"].model_validate(application.args))._bound_deployment.name == "scorer"
+        assert (
+            builder(get_type_hints(builder)["args"].model_validate(application.args))._bound_deployment.name == "scorer"
+        )

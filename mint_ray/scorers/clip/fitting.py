@@ -16,10 +16,10 @@ from mint_ray.records import Case
 from mint_ray.scorers.clip.inputs import ClipInputs
 from mint_ray.scorers.clip.model import load_clip, load_inputs, new_config, new_processor, save_scorer
 from mint_ray.scorers.files import SETTINGS
-from mint_ray.scorers.survey import survey
-from mint_ray.scorers.tokens import build_tokenizer
-from mint_ray.scorers.training import Plan
-from mint_ray.scorers.workers import example_streams, train
+from mint_ray.scorers.fitting.survey import survey
+from mint_ray.scorers.fitting.tokens import build_tokenizer
+from mint_ray.scorers.fitting.training import Plan
+from mint_ray.scorers.fitting.workers import example_streams, train
 from mint_ray.tasks.base import Label, Task, View
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import torch
 from transformers import CLIPConfig, CLIPImageProcessorPil, PreTrainedTokenizerBase
 
 from mint_ray.corpora.images import open_image
-from mint_ray.scorers.examples import Example
+from mint_ray.scorers.fitting.examples import Example
 from mint_ray.tasks.base import View
 
 

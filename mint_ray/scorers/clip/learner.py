@@ -14,8 +14,8 @@ from transformers import CLIPModel
 
 from mint_ray.scorers.clip.inputs import ClipInputs
 from mint_ray.scorers.clip.model import image_embeddings, label_embeddings, load_clip, load_inputs, text_embeddings
-from mint_ray.scorers.examples import Example
 from mint_ray.scorers.files import LABELS
+from mint_ray.scorers.fitting.examples import Example
 from mint_ray.tasks.base import load_labels
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class DualEncoder(torch.nn.Module):
 
 
 class ClipLearner:
-    """See `mint_ray.scorers.training.Learner`."""
+    """See `mint_ray.scorers.fitting.training.Learner`."""
 
     def __init__(self, section: Clip, start: Path):
         clip = load_clip(start)

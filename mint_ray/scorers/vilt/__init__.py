@@ -24,7 +24,7 @@ from mint_ray.sections import Section
 
 if TYPE_CHECKING:
     from mint_ray.runs import Run
-    from mint_ray.scorers.training import Learner
+    from mint_ray.scorers.fitting.training import Learner
 
 
 class ViltSize(Section):

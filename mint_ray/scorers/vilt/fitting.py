@@ -12,9 +12,10 @@ from mint_ray.corpora.store import run_labels
 from mint_ray.errors import CorpusError
 from mint_ray.models import resolve_model
 from mint_ray.scorers.files import SETTINGS
-from mint_ray.scorers.survey import survey
-from mint_ray.scorers.tokens import build_tokenizer
-from mint_ray.scorers.training import Plan
+from mint_ray.scorers.fitting.survey import survey
+from mint_ray.scorers.fitting.tokens import build_tokenizer
+from mint_ray.scorers.fitting.training import Plan
+from mint_ray.scorers.fitting.workers import example_streams, train
 from mint_ray.scorers.vilt.inputs import ViltInputs, build_processor
 from mint_ray.scorers.vilt.model import (
     inputs_of,
@@ -26,7 +27,6 @@ from mint_ray.scorers.vilt.model import (
     read_config,
     save_scorer,
 )
-from mint_ray.scorers.workers import example_streams, train
 from mint_ray.tasks.base import Label
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from PIL import Image
 from transformers import BertTokenizerFast, ViltImageProcessorPil
 
 from mint_ray.corpora.images import open_image
-from mint_ray.scorers.examples import Example
+from mint_ray.scorers.fitting.examples import Example
 from mint_ray.tasks.base import View
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from mint_ray.scorers.examples import Example
+from mint_ray.scorers.fitting.examples import Example
 from mint_ray.scorers.vilt.inputs import Batch, ViltInputs
 from mint_ray.scorers.vilt.model import ViltClassifier, load_inputs, load_vilt, read_config
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ViltLearner:
-    """See `mint_ray.scorers.training.Learner`."""
+    """See `mint_ray.scorers.fitting.training.Learner`."""
 
     def __init__(self, section: Vilt, start: Path):
         config = read_config(start)

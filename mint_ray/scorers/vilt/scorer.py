@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from mint_ray.errors import ModelError
-from mint_ray.scorers.examples import Example
 from mint_ray.scorers.files import LABELS, scorer_digest
+from mint_ray.scorers.fitting.examples import Example
 from mint_ray.scorers.vilt.model import FILES, ViltClassifier, load_inputs, load_vilt, read_config
 from mint_ray.tasks.base import View, load_labels
 

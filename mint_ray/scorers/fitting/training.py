@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from transformers import get_cosine_schedule_with_warmup, set_seed
 
 from mint_ray.errors import TrainingError
-from mint_ray.scorers.examples import Example, Shard
+from mint_ray.scorers.fitting.examples import Example, Shard
 
 if TYPE_CHECKING:
     from mint_ray.scorers.base import FittedSection

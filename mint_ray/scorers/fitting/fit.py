@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from mint_ray.runs import Run, StageReport, write_atomically
 from mint_ray.scorers import load_scorer
-from mint_ray.scorers.survey import HELD_OUT, survey
+from mint_ray.scorers.fitting.survey import HELD_OUT, survey
 from mint_ray.tasks.base import Task, View
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from mint_ray.corpora.store import case_dataset
 from mint_ray.errors import MintError, TrainingError
 from mint_ray.records import Case
-from mint_ray.scorers.examples import Inputs, encode_cases
-from mint_ray.scorers.survey import survey
-from mint_ray.scorers.training import PROGRESS, Plan, restore_weights, train_worker
+from mint_ray.scorers.fitting.examples import Inputs, encode_cases
+from mint_ray.scorers.fitting.survey import survey
+from mint_ray.scorers.fitting.training import PROGRESS, Plan, restore_weights, train_worker
 from mint_ray.tasks.base import Label, View
 
 if TYPE_CHECKING:
