@@ -1,6 +1,7 @@
-"""Draw the contact sheet of the synthetic faces: `python docs/synthetic_faces.py docs/images/synthetic_faces.png`.
+"""Draw the pictures of synthetic faces: `python docs/synthetic_faces.py docs/images`.
 
-First the neutral face, then the same face with one finding each; last, simulated patients of the demo.
+`synthetic_faces.png`: the neutral face, the same face with one finding each, then simulated patients of the demo.
+`synthetic_face.png`: one patient of the demo with Williams-Beuren syndrome, for the README's request.
 """
 
 import io
@@ -12,9 +13,11 @@ from PIL import Image, ImageDraw, ImageFont
 from mint_ray.config import load_config
 from mint_ray.corpora.faces import Look, neutral_face, portrait
 from mint_ray.corpora.faces.findings import FINDINGS
+from mint_ray.records import Case
 
 TILE, COLUMNS = 104, 14
 DEMO = Path(__file__).parent.parent / "configs" / "demo.yaml"
+WILLIAMS = "OMIM:194050"
 TITLE = "Synthetic faces, drawings of nobody: neutral, then one finding each; below, simulated patients of the demo"
 
 
@@ -41,13 +44,18 @@ def findings() -> list[Image.Image]:
     return [tile(name, portrait(neutral_face(terms), Look(), TILE)) for name, terms in named]
 
 
-def patients(count: int) -> list[Image.Image]:
+def patients(count: int) -> list[Case]:
     demo = load_config(DEMO)
-    cases = [demo.corpus.patient(number, demo.run.seed) for number in range(count)]
+    return [demo.corpus.patient(number, demo.run.seed) for number in range(count)]
+
+
+def tiles(cases: list[Case]) -> list[Image.Image]:
     return [tile(c.label_name, Image.open(io.BytesIO(c.image)).resize((TILE, TILE))) for c in cases]
 
 
 if __name__ == "__main__":
+    out, drawn = Path(sys.argv[1]), patients(3 * COLUMNS)
     alone = findings()
     blank = [Image.new("RGB", alone[0].size, "white")] * (-len(alone) % COLUMNS)
-    sheet([*alone, *blank, *patients(3 * COLUMNS)]).quantize(160).save(sys.argv[1], optimize=True)
+    sheet([*alone, *blank, *tiles(drawn)]).quantize(160).save(out / "synthetic_faces.png", optimize=True)
+    (out / "synthetic_face.png").write_bytes(next(case.image for case in drawn if case.label_id == WILLIAMS))
