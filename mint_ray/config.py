@@ -79,13 +79,22 @@ class PreferencesSection(Section):
     batch_size: int = hardware(32, ge=1)
 
 
+Part = Literal["vision", "projector", "language"]
+
+
 class LoraSection(Section):
-    """The adapter (published: rank 256, alpha 128, dropout 0.05, all linear layers)."""
+    """The adapter (published: rank 256, alpha 128, dropout 0.05, all linear layers).
+
+    A vision-language model has three parts: the tower that sees, the projector, the language model. Linear layers
+    of `parts` get adapters; the parts in `whole` are trained themselves. A text model is all `language`.
+    """
 
     rank: int = Field(256, ge=1)
     alpha: int = Field(128, ge=1)
     dropout: float = Field(0.05, ge=0, lt=1)
     target_modules: str | list[str] = "all-linear"
+    parts: tuple[Part, ...] = Field(("vision", "projector", "language"), min_length=1)
+    whole: tuple[Part, ...] = ()
 
 
 class AlignmentSection(Section):
@@ -112,11 +121,14 @@ class AlignmentSection(Section):
 
 
 class InferenceSection(Section):
-    """Batch inference with vLLM on Ray Data, greedy unless `temperature` says otherwise.
+    """Batch inference on Ray Data, greedy unless `temperature` says otherwise.
+
+    `engine: transformers` is for models that vLLM does not serve (Llama 3.2 Vision): slower, with the same answers file.
 
     An engine is one actor: `cpus_per_engine` threads on a CPU, `tensor_parallel` GPUs with `use_gpu`.
     """
 
+    engine: Literal["vllm", "transformers"] = "vllm"
     models: list[Literal["base", "aligned"]] = Field(["base", "aligned"], min_length=1)
     split: Literal["validation", "test"] = "test"
     max_tokens: int = Field(384, ge=1, description="tokens of an answer; a longer one is cut off and marked `length`")

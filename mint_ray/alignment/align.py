@@ -72,10 +72,12 @@ def encode_splits(run: Run, model: Path) -> tuple[dict[str, list[EncodedPair]], 
     """The run's pairs as tokens, by split, and those refused."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    from mint_ray.alignment.vision import vision_inputs
+
+    tokenizer, vision = AutoTokenizer.from_pretrained(model), vision_inputs(model)
     pairs, refused = {}, []
     for split in PAIR_SPLITS:
-        pairs[split], more = encode_pairs(pair_dataset(run, split), tokenizer, run.config.alignment.max_length)
+        pairs[split], more = encode_pairs(pair_dataset(run, split), tokenizer, run.config.alignment.max_length, vision)
         refused += more
     return pairs, refused
 

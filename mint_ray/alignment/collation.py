@@ -7,6 +7,7 @@ token for token, and end with the token that ends generation.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,29 +22,46 @@ if TYPE_CHECKING:
     import datasets
     from transformers import PreTrainedTokenizerBase
 
+    from mint_ray.alignment.vision import VisionInputs
+
 
 class EncodedPair(NamedTuple):
-    """Token ids of a pair; `length` is that of the longer of prompt + chosen and prompt + rejected."""
+    """Token ids of a pair; `length` is that of the longer of prompt + chosen and prompt + rejected.
+
+    `image` is encoded; the prompt holds as many image tokens as the model makes features of it.
+    """
 
     case_id: str
     prompt: list[int]
     chosen: list[int]
     rejected: list[int]
+    image: bytes | None = None
 
     @property
     def length(self) -> int:
         return len(self.prompt) + max(len(self.chosen), len(self.rejected))
 
 
-def encode_pair(pair: dict[str, Any], tokenizer: PreTrainedTokenizerBase, max_length: int) -> EncodedPair:
+def encode_pair(
+    pair: dict[str, Any], tokenizer: PreTrainedTokenizerBase, max_length: int, vision: VisionInputs | None = None
+) -> EncodedPair:
     """Render and tokenize one pair, a row in the columns of `PreferencePair`.
 
+    Args:
+        vision: of a model that sees images.
+
     Raises:
-        RowError: the pair is longer than `max_length`, or its prompt changes when an answer follows.
+        RowError: the pair is longer than `max_length`, its prompt changes when an answer follows, or it has an image
+            and the model sees none, or none and the model is to see one.
     """
-    prompt = _tokens(tokenizer, pair["prompt"], add_generation_prompt=True)
-    answers = [_answer(tokenizer, pair["prompt"] + pair[side], prompt, side) for side in ("chosen", "rejected")]
-    encoded = EncodedPair(pair["case_id"], prompt, *answers)
+    image = _image(pair, vision)
+    render = vision.render if vision else partial(tokenizer.apply_chat_template, tokenize=False)
+    prompt = _tokens(tokenizer, render(pair["prompt"], add_generation_prompt=True))
+    conversations = {side: render(pair["prompt"] + pair[side]) for side in ("chosen", "rejected")}
+    answers = [_answer(tokenizer, text, prompt, side) for side, text in conversations.items()]
+    if vision:
+        prompt = vision.expanded(pair["prompt"], image)
+    encoded = EncodedPair(pair["case_id"], prompt, *answers, image)
     if encoded.length > max_length:
         raise RowError(
             "too-long", "prompt and answer", f"{encoded.length} tokens", f"at most alignment.max_length, {max_length}"
@@ -51,13 +69,22 @@ def encode_pair(pair: dict[str, Any], tokenizer: PreTrainedTokenizerBase, max_le
     return encoded
 
 
-def _tokens(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], **options: Any) -> list[int]:
-    text = tokenizer.apply_chat_template(messages, tokenize=False, **options)
+def _image(pair: dict[str, Any], vision: VisionInputs | None) -> bytes | None:
+    images = pair.get("images") or []
+    if len(images) != (1 if vision else 0):
+        expected = (
+            "one image, as alignment.model sees images" if vision else "none, as alignment.model reads text alone"
+        )
+        raise RowError("wrong-images", "images", f"{len(images)} images", expected)
+    return images[0]["bytes"] if images else None
+
+
+def _tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
-def _answer(tokenizer: PreTrainedTokenizerBase, messages: list, prompt: list[int], side: str) -> list[int]:
-    tokens = _tokens(tokenizer, messages)
+def _answer(tokenizer: PreTrainedTokenizerBase, conversation: str, prompt: list[int], side: str) -> list[int]:
+    tokens = _tokens(tokenizer, conversation)
     if tokens[: len(prompt)] != prompt:
         raise RowError(
             "prompt-changes", side, "other prompt tokens before the answer", "the prompt's tokens, then the answer's"
@@ -69,21 +96,24 @@ def _answer(tokenizer: PreTrainedTokenizerBase, messages: list, prompt: list[int
 
 
 def encode_pairs(
-    pairs: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int
+    pairs: datasets.Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    vision: VisionInputs | None = None,
 ) -> tuple[list[EncodedPair], list[Refusal]]:
     """All pairs, in their order, and the refused ones by reason.
 
     Raises:
         ModelError: the tokenizer cannot render conversations.
     """
-    if tokenizer.chat_template is None or tokenizer.eos_token_id is None:
+    if (tokenizer.chat_template is None and vision is None) or tokenizer.eos_token_id is None:
         raise ModelError(
             f"{tokenizer.name_or_path}: its tokenizer has no chat template or no end token; take an instruct model"
         )
     encoded, refused = [], []
     for row, pair in enumerate(pairs):
         try:
-            encoded.append(encode_pair(pair, tokenizer, max_length))
+            encoded.append(encode_pair(pair, tokenizer, max_length, vision))
         except RowError as error:
             refused.append(
                 Refusal(
@@ -113,11 +143,16 @@ class Collator:
         targets    (n,)  the scored tokens
         segments   (n,)  i: chosen answer of pair i; pairs + i: its rejected; 2 * pairs + i: its prompt
         case_ids   for messages about a batch; `tokens`, how many are no padding
+        images     what the forward takes beside these, once a pair; nothing for a text model
     """
 
-    def __init__(self, pad_token_id: int, score_prompt: bool = False):
-        """`score_prompt`: score the prompt's own tokens, too, for the `sequence` scope of the NLL."""
-        self.pad_token_id, self.score_prompt = pad_token_id, score_prompt
+    def __init__(self, pad_token_id: int, score_prompt: bool = False, vision: VisionInputs | None = None):
+        """
+        Args:
+            score_prompt: score the prompt's own tokens, too, for the `sequence` scope of the NLL; image tokens never.
+            vision: of a model that sees images.
+        """
+        self.pad_token_id, self.score_prompt, self.vision = pad_token_id, score_prompt, vision
 
     def __call__(self, pairs: list[EncodedPair]) -> dict[str, Any]:
         rows = [torch.tensor(p.prompt + p.chosen + p.rejected) for p in pairs]
@@ -126,15 +161,21 @@ class Collator:
         layouts = [_layout(pair, time) for pair in pairs]
         scored = [self._scored(pair, i, len(pairs), i * time) for i, pair in enumerate(pairs)]
         positions, targets, segments = (torch.cat(parts) for parts in zip(*scored, strict=True))
+        position_ids = torch.stack([position_ids for position_ids, _ in layouts])
+        images: dict[str, Tensor] = {}
+        if self.vision:
+            images = self.vision.tensors([pair.image for pair in pairs], input_ids)
+            position_ids = self.vision.positions(input_ids, position_ids, [len(pair.prompt) for pair in pairs], images)
         return {
             "input_ids": input_ids,
-            "position_ids": torch.stack([position_ids for position_ids, _ in layouts]),
+            "position_ids": position_ids,
             "attention_mask": torch.stack([mask for _, mask in layouts])[:, None],
             "positions": positions,
             "targets": targets,
             "segments": segments,
             "case_ids": [pair.case_id for pair in pairs],
             "tokens": sum(len(row) for row in rows),
+            "images": images,
         }
 
     def _scored(self, pair: EncodedPair, index: int, count: int, offset: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -145,7 +186,9 @@ class Collator:
             ([prompt - 1, *range(start, start + rejected - 1)], pair.rejected, count + index),
         ]
         if self.score_prompt:
-            parts.append((range(prompt - 1), pair.prompt[1:], 2 * count + index))
+            image_token = self.vision.image_token_id if self.vision else None
+            where = [p for p in range(prompt - 1) if pair.prompt[p + 1] != image_token]
+            parts.append((where, [pair.prompt[p + 1] for p in where], 2 * count + index))
         positions = torch.tensor([p + offset for where, _, _ in parts for p in where])
         targets = torch.tensor([t for _, tokens, _ in parts for t in tokens])
         segments = torch.tensor([segment for _, tokens, segment in parts for _ in tokens])

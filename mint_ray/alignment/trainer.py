@@ -56,6 +56,7 @@ class OrpoTrainer(Trainer):
                 input_ids=batch["input_ids"],
                 position_ids=batch["position_ids"],
                 attention_mask=batch["attention_mask"],
+                **batch["images"],
                 use_cache=False,
                 # An index, not a count: the slice of a count is not contiguous, and copies the output layer a row.
                 logits_to_keep=torch.zeros(1, dtype=torch.long, device=batch["input_ids"].device),

@@ -19,6 +19,7 @@ from transformers import AutoTokenizer, PrinterCallback, TrainerCallback, Traini
 
 from mint_ray.alignment.collation import Collator, EncodedPair
 from mint_ray.alignment.trainer import OrpoTrainer
+from mint_ray.alignment.vision import adapted_modules, vision_inputs
 from mint_ray.config import AlignmentSection
 from mint_ray.errors import TrainingError
 from mint_ray.models import load_model, resolve_model, written_folder
@@ -81,13 +82,14 @@ def build_trainer(
     section: AlignmentSection, model: Path, pairs: dict[str, list[EncodedPair]], seed: int, scratch: Path
 ) -> OrpoTrainer:
     """The trainer that a section describes, over encoded pairs by split (`train`, and `validation` or none)."""
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer, adapted = AutoTokenizer.from_pretrained(model), build_model(section, model, seed)
+    vision = vision_inputs(model, adapted.get_base_model())
     trainer = OrpoTrainer(
         beta=section.beta,
         nll_scope=section.nll_scope,
-        model=build_model(section, model, seed),
+        model=adapted,
         args=training_arguments(section, seed, scratch, validate=bool(pairs.get("validation"))),
-        data_collator=Collator(tokenizer.pad_token_id, score_prompt=section.nll_scope == "sequence"),
+        data_collator=Collator(tokenizer.pad_token_id, section.nll_scope == "sequence", vision),
         train_dataset=pairs["train"],
         eval_dataset=pairs.get("validation") or None,
         processing_class=tokenizer,
@@ -108,7 +110,7 @@ def build_model(section: AlignmentSection, folder: Path, seed: int) -> PeftModel
             r=lora.rank,
             lora_alpha=lora.alpha,
             lora_dropout=lora.dropout,
-            target_modules=lora.target_modules,
+            **adapted_modules(model, lora),
             task_type="CAUSAL_LM",
         ),
     )
