@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from mint_ray.corpora.store import case_table, run_labels
 from mint_ray.errors import EvaluationError
+from mint_ray.evaluation.by_label import by_label
 from mint_ray.evaluation.grounding import NameIndex
 from mint_ray.evaluation.intervals import Bootstrap, Interval, bootstrap
 from mint_ray.evaluation.metrics import Figure, Preferred, catalogue, grounded, published
@@ -210,6 +211,7 @@ def summary(run: Run, result: Result) -> dict[str, Any]:
         "models": {name: keyed(intervals) for name, intervals in result.intervals.items()},
         "aligned_minus_base": keyed(result.difference) if result.difference else None,
         "aligned_minus_prior": keyed(result.over_prior) if result.over_prior else None,
+        "by_label": by_label(result),
     }
 
 

@@ -161,3 +161,24 @@ def _finish(axes: Axes) -> None:
     axes.set_axisbelow(True)
     axes.spines["left"].set_visible(False)
     axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, fontsize=9, handlelength=1.4, borderpad=0)
+
+
+def confusion(counts: list[list[int]], names: list[str]) -> Callable[[Axes], None]:
+    """What is named first (columns, the last one no label) where each label is the truth (rows), as shares of a row."""
+    table = np.asarray(counts, float)
+    shares = table / np.maximum(table.sum(1, keepdims=True), 1)
+
+    def paint(axes: Axes) -> None:
+        rows, columns = np.nonzero(shares)
+        for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+            colour = COLOURS["aligned" if row == column else "base"]
+            square = {"s": 90 * 12 / len(names), "marker": "s", "linewidths": 0}
+            axes.scatter([column], [row], color=colour, alpha=0.15 + 0.85 * shares[row, column], **square)
+        axes.set_xticks(range(len(names) + 1), [*names, "no label"], rotation=90, fontsize=7)
+        axes.set_yticks(range(len(names)), names, fontsize=7)
+        axes.set_xlim(-0.6, len(names) + 0.6)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.set_xlabel("named first")
+        axes.set_ylabel("truth")
+
+    return paint

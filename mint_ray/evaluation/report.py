@@ -21,6 +21,7 @@ from PIL import Image
 
 from mint_ray.corpora.store import case_table
 from mint_ray.evaluation import plots
+from mint_ray.evaluation.by_label import by_label
 from mint_ray.evaluation.evaluate import PRIOR, Reply, Result
 from mint_ray.evaluation.metrics import rank_of
 from mint_ray.evaluation.tables import TITLES, digests, endings, families, headline, tiles
@@ -71,6 +72,7 @@ def page(run: Run, result: Result) -> dict[str, Any]:
         "pair_plots": pair_plots(run),
         "stages": [stage_row(name, manifest) for name, manifest in manifests.items()],
         "worked": worked_cases(run, result),
+        "confusions": confusions(result),
         "bootstrap": run.config.evaluation.bootstrap,
         "similarity": run.config.evaluation.similarity,
         "digests": digests(result),
@@ -107,6 +109,22 @@ def training_curves(run: Run) -> list[dict[str, str]]:
         if names := [name for name in wanted if any(row.get(name) is not None for row in rows)]:
             drawn.append({"title": title, "plot": plots.svg(title, plots.curve(rows, names))})
     return drawn
+
+
+def confusions(result: Result) -> list[dict[str, Any]]:
+    """Each model label by label: its rows, and a plot of what it names first; nothing where labels are many."""
+    names = {label.id: label.name for label in result.labels}
+    return [
+        {
+            "title": TITLES[name],
+            "rows": [row | {"name": names[row["label_id"]]} for row in found["labels"]],
+            "by_id": {row["label_id"]: row for row in found["labels"]},
+            "plot": plots.svg(
+                f"confusion of {name}", plots.confusion(found["confusion"], list(names.values())), (6.2, 5.4)
+            ),
+        }
+        for name, found in (by_label(result) or {}).items()
+    ]
 
 
 def pair_plots(run: Run) -> list[dict[str, str]]:
