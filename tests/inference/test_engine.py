@@ -1,27 +1,24 @@
 import pytest
 
 from mint_ray.config import InferenceSection
-from mint_ray.errors import ModelError
-from mint_ray.inference.engine import Weights, engine_arguments, finish, lora_rank_limit, text_view, too_long
-from mint_ray.tasks.base import View
-from mint_ray.tasks.rare_disease import RareDisease
-from tests.tiny_run import tiny_case
+from mint_ray.errors import ModelError, RowError
+from mint_ray.inference.answering import Prompt, Said, Weights, check_length, finish
+from mint_ray.inference.engine import engine_arguments, lora_rank_limit
 
 
 def test_a_prompt_is_refused_where_a_full_answer_would_not_fit():
     section = InferenceSection(max_tokens=100, max_model_len=300)
-    assert too_long(tiny_case(1), [0] * 200, section) is None
-    refusal = too_long(tiny_case(1), [0] * 201, section)
-    assert (refusal.case_id, refusal.reason, refusal.seen) == ("case-001", "prompt-too-long", "201 tokens")
-    assert refusal.expected.startswith("at most 200 ")
+    check_length(Prompt("", [0] * 20, 200), section)
+    with pytest.raises(RowError, match="prompt-too-long: prompt: saw 201 tokens; expected at most 200 "):
+        check_length(Prompt("", [0] * 20, 201), section)
 
 
 @pytest.mark.parametrize(
-    ("text", "reason", "said"),
-    [("1. 'A'", "stop", "stop"), ("1. 'A", "length", "length"), (" \n", "stop", "empty"), ("", "length", "empty")],
+    ("text", "stopped", "said"),
+    [("1. 'A'", True, "stop"), ("1. 'A", False, "length"), (" \n", True, "empty"), ("", False, "empty")],
 )
-def test_cut_off_and_empty_answers_are_called_that(text, reason, said):
-    assert finish(text, reason) == said
+def test_cut_off_and_empty_answers_are_called_that(text, stopped, said):
+    assert finish(Said(text, stopped, 3, 3)) == said
 
 
 def test_an_adapter_is_loaded_as_such_on_a_gpu_alone(tmp_path):
@@ -36,12 +33,3 @@ def test_the_rank_limit_is_the_least_that_holds_the_adapter():
     assert [lora_rank_limit(rank) for rank in (1, 9, 64, 200)] == [1, 16, 64, 256]
     with pytest.raises(ModelError, match="rank 600"):
         lora_rank_limit(600)
-
-
-def test_a_task_that_shows_images_is_refused_by_name():
-    class Shown(RareDisease):
-        def downstream_view(self, case):
-            return View(image=case.image)
-
-    with pytest.raises(ModelError, match="rare_disease shows the model an image"):
-        text_view(Shown(kind="rare_disease"), tiny_case(1))

@@ -1,0 +1,171 @@
+"""What every engine does: cases in, answers on disk. How a model is asked differs; see `engine` and `generation`."""
+
+from __future__ import annotations
+
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from mint_ray.config import InferenceSection
+from mint_ray.errors import ModelError, RowError
+from mint_ray.preferences.store import write_part
+from mint_ray.records import Answer, Case, Refusal, from_table, to_table
+from mint_ray.runs import digest_of
+from mint_ray.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What an engine loads: a model, and an adapter where it is not merged into the model already."""
+
+    folder: Path
+    digest: str
+    adapter: Path | None = None
+    adapter_rank: int = 0
+    adapter_digest: str | None = None
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A case as the model is asked about it: its messages as text and tokens, with one token where an image stands.
+
+    `length` counts what the model reads, an image with as many tokens as it makes features of it.
+    """
+
+    text: str
+    tokens: list[int]
+    length: int
+    image: bytes | None = None
+
+
+class Said(NamedTuple):
+    """What a model said; `stopped` is false where it was cut off."""
+
+    text: str
+    stopped: bool
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class AnswerEngine(ABC):
+    """A Ray Data actor that answers cases and writes each batch as one part, so that no answer is asked for twice.
+
+    The part's name comes from its cases: an actor that dies after writing and is started again writes the same file.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        task: Task,
+        section: InferenceSection,
+        weights: Weights,
+        seed: int,
+        answers: Path,
+        refused: Path,
+    ):
+        self.name, self.task, self.section, self.weights, self.seed = name, task, section, weights, seed
+        self.answers, self.refused = answers, refused
+        self.load()
+
+    @abstractmethod
+    def load(self) -> None:
+        """Load the weights, and set `tokenizer`, and `vision` to what the model needs to see images, or None."""
+
+    @abstractmethod
+    def ask(self, cases: Sequence[Case], prompts: Sequence[Prompt]) -> list[Said]:
+        """What the model says to each prompt; `case_seed` of each case decides what chance decides."""
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Answer a batch of cases; returns one row that counts them: `answered`, `refused`."""
+        cases = list(from_table(batch, Case))
+        asked, refusals = self._prompts(cases)
+        answers = self._answers(asked) if asked else []
+        part = f"part-{digest_of(sorted(case.case_id for case in cases))}.parquet"
+        if refusals:
+            write_part(to_table(refusals, Refusal), self.refused / part)
+        if answers:
+            write_part(to_table(answers, Answer), self.answers / part)
+        return pa.table({"answered": [len(answers)], "refused": [len(refusals)]})
+
+    def _prompts(self, cases: Sequence[Case]) -> tuple[list[tuple[Case, Prompt]], list[Refusal]]:
+        asked, refusals = [], []
+        for case in cases:
+            try:
+                prompt = self.prompt(case)
+                check_length(prompt, self.section)
+                asked.append((case, prompt))
+            except RowError as error:
+                place = {"source": case.source, "case_id": case.case_id}
+                refusals.append(Refusal(**place, reason=error.reason, **_fault(error)))
+        return asked, refusals
+
+    def prompt(self, case: Case) -> Prompt:
+        """The case as the model is asked about it.
+
+        Raises:
+            RowError: its image is missing, or cannot be decoded.
+            ModelError: the task shows images and the model sees none, or the other way round.
+        """
+        view = self.task.downstream_view(case)
+        messages = [message.model_dump() for message in self.task.prompt(view)]
+        if self.vision is None:
+            if view.image is not None:
+                raise ModelError(f"task.kind {self.task.kind} shows the model an image, and alignment.model sees none")
+            text = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+            tokens = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            return Prompt(text, tokens, len(tokens))
+        if view.image is None:
+            raise RowError("no-image", "image", "nothing", "an image, as alignment.model sees images")
+        text = self.vision.render(messages, add_generation_prompt=True)
+        tokens = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return Prompt(text, tokens, len(self.vision.expanded(messages, view.image)), view.image)
+
+    def case_seed(self, case: Case) -> int:
+        """A case's own seed: what it is answered does not hang on which cases share its batch."""
+        return zlib.crc32(f"{self.seed}:{case.case_id}".encode())
+
+    def _answers(self, asked: list[tuple[Case, Prompt]]) -> list[Answer]:
+        said = self.ask(*zip(*asked, strict=True))
+        return [self._answer(case, each) for (case, _), each in zip(asked, said, strict=True)]
+
+    def _answer(self, case: Case, said: Said) -> Answer:
+        return Answer(
+            case_id=case.case_id,
+            group_id=case.group_id,
+            label_id=case.label_id,
+            model=self.name,
+            model_digest=self.weights.digest,
+            adapter_digest=self.weights.adapter_digest,
+            text=said.text,
+            finish_reason=finish(said),
+            prompt_tokens=said.prompt_tokens,
+            completion_tokens=said.completion_tokens,
+        )
+
+
+def _fault(error: RowError) -> dict[str, str]:
+    return {"field": error.field, "seen": error.seen, "expected": error.expected}
+
+
+def check_length(prompt: Prompt, section: InferenceSection) -> None:
+    """Refuse a prompt after which a full answer would not fit.
+
+    Raises:
+        RowError: `prompt-too-long`.
+    """
+    room = section.max_model_len - section.max_tokens
+    if prompt.length > room:
+        expected = f"at most {room} (inference.max_model_len - inference.max_tokens)"
+        raise RowError("prompt-too-long", "prompt", f"{prompt.length} tokens", expected)
+
+
+def finish(said: Said) -> str:
+    """`empty` where nothing was said, `length` where the answer was cut off, else `stop`."""
+    if not said.text.strip():
+        return "empty"
+    return "stop" if said.stopped else "length"

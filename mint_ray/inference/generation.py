@@ -1,0 +1,82 @@
+"""Generation through transformers in one Ray actor, for models that vLLM does not serve (Llama 3.2 Vision).
+
+Slower than vLLM, with the same answers file: a batch ends when its longest answer does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mint_ray.inference.answering import AnswerEngine, Prompt, Said
+from mint_ray.records import Case
+from mint_ray.runs import digest_of
+
+
+class TransformersEngine(AnswerEngine):
+    """`generate` on a padded batch."""
+
+    def load(self) -> None:
+        import torch
+        from transformers import AutoTokenizer
+
+        from mint_ray.alignment.vision import vision_inputs
+        from mint_ray.models import load_model
+
+        self.device = "cuda" if self.section.use_gpu else "cpu"
+        if not self.section.use_gpu:
+            torch.set_num_threads(self.section.cpus_per_engine)
+        model = load_model(self.weights.folder, getattr(torch, self.section.precision))
+        if self.weights.adapter:
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, self.weights.adapter)
+        self.model = model.eval().to(self.device)
+        self.vision = vision_inputs(self.weights.folder)
+        self.tokenizer = self.vision.tokenizer if self.vision else AutoTokenizer.from_pretrained(self.weights.folder)
+        if self.tokenizer.pad_token_id is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+
+    def ask(self, cases: Sequence[Case], prompts: Sequence[Prompt]) -> list[Said]:
+        import torch
+
+        inputs = self._inputs(prompts)
+        if self.section.temperature:  # a batch has one stream of chance, its cases' own
+            torch.manual_seed(int(digest_of([self.case_seed(case) for case in cases]), 16) % 2**63)
+        with torch.inference_mode():
+            generated = self.model.generate(**inputs, **self._sampling())
+        answers = generated[:, inputs["input_ids"].shape[1] :].tolist()
+        return [self._said(answer, prompt) for answer, prompt in zip(answers, prompts, strict=True)]
+
+    def _inputs(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
+        from mint_ray.corpora.images import open_image
+
+        padded = {"padding": True, "padding_side": "left", "add_special_tokens": False, "return_tensors": "pt"}
+        texts = [prompt.text for prompt in prompts]
+        if self.vision:
+            inputs = self.vision.processor(
+                text=texts, images=[[open_image(prompt.image)] for prompt in prompts], **padded
+            )
+            dtype = self.model.dtype
+            return {
+                name: value.to(self.device, dtype if value.is_floating_point() else None)
+                for name, value in inputs.items()
+            }
+        return dict(self.tokenizer(texts, **padded).to(self.device))
+
+    def _sampling(self) -> dict[str, Any]:
+        limits = {"max_new_tokens": self.section.max_tokens, "pad_token_id": self.tokenizer.pad_token_id}
+        if not self.section.temperature:
+            return {**limits, "do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        return {**limits, "do_sample": True, "temperature": self.section.temperature, "top_p": 1.0, "top_k": 0}
+
+    def _said(self, tokens: list[int], prompt: Prompt) -> Said:
+        ends = self._ends()
+        length = next((i for i, token in enumerate(tokens) if token in ends), len(tokens))
+        text = self.tokenizer.decode(tokens[:length], skip_special_tokens=True)
+        return Said(text, length < len(tokens), prompt.length, length)
+
+    def _ends(self) -> set[int]:
+        known = self.model.generation_config.eos_token_id
+        listed = known if isinstance(known, list) else [known]
+        return {token for token in [*listed, self.tokenizer.eos_token_id] if token is not None}
