@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +36,14 @@ def ray_session(section: ClusterSection) -> Iterator[None]:
     data = ray.data.DataContext.get_current()
     data.use_datasource_v2 = False  # the V1 reader makes a block of a file, which checkpointing needs
     data.enable_progress_bars = True
+    for handler in (h for h in logging.getLogger("ray.data").handlers if h.name == "console"):
+        handler.addFilter(_worth_reading)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _worth_reading(record: logging.LogRecord) -> bool:
+    """Progress and warnings; plans and estimates are for whoever opens Ray's own log files."""
+    return record.levelno >= logging.WARNING or ".progress." in record.name

@@ -89,7 +89,14 @@ def train(run: Run, model: Path, pairs: dict[str, list[EncodedPair]]) -> None:
         TrainingError: the loss is not finite, or the workers failed more than `RESTARTS` times.
     """
     import ray
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train import (
+        CheckpointConfig,
+        FailureConfig,
+        LoggingConfig,
+        RunConfig,
+        ScalingConfig,
+        TrainingFailedError,
+    )
     from ray.train.torch import TorchConfig, TorchTrainer
 
     from mint_ray.alignment.worker import Plan, train_worker
@@ -107,6 +114,7 @@ def train(run: Run, model: Path, pairs: dict[str, list[EncodedPair]]) -> None:
             storage_path=str(folder),
             failure_config=FailureConfig(max_failures=RESTARTS),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
+            logging_config=LoggingConfig("WARNING"),
         ),
     )
     try:

@@ -54,7 +54,15 @@ def train(plan: Plan, streams: dict[str, ray.data.Dataset], folder: Path, model:
 
 def _result(plan: Plan, streams: dict[str, ray.data.Dataset], folder: Path) -> Result:
     from ray.data import ExecutionOptions
-    from ray.train import CheckpointConfig, DataConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train import (
+        CheckpointConfig,
+        DataConfig,
+        FailureConfig,
+        LoggingConfig,
+        RunConfig,
+        ScalingConfig,
+        TrainingFailedError,
+    )
     from ray.train.torch import TorchConfig, TorchTrainer
 
     section = plan.section
@@ -73,6 +81,7 @@ def _result(plan: Plan, streams: dict[str, ray.data.Dataset], folder: Path) -> R
             storage_path=str(folder),
             failure_config=FailureConfig(max_failures=RESTARTS),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
+            logging_config=LoggingConfig("WARNING"),
         ),
     )
     try:
