@@ -74,7 +74,8 @@ class TransformersEngine(AnswerEngine):
         ends = self._ends()
         length = next((i for i, token in enumerate(tokens) if token in ends), len(tokens))
         text = self.tokenizer.decode(tokens[:length], skip_special_tokens=True)
-        return Said(text, length < len(tokens), prompt.length, length)
+        stopped = length < len(tokens)
+        return Said(text, stopped, prompt.length, length + stopped)  # the end token counts, as in vLLM
 
     def _ends(self) -> set[int]:
         known = self.model.generation_config.eos_token_id
