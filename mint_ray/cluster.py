@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,6 +23,9 @@ ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "VLLM_NO_USAGE_STATS": "1",
 }
+
+# `Write: 528/1400`, as Ray Data logs it every ten seconds where there is no terminal.
+_ROWS_DONE = re.compile(r"(?!Total Progress)\S.*: \d+/\d+$")
 
 
 @contextmanager
@@ -45,5 +49,5 @@ def ray_session(section: ClusterSection) -> Iterator[None]:
 
 
 def _worth_reading(record: logging.LogRecord) -> bool:
-    """Progress and warnings; plans and estimates are for whoever opens Ray's own log files."""
-    return record.levelno >= logging.WARNING or ".progress." in record.name
+    """Warnings, and how many rows each operator has done; the rest is for whoever opens Ray's own log files."""
+    return record.levelno >= logging.WARNING or bool(_ROWS_DONE.match(record.getMessage()))

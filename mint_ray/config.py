@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, mo
 from mint_ray.corpora.base import Corpus
 from mint_ray.errors import ConfigError
 from mint_ray.scorers.base import ScorerSection
-from mint_ray.sections import Section, hardware, resolve_kind
+from mint_ray.sections import Precision, Section, hardware, resolve_kind
 from mint_ray.tasks.base import Task
 
 
@@ -112,7 +112,7 @@ class AlignmentSection(Section):
     batch_size: int = Field(4, ge=1)
     gradient_accumulation: int = Field(1, ge=1)
     max_length: int = Field(1024, ge=32, description="tokens of prompt and answer; longer pairs are refused, by count")
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Precision = "auto"
     workers: int = Field(1, ge=1)
     gradient_checkpointing: bool = hardware(False)
     use_gpu: bool = hardware(False)
@@ -134,7 +134,7 @@ class InferenceSection(Section):
     max_tokens: int = Field(384, ge=1, description="tokens of an answer; a longer one is cut off and marked `length`")
     temperature: float = Field(0.0, ge=0)
     max_model_len: int = Field(2048, ge=128, description="tokens of prompt and answer; a longer prompt is refused")
-    precision: Literal["bfloat16", "float32", "float16"] = "bfloat16"
+    precision: Precision | Literal["fp16"] = "auto"
     engines: int = hardware(1, ge=1)
     cpus_per_engine: int = hardware(2, ge=1)
     cache_gib: float = hardware(1.0, gt=0, description="key-value cache of an engine on a CPU, in GiB")

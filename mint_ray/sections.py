@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+# `auto`: bf16 where the device has instructions for it, else fp32; see mint_ray.precision.
+Precision = Literal["auto", "bf16", "fp32"]
 
 
 class Section(BaseModel):

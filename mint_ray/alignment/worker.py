@@ -23,6 +23,7 @@ from mint_ray.alignment.vision import adapted_modules, vision_inputs
 from mint_ray.config import AlignmentSection
 from mint_ray.errors import TrainingError
 from mint_ray.models import load_model, resolve_model, written_folder
+from mint_ray.precision import dtype_of
 from mint_ray.runs import write_atomically
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def build_trainer(
 def build_model(section: AlignmentSection, folder: Path, seed: int) -> PeftModel:
     """The frozen model in the training precision, with an adapter in fp32 that changes nothing yet."""
     set_seed(seed)
-    model = load_model(folder, torch.bfloat16 if section.precision == "bf16" else torch.float32)
+    model = load_model(folder, dtype_of(section.precision, section.use_gpu))
     lora = section.lora
     return get_peft_model(
         model,
@@ -130,7 +131,7 @@ def training_arguments(section: AlignmentSection, seed: int, scratch: Path, vali
         warmup_steps=section.warmup_ratio,
         weight_decay=section.weight_decay,
         max_grad_norm=section.max_grad_norm,
-        bf16=section.precision == "bf16",
+        bf16=dtype_of(section.precision, section.use_gpu) is torch.bfloat16,
         use_cpu=not section.use_gpu,
         eval_strategy="epoch" if validate else "no",
         save_strategy="steps",
@@ -156,8 +157,9 @@ def use_all_cores() -> None:
 
 def save_curve(trainer: OrpoTrainer, path: Path) -> None:
     """One line a step and one a validation, from the first step on, also when the run was resumed."""
-    rows = [row for row in trainer.state.log_history if "loss" in row or "eval_loss" in row]
-    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
+    precision = "bf16" if trainer.args.bf16 else "fp32"
+    history = [row for row in trainer.state.log_history if "loss" in row or "eval_loss" in row]
+    write_atomically(path, "".join(json.dumps(row | {"precision": precision}) + "\n" for row in history))
 
 
 class NoLastCheckpoint(TrainerCallback):

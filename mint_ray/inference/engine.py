@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mint_ray.config import InferenceSection
 from mint_ray.errors import ModelError
 from mint_ray.inference.answering import AnswerEngine, Prompt, Said, Weights
+from mint_ray.precision import dtype_of
 from mint_ray.records import Case
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def engine_arguments(section: InferenceSection, weights: Weights) -> dict[str, A
     """vLLM's own settings for a section and its weights."""
     arguments: dict[str, Any] = {
         "model": str(weights.folder),
-        "dtype": section.precision,
+        "dtype": str(dtype_of(section.precision, section.use_gpu)).removeprefix("torch."),
         "max_model_len": section.max_model_len,
         "disable_log_stats": True,
         "use_tqdm_on_load": False,

@@ -22,11 +22,12 @@ class TransformersEngine(AnswerEngine):
 
         from mint_ray.alignment.vision import vision_inputs
         from mint_ray.models import load_model
+        from mint_ray.precision import dtype_of
 
         self.device = "cuda" if self.section.use_gpu else "cpu"
         if not self.section.use_gpu:
             torch.set_num_threads(self.section.cpus_per_engine)
-        model = load_model(self.weights.folder, getattr(torch, self.section.precision))
+        model = load_model(self.weights.folder, dtype_of(self.section.precision, self.section.use_gpu))
         if self.weights.adapter:
             from peft import PeftModel
 

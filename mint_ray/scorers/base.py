@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import Field, model_validator
 
-from mint_ray.sections import KindSection, hardware
+from mint_ray.sections import KindSection, Precision, hardware
 from mint_ray.tasks.base import Label, View
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class FittedSection(ScorerSection):
     warmup_ratio: float = Field(0.1, ge=0, lt=1)
     weight_decay: float = Field(0.05, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
 
     in_memory: bool = hardware(True, description="a worker keeps its examples; else every epoch streams them")
     workers: int = hardware(1, ge=1)

@@ -15,7 +15,7 @@ MODEL = "packaged:smollm2-135m-instruct"
 # In bfloat16 the first two tokens of some answers are equally likely, and which is taken is chance.
 SETTINGS = {
     "models": ["aligned"],
-    "precision": "float32",
+    "precision": "fp32",
     "max_tokens": 16,
     "max_model_len": 300,
     "batch_size": 2,

@@ -12,7 +12,7 @@ from tests.alignment.seeing import picture
 from tests.tiny_run import tiny_case, tiny_config, write_cases
 
 SETTINGS = {
-    **{"models": ["base"], "precision": "float32", "max_tokens": 6, "max_model_len": 400},
+    **{"models": ["base"], "precision": "fp32", "max_tokens": 6, "max_model_len": 400},
     **{"batch_size": 2, "cache_gib": 0.25},
 }
 COLOURS = [(220, 40, 40), (40, 40, 220), (240, 240, 240)]
@@ -29,9 +29,7 @@ def model(tmp_path_factory):
 def answered(folder, model, engine: str) -> Run:
     """Three patches asked about, and a case without an image."""
     task = Tissue(kind="tissue", answer_size=2)
-    run = Run(
-        tiny_config(folder, task=task, alignment={"model": str(model)}, inference={**SETTINGS, "engine": engine})
-    )
+    run = Run(tiny_config(folder, task=task, alignment={"model": str(model)}, inference={**SETTINGS, "engine": engine}))
     patches = [tiny_case(i, image=picture(colour, 128, seed=i)) for i, colour in enumerate(COLOURS)]
     write_cases(run, [*patches, tiny_case(3, image=None)])
     run.stage("answers").begin()

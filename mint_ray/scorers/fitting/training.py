@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from transformers import get_cosine_schedule_with_warmup, set_seed
 
 from mint_ray.errors import TrainingError
+from mint_ray.precision import dtype_of
 from mint_ray.scorers.fitting.examples import Example, Shard
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class Fitting:
         torch.set_num_threads(section.cpus_per_worker)
         set_seed(plan.seed + self.rank)
         self.device = ray.train.torch.get_device()
+        self.dtype = dtype_of(section.precision, section.use_gpu)
         self.learner: Learner = section.learner(plan.start)
         self.model = ray.train.torch.prepare_model(self.learner.module)
         self.optimiser, self.schedule = _optimiser(self.learner.module, plan)
@@ -116,7 +118,7 @@ class Fitting:
     def _step(self, examples: list[Example]) -> float:
         section = self.plan.section
         batch = self.learner.batch(examples).to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=section.precision == "bf16"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype is torch.bfloat16):
             output = self.model(batch)
         loss = self.learner.loss(output, batch)
         value = loss.item()

@@ -36,7 +36,10 @@ def example_streams(
     known = {"splits": splits, "view_of": view_of, "inputs": inputs, "label_index": index}
     encoded = case_dataset(run).map_batches(encode_cases, fn_kwargs=known, batch_format="pyarrow", batch_size=64)
     held = encoded.materialize()
-    return {split: held.filter(expr=col("split") == split) for split in splits}
+    streams = {split: held.filter(expr=col("split") == split) for split in splits}
+    for stream in streams.values():
+        stream.context.enable_progress_bars = False  # the workers say themselves how far they are, epoch by epoch
+    return streams
 
 
 def train(plan: Plan, streams: dict[str, ray.data.Dataset], folder: Path, model: torch.nn.Module) -> dict[str, Any]:
