@@ -4,10 +4,13 @@ BIN := .venv/bin
 READY := .venv/ready
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test test-slow lint environment lock
+.PHONY: demo demo-tissue test test-slow lint environment lock
 
 demo: $(READY)
 	$(BIN)/python jobs/run_line.py configs/demo.yaml
+
+demo-tissue: $(READY)
+	$(BIN)/python jobs/run_line.py configs/demo_tissue.yaml
 
 test: $(READY)
 	$(BIN)/python -m pytest

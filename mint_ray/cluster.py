@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -33,6 +34,8 @@ def ray_session(section: ClusterSection) -> Iterator[None]:
     """Connect for the time of the block. `section.cpus` are logical and count only for a Ray started here."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     import ray
 
     address = os.environ.get("RAY_ADDRESS", "local")
