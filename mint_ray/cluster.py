@@ -26,7 +26,7 @@ ENVIRONMENT = {
 }
 
 # `Write: 528/1400`, as Ray Data logs it every ten seconds where there is no terminal.
-_ROWS_DONE = re.compile(r"(?!Total Progress)\S.*: \d+/\d+$")
+_ROWS_DONE = re.compile(r"(?!Total Progress)\S.*: [1-9]\d*/\d+$")
 
 
 @contextmanager
@@ -44,13 +44,24 @@ def ray_session(section: ClusterSection) -> Iterator[None]:
     data.use_datasource_v2 = False  # the V1 reader makes a block of a file, which checkpointing needs
     data.enable_progress_bars = True
     for handler in (h for h in logging.getLogger("ray.data").handlers if h.name == "console"):
-        handler.addFilter(_worth_reading)
+        handler.addFilter(News())
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def _worth_reading(record: logging.LogRecord) -> bool:
-    """Warnings, and how many rows each operator has done; the rest is for whoever opens Ray's own log files."""
-    return record.levelno >= logging.WARNING or bool(_ROWS_DONE.match(record.getMessage()))
+class News(logging.Filter):
+    """Lets through warnings, and how many rows each operator has done, once; Ray's own log files have the rest."""
+
+    def __init__(self):
+        super().__init__()
+        self._said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.WARNING:
+            return True
+        message = record.getMessage()
+        new = bool(_ROWS_DONE.match(message)) and message not in self._said
+        self._said.add(message)
+        return new
