@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from mint_ray.config import Configuration, load_config
 from mint_ray.errors import ConfigError, MintError
+from mint_ray.lock import sole_job
 from mint_ray.runs import Run, StageReport
 
 Work = Callable[[Run], StageReport]
@@ -41,19 +42,27 @@ def run_stages(description: str, stages: dict[str, Callable[[], Work]]) -> Run:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     run = Run(config)
     try:
-        if fresh:
-            run.clear_from(next(iter(stages)))
-        for name in stages:
-            run.stage(name).check_owner()
-        if all(run.stage(name).complete for name in stages):
-            print(f"All done: {', '.join(stages)} complete in {run.dir}. Start over with --fresh.")
-            return run
-        from mint_ray.cluster import ray_session
-
-        with ray_session(config.cluster):
-            for name, work in stages.items():
-                run.carry_out(name, work())
+        with sole_job(run.dir):
+            if fresh:
+                run.clear_from(next(iter(stages)))
+            _carry_out(run, stages)
     except MintError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(1)
     return run
+
+
+def _carry_out(run: Run, stages: dict[str, Callable[[], Work]]) -> None:
+    for name in stages:
+        run.stage(name).check_owner()
+    pending = [name for name in stages if not run.stage(name).complete]
+    if not pending:
+        print(f"All done: {', '.join(stages)} complete in {run.dir}. Start over with --fresh.")
+        return
+    from mint_ray.capacity import check_capacity
+    from mint_ray.cluster import ray_session
+
+    with ray_session(run.config.cluster):
+        check_capacity(run.config, pending)
+        for name, work in stages.items():
+            run.carry_out(name, work())

@@ -2,6 +2,7 @@
 
 <run.dir>/
   config.yaml     the resolved configuration of the last command
+  jobs/           who works here, and who did: see `mint_ray.lock`
   cases/          Parquet parts, labels.json
   scorer/         a finished scorer
   preferences/    rankings/, pairs/, a card and plots

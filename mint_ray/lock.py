@@ -1,0 +1,182 @@
+"""One job at a time in a run directory, on one machine or on several that share its file system.
+
+<run.dir>/jobs/
+  00001.json     who worked here: host, process, the job's name in Ray, when it started and ended
+  00002.json     the last: at work as long as it is alive and has no end
+
+A job takes the next number by creating a file that must not exist yet, which a file system grants to one
+process alone; no file is ever removed. So two jobs that both find the last one dead cannot both follow it.
+
+A job of this machine is alive while its process is. One of another machine is alive while it touches its file,
+every `BEAT` seconds; after `STALE` seconds of silence it counts as dead.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import psutil
+
+from mint_ray.errors import RunError
+
+logger = logging.getLogger(__name__)
+
+BEAT = 15.0  # seconds
+STALE = 180.0  # seconds; a file system that hangs for a minute ends no job
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process that works, or worked, in a run directory.
+
+    Args:
+        machine: what its pid counts in: boot and pid namespace, since containers may share a host's name.
+        process_started: seconds since the epoch; tells it from a later process of the same pid.
+        job: its submission id, where Ray's job server started it.
+    """
+
+    host: str = "an unknown host"
+    machine: str = ""
+    pid: int = 0
+    process_started: float = 0.0
+    job: str | None = None
+    started: str = "just now"
+    ended: str | None = None
+
+    def __str__(self) -> str:
+        job = f", Ray job {self.job}" if self.job else ""
+        return f"process {self.pid} on {self.host}{job}, started {self.started}"
+
+
+@contextmanager
+def sole_job(run_dir: Path) -> Iterator[None]:
+    """Be the only job in a run directory for the time of the block.
+
+    Raises:
+        RunError: another job is at work there, named by host, process and job; or nothing can be written there.
+    """
+    try:
+        path, holder = _take(run_dir)
+    except OSError as error:
+        raise RunError(
+            f"{run_dir} cannot be written ({error.strerror}): mend its permissions, or take another run.dir"
+        ) from error
+    over = threading.Event()
+    beating = threading.Thread(target=_beat, args=(path, over), daemon=True, name="run-lock")
+    beating.start()
+    try:
+        yield
+    finally:
+        over.set()
+        beating.join()
+        _say_ended(path, holder)
+
+
+def _take(run_dir: Path) -> tuple[Path, Holder]:
+    folder = run_dir / "jobs"
+    folder.mkdir(parents=True, exist_ok=True)
+    last = max((int(path.stem) for path in folder.glob("*.json")), default=0)
+    if last:
+        _refuse_if_alive(run_dir, _path(folder, last))
+    path, holder = _path(folder, last + 1), _this_process()
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+    except FileExistsError:  # another job was faster
+        return _take(run_dir)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(json.dumps(asdict(holder), indent=1))
+    return path, holder
+
+
+def _path(folder: Path, number: int) -> Path:
+    return folder / f"{number:05}.json"
+
+
+def _refuse_if_alive(run_dir: Path, path: Path) -> None:
+    holder, silent = _read(path), time.time() - path.stat().st_mtime
+    if holder.ended:
+        return
+    if holder.machine == _machine():
+        if _runs(holder):
+            raise RunError(f"{run_dir} is in use by {holder}. {_ways_out(holder)}")
+    elif silent < STALE:
+        raise RunError(
+            f"{run_dir} is in use by {holder}, last seen {max(silent, 0):.0f} s ago. {_ways_out(holder)} "
+            f"A job that was killed may be followed {STALE:.0f} s after it was last seen."
+        )
+    logger.warning("following a job that did not end: %s", holder)
+
+
+def _ways_out(holder: Holder) -> str:
+    stop = f"stop it (ray job stop {holder.job})" if holder.job else "stop it"
+    return f"Wait for it, {stop}, or take another run.dir."
+
+
+def _read(path: Path) -> Holder:
+    try:
+        return Holder(**json.loads(path.read_text()))
+    except (ValueError, TypeError):  # created, and not yet written
+        return Holder()
+
+
+def _runs(holder: Holder) -> bool:
+    """Whether a process of this machine is the holder still."""
+    try:
+        process = psutil.Process(holder.pid)
+        # The clock that start times are told by may be set while a process runs.
+        same = abs(process.create_time() - holder.process_started) < 5
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _this_process() -> Holder:
+    # What Ray's job server puts into the environment of the process that it starts.
+    submitted = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") or "{}").get("metadata") or {}
+    return Holder(
+        host=socket.gethostname(),
+        machine=_machine(),
+        pid=os.getpid(),
+        process_started=psutil.Process().create_time(),
+        job=submitted.get("job_submission_id"),
+        started=_now(),
+    )
+
+
+def _machine() -> str:
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    return socket.gethostname()
+
+
+def _beat(path: Path, over: threading.Event) -> None:
+    """Touch the file until the block is over; stop the job where another has followed it, taking it for dead."""
+    follower = _path(path.parent, int(path.stem) + 1)
+    while not over.wait(BEAT):
+        with suppress(OSError):  # the next beat may reach the file system
+            os.utime(path)
+        if follower.exists():
+            logger.error("this job was silent for too long and was followed by %s: stopping", _read(follower))
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # wakes it, whatever it waits for
+            return
+
+
+def _say_ended(path: Path, holder: Holder) -> None:
+    temporary = path.with_suffix(".ended")
+    temporary.write_text(json.dumps(asdict(replace(holder, ended=_now())), indent=1))
+    temporary.replace(path)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,0 +1,163 @@
+"""One job a run directory: the second is refused by name of the first, and a dead one is followed."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mint_ray import lock
+from mint_ray.errors import RunError
+from mint_ray.lock import STALE, sole_job
+from tests.conftest import REPOSITORY
+
+
+def jobs(run_dir: Path) -> list[dict]:
+    return [json.loads(path.read_text()) for path in sorted((run_dir / "jobs").glob("*.json"))]
+
+
+def elsewhere(run_dir: Path, silent: float) -> None:
+    """Let the first job of a run directory look like one of another machine, last seen `silent` seconds ago."""
+    path = run_dir / "jobs" / "00001.json"
+    theirs = {"host": "node-7", "machine": "another", "pid": 41, "job": "raysubmit_x"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | theirs))
+    os.utime(path, (time.time() - silent,) * 2)
+
+
+def holding(run_dir: Path, **environment: str) -> subprocess.Popen:
+    """A process of its own that holds a run directory until it is killed."""
+    code = f"""
+import sys, time
+from pathlib import Path
+from mint_ray.lock import sole_job
+with sole_job(Path({str(run_dir)!r})):
+    print("held", flush=True)
+    time.sleep(120)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)} | environment,
+    )
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+@pytest.fixture
+def first(tmp_path):
+    metadata = json.dumps({"metadata": {"job_submission_id": "raysubmit_first"}})
+    process = holding(tmp_path, RAY_JOB_CONFIG_JSON_ENV_VAR=metadata)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_the_second_job_is_refused_by_name_of_the_first(tmp_path, first):
+    with pytest.raises(RunError) as refused, sole_job(tmp_path):
+        pass
+    said = str(refused.value)
+    assert f"process {first.pid} on {os.uname().nodename}, Ray job raysubmit_first, started 20" in said
+    assert "ray job stop raysubmit_first" in said and str(tmp_path) in said
+
+
+def test_a_killed_job_is_followed_at_once(tmp_path, first):
+    first.send_signal(signal.SIGKILL)  # not waited for: what is left of it is a zombie
+    deadline = time.time() + 20
+    while Path(f"/proc/{first.pid}/status").read_text().split("State:")[1].split()[0] != "Z" and time.time() < deadline:
+        time.sleep(0.01)
+    with sole_job(tmp_path):
+        assert [job["pid"] for job in jobs(tmp_path)] == [first.pid, os.getpid()]
+
+
+def test_a_later_process_of_the_same_number_is_not_the_holder(tmp_path, first):
+    path = tmp_path / "jobs" / "00001.json"
+    theirs = json.loads(path.read_text())
+    path.write_text(json.dumps(theirs | {"process_started": theirs["process_started"] - 3600}))
+    with sole_job(tmp_path):
+        assert len(jobs(tmp_path)) == 2
+
+
+def test_one_job_may_follow_another_and_both_are_kept(tmp_path):
+    for _ in range(2):
+        with sole_job(tmp_path):
+            assert jobs(tmp_path)[-1]["ended"] is None
+    assert all(job["ended"] for job in jobs(tmp_path)) and len(jobs(tmp_path)) == 2
+
+
+def test_a_job_that_fails_leaves_the_directory_free(tmp_path):
+    with pytest.raises(ValueError), sole_job(tmp_path):
+        raise ValueError
+    with sole_job(tmp_path):
+        pass
+
+
+def test_a_job_of_another_machine_is_alive_while_it_was_seen(tmp_path):
+    with sole_job(tmp_path):
+        elsewhere(tmp_path, silent=STALE / 2)
+        named = r"process 41 on node-7, Ray job raysubmit_x.*last seen 90 s ago"
+        with pytest.raises(RunError, match=named), sole_job(tmp_path):
+            pass
+
+
+def test_a_silent_job_of_another_machine_is_followed(tmp_path):
+    with sole_job(tmp_path):
+        elsewhere(tmp_path, silent=STALE + 5)
+        with sole_job(tmp_path):
+            assert jobs(tmp_path)[-1]["pid"] == os.getpid()
+
+
+def test_a_job_touches_its_file_and_stops_where_it_was_followed(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "BEAT", 0.02)
+    with pytest.raises(KeyboardInterrupt), sole_job(tmp_path):
+        path = tmp_path / "jobs" / "00001.json"
+        os.utime(path, (0, 0))
+        while path.stat().st_mtime == 0:
+            time.sleep(0.01)
+        (tmp_path / "jobs" / "00002.json").write_text("{}")
+        time.sleep(30)
+
+
+def race(run_dir: Path, start, won) -> None:
+    start.wait()
+    try:
+        with sole_job(run_dir):
+            won.put(os.getpid())
+            time.sleep(1.5)  # past the last of the others' attempts
+    except RunError:
+        won.put(None)
+
+
+def test_of_many_jobs_that_start_at_once_one_is_let_in(tmp_path):
+    with sole_job(tmp_path):
+        elsewhere(tmp_path, silent=STALE + 5)  # all see a dead job that they may follow
+        context = multiprocessing.get_context("fork")
+        start, won = context.Event(), context.Queue()
+        racers = [context.Process(target=race, args=(tmp_path, start, won)) for _ in range(8)]
+        for racer in racers:
+            racer.start()
+        start.set()
+        winners = [won.get(timeout=30) for _ in racers]
+        for racer in racers:
+            racer.join()
+    assert len([pid for pid in winners if pid]) == 1
+
+
+def test_a_directory_that_cannot_be_written_is_said_to_be(tmp_path):
+    (tmp_path / "run").write_text("a file where the directory should be")
+    with pytest.raises(RunError, match="run cannot be written"), sole_job(tmp_path / "run"):
+        pass
+
+
+def test_a_second_command_on_the_same_run_directory_ends_with_status_1(tmp_path):
+    with sole_job(tmp_path):
+        command = [sys.executable, "jobs/evaluate.py", "configs/demo.yaml", "--set", f"run.dir={tmp_path}", "--fresh"]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY)
+    assert done.returncode == 1
+    assert f"{tmp_path} is in use by process {os.getpid()} on " in done.stderr
