@@ -31,10 +31,21 @@ class RunSection(Section):
     seed: int = 0
 
 
+class NodeGroup(Section):
+    """So many nodes of one shape. `cpus` and `gpus` are a node's, as Ray counts them."""
+
+    nodes: int = Field(ge=1)
+    cpus: float = Field(ge=0)
+    gpus: float = Field(0, ge=0)
+
+
 class ClusterSection(Section):
-    """The Ray that is started when no cluster is named by RAY_ADDRESS or by a submitted job."""
+    """`cpus` are logical, of the Ray that is started where neither RAY_ADDRESS nor a submitted job names a cluster."""
 
     cpus: int = hardware(4, ge=3)
+    autoscaling: list[NodeGroup] = hardware(
+        [], description="the most that the named cluster may grow to, which no open autoscaler tells"
+    )
 
 
 class SplitsSection(Section):

@@ -52,6 +52,11 @@ class ScorerSection(KindSection):
 
     folder: Path | None = None
 
+    @property
+    def ready_made(self) -> bool:
+        """Whether a finished scorer is taken as it is, so that nothing is fitted."""
+        return self.folder is not None
+
     @abstractmethod
     def fit(self, run: Run, folder: Path) -> dict:
         """Fit on the run's training cases with Ray Train, leave a finished scorer in `folder`, return figures."""

@@ -95,13 +95,17 @@ class Clip(FittedSection):
         """A label's name in each of the templates."""
         return [template.format(name.lower()) for template in self.templates]
 
+    @property
+    def ready_made(self) -> bool:
+        return bool(self.folder or self.checkpoint)
+
     def learner(self, start: Path) -> Learner:
         from mint_ray.scorers.clip.learner import ClipLearner
 
         return ClipLearner(self, start)
 
     def fit(self, run: Run, folder: Path) -> dict:
-        if self.folder or self.checkpoint:
+        if self.ready_made:
             from mint_ray.scorers.clip.model import adopt_clip
 
             return adopt_clip(self, run, folder)

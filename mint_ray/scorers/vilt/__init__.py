@@ -82,13 +82,17 @@ class Vilt(FittedSection):
             )
         return self
 
+    @property
+    def ready_made(self) -> bool:
+        return bool(self.folder or self.state_dict)
+
     def learner(self, start: Path) -> Learner:
         from mint_ray.scorers.vilt.learner import ViltLearner
 
         return ViltLearner(self, start)
 
     def fit(self, run: Run, folder: Path) -> dict:
-        if self.folder or self.state_dict:
+        if self.ready_made:
             from mint_ray.scorers.vilt.adopt import adopt_scorer
 
             return adopt_scorer(self, run, folder)

@@ -1,0 +1,135 @@
+"""What a run asks of its cluster, held against what the cluster has before any stage starts.
+
+Ray waits for resources that never come without a word, so a recipe for four GPUs would hang on a cluster of one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from mint_ray.config import Configuration, NodeGroup
+from mint_ray.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Demand:
+    """`count` actors or workers that run at one time, each on one node with `cpus` and `gpus`.
+
+    Args:
+        count_key, cpus_key, gpus_key: the settings that ask for them, by dotted key; "" where it is fixed.
+    """
+
+    count_key: str
+    count: int
+    cpus: float
+    gpus: float
+    cpus_key: str = ""
+    gpus_key: str = ""
+
+
+def check_capacity(config: Configuration, stages: Iterable[str]) -> None:
+    """Stop where a stage would wait for ever for what this cluster does not have and will not get.
+
+    Raises:
+        ConfigError: with every stage that does not fit: setting, wanted, available, ways out.
+    """
+    now, at_most = nodes_now(), config.cluster.autoscaling
+    found = [shortfall(demand, now, at_most) for name in stages for demand in demands(config, name)]
+    if problems := [problem for problem in found if problem]:
+        raise ConfigError(problems)
+
+
+def nodes_now() -> list[NodeGroup]:
+    """The nodes of the Ray that this process is connected to."""
+    import ray
+
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [NodeGroup(nodes=1, cpus=have.get("CPU", 0), gpus=have.get("GPU", 0)) for have in alive]
+
+
+def shortfall(demand: Demand, now: list[NodeGroup], at_most: list[NodeGroup] = ()) -> str | None:
+    """What is wanted and not there, in the user's words; None where the demand fits."""
+    if _fits(demand, now) or _fits(demand, at_most):
+        return None
+    without_cpus = replace(demand, cpus=0)
+    if demand.gpus and not (_fits(without_cpus, now) or _fits(without_cpus, at_most)):
+        return _told(demand, "GPU", demand.gpus, demand.gpus_key, now, at_most)
+    return _told(demand, "CPU", demand.cpus, demand.cpus_key, now, at_most)
+
+
+def _fits(demand: Demand, nodes: Iterable[NodeGroup]) -> bool:
+    return sum(_room(group, demand) for group in nodes) >= demand.count
+
+
+def _room(group: NodeGroup, demand: Demand) -> int:
+    """How many of the demand's workers these nodes hold."""
+    has_and_wants = [(group.cpus, demand.cpus), (group.gpus, demand.gpus)]
+    return group.nodes * min(math.floor(has / wants + 1e-9) for has, wants in has_and_wants if wants)
+
+
+def _told(demand: Demand, kind: str, each: float, key: str, now: list[NodeGroup], at_most: list[NodeGroup]) -> str:
+    keys = [name for name in (demand.count_key, key) if name]
+    grown = f", which may grow to {_shapes(at_most, kind)}" if at_most else ""
+    return (
+        f"{' and '.join(keys)}: {demand.count} x {each:g} {kind} wanted, each on one node; this cluster has "
+        f"{_shapes(now, kind)}{grown}. Lower {' or '.join(keys)}, run on a cluster that has them, or say in "
+        "cluster.autoscaling what this one may grow to"
+    )
+
+
+def _shapes(nodes: list[NodeGroup], kind: str) -> str:
+    sizes: Counter = Counter()
+    for node in nodes:
+        sizes[node.gpus if kind == "GPU" else node.cpus] += node.nodes
+    told = [f"{count:g} x {size:g}" for size, count in sorted(sizes.items(), reverse=True) if size and count]
+    return f"{' + '.join(told)} {kind}" if told else f"no {kind}"
+
+
+def demands(config: Configuration, stage: str) -> list[Demand]:
+    """What a stage asks for; nothing where it streams on whatever there is."""
+    asks: dict[str, Callable[[Configuration], Demand]] = {
+        "scorer": _scorer,
+        "preferences": _preferences,
+        "alignment": _alignment,
+        "answers": _answers,
+    }
+    return [asks[stage](config)] if stage in asks else []
+
+
+def _scorer(config: Configuration) -> Demand:
+    scorer = config.scorer
+    gpus = 1 if getattr(scorer, "use_gpu", False) else 0
+    if scorer.ready_made or not hasattr(scorer, "workers"):
+        return Demand("", 1, 1, gpus, gpus_key="scorer.use_gpu")
+    return Demand(
+        "scorer.workers", scorer.workers, scorer.cpus_per_worker, gpus, "scorer.cpus_per_worker", "scorer.use_gpu"
+    )
+
+
+def _preferences(config: Configuration) -> Demand:
+    settings = config.preferences
+    return Demand(
+        "preferences.actors",
+        settings.actors,
+        settings.cpus_per_actor,
+        settings.gpus_per_actor,
+        "preferences.cpus_per_actor",
+        "preferences.gpus_per_actor",
+    )
+
+
+def _alignment(config: Configuration) -> Demand:
+    settings = config.alignment
+    return Demand("alignment.workers", settings.workers, 1, 1 if settings.use_gpu else 0, gpus_key="alignment.use_gpu")
+
+
+def _answers(config: Configuration) -> Demand:
+    settings = config.inference
+    gpus = settings.tensor_parallel if settings.use_gpu else 0
+    key = "inference.tensor_parallel" if settings.use_gpu else ""
+    return Demand(
+        "inference.engines", settings.engines, settings.cpus_per_engine, gpus, "inference.cpus_per_engine", key
+    )
