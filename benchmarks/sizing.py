@@ -13,7 +13,6 @@ import argparse
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -21,6 +20,8 @@ from rich.table import Table
 from mint_ray.config import load_config
 from mint_ray.corpora.cohort import Member
 from mint_ray.corpora.store import case_table
+from mint_ray.models import resolve_model
+from mint_ray.preferences.store import pair_dataset, ranking_table
 from mint_ray.runs import STAGES, Run
 
 GROWING = ("cases", "preferences", "answers", "evaluation")  # folders that grow with the corpus; models do not
@@ -50,7 +51,7 @@ def cells(run: Run, name: str, growth: float) -> list[str]:
     """A stage as measured, and grown."""
     manifest, size = run.stage(name).manifest, folder_bytes(run.stage(name).path)
     rows, seconds = manifest["rows"]["in"], manifest["seconds"]
-    kept = driver_bytes(run, name)
+    kept_rows, kept = driver_bytes(run, name)
     return [
         f"{rows:,}",
         f"{seconds:,.0f}",
@@ -59,7 +60,7 @@ def cells(run: Run, name: str, growth: float) -> list[str]:
         f"{seconds * growth / 3600:,.1f}",
         f"{size * (growth if name in GROWING else 1) / GIB:,.1f}",
         f"{kept:,.0f}" if kept else "",
-        f"{kept * rows * growth / GIB:,.1f}" if kept else "",
+        f"{kept * kept_rows * growth / GIB:,.1f}" if kept else "",
     ]
 
 
@@ -67,46 +68,46 @@ def folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def driver_bytes(run: Run, name: str) -> float | None:
-    """Bytes of Python objects that the stage's driver keeps for a row; None where it keeps none."""
-    kept: dict[str, Callable[[Run], tuple[int, Any]]] = {"cases": _members, "preferences": _ids, "alignment": _pairs}
+def driver_bytes(run: Run, name: str) -> tuple[int, float]:
+    """How many rows the stage's driver keeps as Python objects, and the bytes of one; nothing where it keeps none."""
+    kept: dict[str, Callable[[Run], tuple[int, list]]] = {
+        "cases": _members,
+        "alignment": _pairs,
+        "evaluation": _rankings,
+    }
     if name not in kept:
-        return None
+        return 0, 0.0
+    rows, held = kept[name](run)  # once without being watched, for what is imported and cached
+    del held
     tracemalloc.start()
-    rows, _held = kept[name](run)
-    held, _ = tracemalloc.get_traced_memory()
+    _, held = kept[name](run)
+    traced, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    return held / rows
+    return rows, traced / len(held)
 
 
-def _members(run: Run) -> tuple[int, Any]:
+def _members(run: Run) -> tuple[int, list]:
     rows = case_table(run, list(Member._fields)).to_pylist()
-    members = {i: Member(**row) for i, row in enumerate(rows)}
-    del rows
+    members = [Member(**row) for row in rows]
     return len(members), members
 
 
-def _ids(run: Run) -> tuple[int, Any]:
-    ids = set(case_table(run, ["case_id"])["case_id"].to_pylist())
-    return len(ids), ids
+def _rankings(run: Run) -> tuple[int, list]:
+    rankings = ranking_table(run, splits=[run.config.inference.split], columns=["case_id", "label_ids"]).to_pylist()
+    return len(rankings), rankings
 
 
-def _pairs(run: Run) -> tuple[int, Any]:
+def _pairs(run: Run) -> tuple[int, list]:
     from transformers import AutoTokenizer
 
     from mint_ray.alignment.collation import encode_pairs
     from mint_ray.alignment.vision import vision_inputs
-    from mint_ray.models import resolve_model
-    from mint_ray.preferences.store import pair_dataset
 
-    tracemalloc.stop()  # not the tokenizer, nor the file
     model = resolve_model(run.config.alignment.model)
     tokenizer, vision = AutoTokenizer.from_pretrained(model), vision_inputs(model)
     pairs = pair_dataset(run, "train")
-    pairs = pairs.select(range(min(SAMPLE, len(pairs))))
-    tracemalloc.start()
-    encoded, _ = encode_pairs(pairs, tokenizer, run.config.alignment.max_length, vision)
-    return len(encoded), encoded
+    sample = pairs.select(range(min(SAMPLE, len(pairs))))
+    return len(pairs), encode_pairs(sample, tokenizer, run.config.alignment.max_length, vision)[0]
 
 
 if __name__ == "__main__":
