@@ -168,7 +168,8 @@ def _beat(path: Path, over: threading.Event) -> None:
             os.utime(path)
         if follower.exists():
             logger.error("this job was silent for too long and was followed by %s: stopping", _read(follower))
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # wakes it, whatever it waits for
+            # As `ray job stop` does: it wakes the main thread from whatever it waits for. SIGINT is ignored in background jobs.
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
             return
 
 

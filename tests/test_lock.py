@@ -113,9 +113,17 @@ def test_a_silent_job_of_another_machine_is_followed(tmp_path):
             assert jobs(tmp_path)[-1]["pid"] == os.getpid()
 
 
-def test_a_job_touches_its_file_and_stops_where_it_was_followed(tmp_path, monkeypatch):
+@pytest.fixture
+def exit_when_told():
+    """As Ray has a driver end when it is told to."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_job_touches_its_file_and_stops_where_it_was_followed(tmp_path, monkeypatch, exit_when_told):
     monkeypatch.setattr(lock, "BEAT", 0.02)
-    with pytest.raises(KeyboardInterrupt), sole_job(tmp_path):
+    with pytest.raises(SystemExit), sole_job(tmp_path):
         path = tmp_path / "jobs" / "00001.json"
         os.utime(path, (0, 0))
         while path.stat().st_mtime == 0:

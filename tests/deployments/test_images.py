@@ -56,6 +56,15 @@ def test_every_pip_step_takes_the_lock_whole(step):
     assert "--no-deps" in step and "--no-cache-dir" in step
 
 
+def test_the_pip_steps_of_the_cpu_image_are_those_that_make_every_environment():
+    """`make environment` runs in each fresh clone; so whatever pip is asked for here is proved there."""
+    asked = r"pip install (?:--\S+(?: https\S+)? )*?(?:-r (\S+)|(--editable \.))"
+    named, makefile = stages(), (REPOSITORY / "Makefile").read_text().replace("$(TORCH_CPU_INDEX)", "https://index")
+    steps = [a or b for a, b in re.findall(asked, named["cpu"].replace("/requirements", "requirements") + named[""])]
+    assert steps == ["requirements/torch-cpu.txt", "requirements/cpu.txt", "--editable ."]
+    assert list(dict.fromkeys(a or b for a, b in re.findall(asked, makefile))) == steps
+
+
 def test_the_container_is_not_root_and_checks_its_health():
     last = stages()[""]
     assert re.search(r"^USER 1000:1000$", last, re.M) and not re.search(r"^(RUN|COPY)", last.split("USER")[1], re.M)
