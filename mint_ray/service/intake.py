@@ -11,13 +11,17 @@ import base64
 import binascii
 import io
 import json
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 
+from fastapi.params import Form
+from fastapi.routing import APIRoute
 from pydantic import ValidationError
 from starlette.datastructures import FormData
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
+from starlette.responses import Response
 
 from mint_ray.corpora.images import FORMATS
 from mint_ray.errors import RowError
@@ -61,6 +65,25 @@ class StrictRequest(Request):
             raise Problem("malformed-body", error.message) from None
         except UnicodeDecodeError:
             raise Problem("malformed-body", "a part is not in the character set that it names") from None
+
+
+class StrictRoute(APIRoute):
+    """Routes whose bodies are read by `StrictRequest`."""
+
+    def get_route_handler(self) -> Callable:
+        handle = super().get_route_handler()
+        takes_json = self.body_field is not None and not isinstance(self.body_field.field_info, Form)
+
+        async def handle_strictly(request: Request) -> Response:
+            if takes_json and _media_type(request) != "application/json":
+                raise Problem("unsupported-media-type", "send application/json")
+            return await handle(StrictRequest(request.scope, request.receive))
+
+        return handle_strictly
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def parse_json(body: bytes, limits: LimitsSection) -> Any:
