@@ -28,7 +28,7 @@ from mint_ray.errors import RowError
 from mint_ray.records import Case
 from mint_ray.service.api import CaseIn
 from mint_ray.service.problems import FieldError, Problem, from_validation, validation_errors
-from mint_ray.service.settings import LimitsSection
+from mint_ray.service.settings import HttpLimits, LimitsSection
 from mint_ray.tasks.base import Task, View
 
 # reasons of mint_ray.corpora.images to problem codes
@@ -86,7 +86,7 @@ def _media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def parse_json(body: bytes, limits: LimitsSection) -> Any:
+def parse_json(body: bytes, limits: HttpLimits) -> Any:
     """JSON as RFC 8259 has it (no NaN, no Infinity), within bounds.
 
     Raises:
