@@ -7,12 +7,11 @@ OpenAI's form. No address in a request is ever fetched: an image is a data URI.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from ray import serve
 from ray.exceptions import RayActorError
@@ -22,7 +21,6 @@ from ray.serve.handle import DeploymentHandle
 from ray.serve.llm import LLMConfig, build_llm_deployment
 from ray.serve.llm.ingress import OpenAiIngress
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 from vllm.entrypoints.openai.models.protocol import LoRAModulePath
 from vllm.v1.engine.exceptions import EngineDeadError
@@ -37,6 +35,8 @@ from mint_ray.service.guards import guarded
 from mint_ray.service.intake import StrictRoute
 from mint_ray.service.metrics import HttpMetrics
 from mint_ray.service.models import served_models
+from mint_ray.service.openai_errors import error_response, openai_error
+from mint_ray.service.parts import check_parts
 from mint_ray.service.problems import Problem, from_validation, overloaded
 from mint_ray.service.settings import BASE, ModelSection
 
@@ -157,7 +157,7 @@ def create_app(endpoint: ModelEndpoint, metrics: HttpMetrics) -> FastAPI:
     app.router.route_class = StrictRoute
     app.get("/v1/models", response_model=ModelList)(endpoint.models)
     app.get("/v1/models/{model}", response_model=ModelCard)(endpoint.model_data)
-    app.post("/v1/chat/completions")(endpoint.chat)
+    app.post("/v1/chat/completions", dependencies=[Depends(check_parts)])(endpoint.chat)
     app.post("/v1/completions")(endpoint.completions)
 
     @app.get("/livez")
@@ -201,17 +201,3 @@ def _problem(error: Exception) -> Problem:
     if isinstance(error, RayActorError | EngineDeadError):
         return Problem("not-ready", "an engine died and is being replaced: ask again", headers={"Retry-After": "5"})
     return error
-
-
-def error_response(problem: Problem) -> Response:
-    """A problem in OpenAI's form, which its clients read."""
-    found = problem.details
-    rules = "; ".join(f"{error.field}: {error.rule}" for error in found.errors)
-    message = ": ".join(filter(None, [found.title, found.detail, rules]))
-    return openai_error(problem.status_code, message, found.code, problem.headers)
-
-
-def openai_error(status: int, message: str, code: str, headers: Mapping[str, str] | None = None) -> Response:
-    """`{"error": {...}}` as OpenAI's API gives it."""
-    error = {"message": message, "type": code, "param": None, "code": code}
-    return JSONResponse({"error": error}, status, dict(headers or {}))

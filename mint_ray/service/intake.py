@@ -160,7 +160,7 @@ def case_id(raw: Any) -> str | None:
         return None
 
 
-def decode_image(image: str | None, limits: LimitsSection) -> bytes | None:
+def decode_image(image: str | None, limits: HttpLimits) -> bytes | None:
     """The bytes behind base64.
 
     Raises:
@@ -176,7 +176,7 @@ def decode_image(image: str | None, limits: LimitsSection) -> bytes | None:
         raise _image_problem("invalid-case", "no base64") from None
 
 
-def check_header(data: bytes, limits: LimitsSection) -> None:
+def check_header(data: bytes, limits: HttpLimits) -> None:
     """Refuse by the header alone: other formats, several frames, too many bytes or pixels.
 
     Raises:

@@ -19,9 +19,11 @@ BASE, ALIGNED = "base", "aligned"  # as inference.models names them
 
 
 class HttpLimits(Section):
-    """Bounds of any service here, each refused with its own problem code. Bytes, counts; seconds."""
+    """Bounds of any service here, each refused with its own problem code. Bytes, pixels, counts; seconds."""
 
     body_bytes: int = Field(32 * MEBI, ge=1024)
+    image_bytes: int = Field(10 * MEBI, ge=64)
+    image_pixels: int = Field(4096 * 4096, ge=256, description="by the header, before anything is decoded")
     json_depth: int = Field(8, ge=4)
     json_items: int = Field(200_000, ge=100, description="commas and brackets in a body: what JSON costs once parsed")
     body_seconds: float = Field(20.0, gt=0, description="for a request's body to arrive")
@@ -32,10 +34,8 @@ class HttpLimits(Section):
 
 
 class LimitsSection(HttpLimits):
-    """Bounds of the scorer's service. Bytes, pixels, characters, counts."""
+    """Bounds of the scorer's service. Characters, counts."""
 
-    image_bytes: int = Field(10 * MEBI, ge=64)
-    image_pixels: int = Field(4096 * 4096, ge=256, description="by the header, before anything is decoded")
     cases: int = Field(64, ge=1, description="in one request")
     text_chars: int = Field(20_000, ge=1)
     phenotypes: int = Field(200, ge=1)
