@@ -16,7 +16,7 @@ from tests.tiny_run import finish_stage
 
 MODEL = "packaged:smollm2-135m-instruct"
 # In bfloat16 the first two tokens of some answers are equally likely, and which is taken is chance.
-INFERENCE = {"precision": "float32", "max_tokens": 16, "max_model_len": 320, "cache_gib": 0.25, "cpus_per_engine": 1}
+INFERENCE = {"precision": "fp32", "max_tokens": 16, "max_model_len": 320, "cache_gib": 0.25, "cpus_per_engine": 1}
 
 
 def aligned_run(folder: Path, **inference) -> Run:

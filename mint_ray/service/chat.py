@@ -100,6 +100,8 @@ def engine_settings(engine: EngineSection, folder: Path, adapters: dict[str, Wei
     arguments = engine_arguments(engine, highest)
     for decided_by_ray in ("model", "disable_log_stats", "distributed_executor_backend"):
         arguments.pop(decided_by_ray, None)
+    if engine.use_gpu and engine.precision == "auto":
+        arguments["dtype"] = "auto"  # vLLM decides where the GPU is; the node that builds the application may have none
     if adapters:
         arguments["lora_modules"] = [LoRAModulePath(name, str(w.adapter)) for name, w in adapters.items()]
         arguments["max_loras"] = min(len(adapters), MAX_LORAS)

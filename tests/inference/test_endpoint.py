@@ -18,7 +18,7 @@ from mint_ray.tasks.tissue import Tissue
 from tests.tiny_run import tiny_case
 
 URL = "http://models.example/v1"
-CARDS = {"data": [{"id": "base", "metadata": {"model_digest": "d", "precision": "bfloat16", "max_model_len": 1024}}]}
+CARDS = {"data": [{"id": "base", "metadata": {"model_digest": "d", "precision": "bf16", "max_model_len": 1024}}]}
 
 
 def endpoint(*answers: httpx.Response | Exception, token: str | None = None) -> tuple[Endpoint, list[httpx.Request]]:
@@ -72,8 +72,8 @@ def test_a_model_of_another_run_or_of_other_settings_is_refused_before_anything_
         check_endpoint(section, "aligned", own, served)
     with pytest.raises(EndpointError, match="model_digest is d there and e here"):
         check_endpoint(section, "base", Weights(Path("m"), "e"), served)
-    wide = InferenceSection(endpoint=URL, precision="float32")
-    with pytest.raises(EndpointError, match=r"precision is bfloat16.*max_model_len is 1024 there and 2048 here"):
+    wide = InferenceSection(endpoint=URL, precision="fp32")
+    with pytest.raises(EndpointError, match=r"precision is bf16.*max_model_len is 1024 there and 2048 here"):
         check_endpoint(wide, "base", own, served)
 
 

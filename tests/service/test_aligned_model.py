@@ -66,7 +66,7 @@ def test_the_models_are_listed_with_what_they_are_made_of(http, run):
     assert list(cards) == ["base", "aligned"]
     assert cards["base"]["model_digest"] == cards["aligned"]["model_digest"]
     assert (cards["base"]["adapter_digest"], len(cards["aligned"]["adapter_digest"])) == (None, 16)
-    assert cards["base"]["precision"] == "float32", "the engine is set as the run's inference section has it"
+    assert cards["base"]["precision"] == "fp32", "the engine is set as the run's inference section has it"
     assert http.get("/models/aligned").json()["metadata"] == cards["aligned"]
 
 

@@ -41,7 +41,7 @@ def test_images_are_seen(tmp_path):
     model = tmp_path / "model"
     model.mkdir()
     assemble(resolve_model(MODEL), model, lessons=None)
-    engine = {"precision": "float32", "max_model_len": 400, "cache_gib": 0.25, "cpus_per_engine": 1}
+    engine = {"precision": "fp32", "max_model_len": 400, "cache_gib": 0.25, "cpus_per_engine": 1}
     config = write_models_config(tmp_path, model=str(model), engine=engine)
     task = Tissue(kind="tissue", answer_size=2)
     with running(config, patience=PATIENCE) as service:
