@@ -64,7 +64,8 @@ def test_what_no_repeat_will_mend_is_refused_at_once_and_quotes_nothing(status, 
 
 
 def test_a_model_of_another_run_or_of_other_settings_is_refused_before_anything_is_asked():
-    section, served = InferenceSection(endpoint=URL, max_model_len=1024), {"base": CARDS["data"][0]["metadata"]}
+    section = InferenceSection(endpoint=URL, max_model_len=1024, precision="bf16")
+    served = {"base": CARDS["data"][0]["metadata"]}
     own = Weights(Path("m"), "d")
     check_endpoint(section, "base", own, served)
     check_endpoint(section, "base", own, {"base": {}})  # a service of another make says nothing
