@@ -16,7 +16,7 @@ import asyncio
 import base64
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -171,6 +171,26 @@ def _unreachable(error: httpx.TransportError) -> ServiceError:
     return ServiceError(f"the service cannot be reached ({type(error).__name__})")
 
 
+def ask_patiently(ask: Callable[[], httpx.Response], retries: Retries, chance: random.Random) -> httpx.Response:
+    """The answer to a request that may be repeated: the first that is one, or the last.
+
+    Raises:
+        ServiceError: nothing answered.
+    """
+    attempt, failure = 0, None
+    while True:
+        attempt, answer = attempt + 1, None
+        try:
+            answer = ask()
+        except httpx.TransportError as error:
+            failure = error
+        done = answer is not None and answer.is_success
+        wait = None if done else retries.wait(attempt, answer, chance)
+        if wait is None:
+            return _final(answer, failure)
+        time.sleep(wait)
+
+
 class ScorerClient:
     """The service from synchronous code. `timeout` is for each phase of each attempt, in seconds."""
 
@@ -202,19 +222,7 @@ class ScorerClient:
         return accepted(self._ask("GET", "/v1/labels"))["labels"]
 
     def _ask(self, method: str, path: str, body: Any = None) -> httpx.Response:
-        attempt, failure = 0, None
-        while True:
-            attempt, answer = attempt + 1, None
-            try:
-                answer = self._http.request(method, path, json=body)
-            except httpx.TransportError as error:
-                failure = error
-            wait = (
-                None if answer is not None and answer.is_success else self._retries.wait(attempt, answer, self._chance)
-            )
-            if wait is None:
-                return _final(answer, failure)
-            time.sleep(wait)
+        return ask_patiently(lambda: self._http.request(method, path, json=body), self._retries, self._chance)
 
     def close(self) -> None:
         self._http.close()

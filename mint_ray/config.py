@@ -131,27 +131,34 @@ class AlignmentSection(Section):
     log_to: Literal["tensorboard", "wandb", "mlflow"] = hardware("tensorboard")
 
 
-class InferenceSection(Section):
-    """Batch inference on Ray Data, greedy unless `temperature` says otherwise.
+class EngineSection(Section):
+    """A vLLM engine, here or as a service: `cpus_per_engine` threads on a CPU, `tensor_parallel` GPUs with `use_gpu`."""
 
-    `engine: transformers` is for models that vLLM does not serve (Llama 3.2 Vision): slower, with the same answers file.
-
-    An engine is one actor: `cpus_per_engine` threads on a CPU, `tensor_parallel` GPUs with `use_gpu`.
-    """
-
-    engine: Literal["vllm", "transformers"] = "vllm"
-    models: list[Literal["base", "aligned"]] = Field(["base", "aligned"], min_length=1)
-    split: Literal["validation", "test"] = "test"
-    max_tokens: int = Field(384, ge=1, description="tokens of an answer; a longer one is cut off and marked `length`")
-    temperature: float = Field(0.0, ge=0)
     max_model_len: int = Field(2048, ge=128, description="tokens of prompt and answer; a longer prompt is refused")
     precision: Precision | Literal["fp16"] = "auto"
-    engines: int = hardware(1, ge=1)
     cpus_per_engine: int = hardware(2, ge=1)
     cache_gib: float = hardware(1.0, gt=0, description="key-value cache of an engine on a CPU, in GiB")
     use_gpu: bool = hardware(False)
     tensor_parallel: int = hardware(1, ge=1)
     memory_share: float = hardware(0.9, gt=0, le=1, description="share of a GPU's memory that an engine takes")
+
+
+class InferenceSection(EngineSection):
+    """Batch inference on Ray Data, greedy unless `temperature` says otherwise.
+
+    `engine: transformers` is for models that vLLM does not serve (Llama 3.2 Vision): slower, with the same answers file.
+    `endpoint` asks models that are being served instead, at the same settings; an engine is then one asker.
+    """
+
+    engine: Literal["vllm", "transformers"] = "vllm"
+    endpoint: str | None = hardware(
+        None, pattern=r"^https?://", description="ask here, e.g. http://127.0.0.1:8001/v1; the token is MINT_RAY_TOKEN"
+    )
+    models: list[Literal["base", "aligned"]] = Field(["base", "aligned"], min_length=1)
+    split: Literal["validation", "test"] = "test"
+    max_tokens: int = Field(384, ge=1, description="tokens of an answer; a longer one is cut off and marked `length`")
+    temperature: float = Field(0.0, ge=0)
+    engines: int = hardware(1, ge=1)
     batch_size: int = hardware(64, ge=1, description="cases asked at once, and answers written at once")
 
     @model_validator(mode="after")
@@ -161,6 +168,12 @@ class InferenceSection(Section):
                 f"max_tokens is {self.max_tokens} and max_model_len is {self.max_model_len}; no token is left for the "
                 "prompt: lower max_tokens, or raise max_model_len"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _one_way_to_ask(self):
+        if self.endpoint and self.engine != "vllm":
+            raise ValueError(f"endpoint is set and engine is {self.engine}: remove one")
         return self
 
 

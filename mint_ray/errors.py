@@ -5,6 +5,7 @@
     ├── CorpusError      a source as a whole cannot be used (missing, empty, one disease, no header)
     │   └── RowError     one row cannot be used; the reader keeps it as a `Refusal` and goes on
     ├── ModelError       a model folder or file is not what the configuration says it is
+    ├── EndpointError    a served model cannot be asked: not reached, refused, or another model
     ├── RunError         the run directory belongs to something else, or a stage before is missing
     ├── TrainingError    training cannot go on (a loss that is not finite)
     └── EvaluationError  answers and cases do not belong together
@@ -54,6 +55,10 @@ class RowError(CorpusError):
 
 class ModelError(MintError):
     """A model folder or file is not what the configuration says it is."""
+
+
+class EndpointError(MintError):
+    """A served model cannot be asked."""
 
 
 class RunError(MintError):

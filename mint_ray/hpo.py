@@ -58,6 +58,14 @@ class Ontology:
         term = self.terms.get(self.replacements.get(term_id, term_id))
         return None if term is None or term.obsolete else term
 
+    def named(self, name: str) -> Term | None:
+        """The living term of a name, in whatever case it is written; else None."""
+        return self._by_name.get(name.casefold())
+
+    @cached_property
+    def _by_name(self) -> dict[str, Term]:
+        return {term.name.casefold(): term for term in self.terms.values() if not term.obsolete}
+
     @cached_property
     def children(self) -> dict[str, list[str]]:
         children: dict[str, list[str]] = {}

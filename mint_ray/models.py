@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mint_ray.errors import ModelError
 
@@ -119,6 +119,23 @@ def model_digest(folder: Path) -> str:
     return total.hexdigest()[:16]
 
 
+def adapter_settings(adapter: Path) -> dict[str, Any]:
+    """An adapter's own configuration: `r`, `modules_to_save` ...
+
+    Raises:
+        ModelError: the folder is no adapter's.
+    """
+    try:
+        return json.loads((adapter / "adapter_config.json").read_text())
+    except (OSError, ValueError):
+        raise ModelError(f"{adapter}: is no adapter (no adapter_config.json)") from None
+
+
+def adapts_language_alone(model: Path, adapter: Path) -> bool:
+    """Whether vLLM can run the adapter as such: it takes those of language layers, and no modules trained whole."""
+    return not sees_images(model) and not adapter_settings(adapter).get("modules_to_save")
+
+
 def merge_adapter(model: Path, adapter: Path, out: Path) -> Path:
     """Add an adapter to its model's weights and save the sum as an ordinary model in `out`.
 
@@ -132,8 +149,7 @@ def merge_adapter(model: Path, adapter: Path, out: Path) -> Path:
     from peft import PeftModel
     from transformers import AutoConfig, AutoProcessor, AutoTokenizer
 
-    if not (adapter / "adapter_config.json").is_file():
-        raise ModelError(f"{adapter}: is no adapter (no adapter_config.json)")
+    adapter_settings(adapter)
     base = load_model(model, torch.float32)
     try:
         merged = PeftModel.from_pretrained(base, adapter).merge_and_unload()

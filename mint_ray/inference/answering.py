@@ -18,6 +18,8 @@ from mint_ray.records import Answer, Case, Refusal, from_table, to_table
 from mint_ray.runs import digest_of
 from mint_ray.tasks.base import Task
 
+TOKENS = ("prompt_tokens", "completion_tokens")
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -81,7 +83,7 @@ class AnswerEngine(ABC):
         """What the model says to each prompt; `case_seed` of each case decides what chance decides."""
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Answer a batch of cases; returns one row that counts them: `answered`, `refused`."""
+        """Answer a batch of cases; returns one row that counts them and their tokens: `answered`, `refused`, `prompt_tokens` ..."""
         cases = list(from_table(batch, Case))
         asked, refusals = self._prompts(cases)
         answers = self._answers(asked) if asked else []
@@ -90,7 +92,8 @@ class AnswerEngine(ABC):
             write_part(to_table(refusals, Refusal), self.refused / part)
         if answers:
             write_part(to_table(answers, Answer), self.answers / part)
-        return pa.table({"answered": [len(answers)], "refused": [len(refusals)]})
+        tokens = {kind: sum(getattr(answer, kind) for answer in answers) for kind in TOKENS}
+        return pa.Table.from_pylist([{"answered": len(answers), "refused": len(refusals), **tokens}])
 
     def _prompts(self, cases: Sequence[Case]) -> tuple[list[tuple[Case, Prompt]], list[Refusal]]:
         asked, refusals = [], []

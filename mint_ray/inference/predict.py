@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from mint_ray import telemetry
 from mint_ray.config import InferenceSection
 from mint_ray.corpora.store import case_dataset, case_table
-from mint_ray.inference.answering import AnswerEngine, Weights
+from mint_ray.inference.answering import TOKENS, AnswerEngine, Weights
 from mint_ray.inference.store import answer_folder, answer_table, refusal_folder, refusal_table
-from mint_ray.models import merge_adapter, model_digest, resolve_model, sees_images
+from mint_ray.models import adapter_settings, adapts_language_alone, merge_adapter, model_digest, resolve_model
 from mint_ray.runs import Run, StageReport
 
 logger = logging.getLogger(__name__)
@@ -29,8 +30,15 @@ def predict(run: Run) -> StageReport:
     report, figures = StageReport(), {}
     for model in section.models:
         if pending := wanted - settled(run, model):
-            logger.info("%s: %d of %d cases to ask about, through %s", model, len(pending), len(wanted), section.engine)
+            logger.info(
+                "%s: %d of %d cases to ask about, through %s",
+                model,
+                len(pending),
+                len(wanted),
+                section.endpoint or section.engine,
+            )
             with weights(run, model) as loaded:
+                check_served(run, model, loaded)
                 ask(run, model, loaded, pending)
         answers, refusals = answer_table(run, model), refusal_table(run, model)
         report.rows_in += len(wanted)
@@ -61,22 +69,65 @@ def ask(run: Run, model: str, loaded: Weights, pending: set[str]) -> None:
         .map_batches(
             engine_class(section),
             fn_constructor_args=(model, run.config.task, section, loaded, run.config.run.seed, *folders),
+            fn_constructor_kwargs=secrets(section),
             batch_format="pyarrow",
             batch_size=section.batch_size,
             compute=ray.data.ActorPoolStrategy(size=section.engines),
-            num_cpus=section.cpus_per_engine,
-            num_gpus=section.tensor_parallel if section.use_gpu else None,
+            **placement(section),
             runtime_env={"env_vars": engine_environment(section)},
         )
     )
     done = 0
     for row in counts.iter_rows():
         done += row["answered"] + row["refused"]
+        _count(run, model, row)
         logger.info("%s: %d of %d cases", model, done, len(pending))
 
 
+def _count(run: Run, model: str, row: dict[str, int]) -> None:
+    telemetry.count("answers", row["answered"], run.name, "answers", model=model)
+    for kind in TOKENS:
+        telemetry.count("tokens", row[kind], run.name, "answers", model=model, kind=kind.removesuffix("_tokens"))
+
+
+def check_served(run: Run, model: str, loaded: Weights) -> None:
+    """See that an endpoint, where one is set, serves this run's model by this name, before anything is asked.
+
+    Raises:
+        EndpointError: it cannot be reached, wants a token, or serves something else.
+    """
+    section = run.config.inference
+    if section.endpoint:
+        from mint_ray.inference.endpoint import Endpoint, check_endpoint, endpoint_token
+
+        check_endpoint(section, model, loaded, Endpoint(section.endpoint, endpoint_token()).models())
+
+
+def secrets(section: InferenceSection) -> dict[str, Any]:
+    """What an engine is told that stands in no configuration."""
+    if not section.endpoint:
+        return {}
+    from mint_ray.inference.endpoint import endpoint_token
+
+    return {"token": endpoint_token()}
+
+
+def placement(section: InferenceSection) -> dict[str, Any]:
+    """What an engine takes of the cluster; one that only asks takes next to nothing."""
+    if section.endpoint:
+        return {"num_cpus": 0.5}
+    return {
+        "num_cpus": section.cpus_per_engine,
+        "num_gpus": section.tensor_parallel if section.use_gpu else None,
+    }
+
+
 def engine_class(section: InferenceSection) -> type[AnswerEngine]:
-    """What `inference.engine` names."""
+    """What `inference.endpoint` and `inference.engine` name."""
+    if section.endpoint:
+        from mint_ray.inference.endpoint import EndpointEngine
+
+        return EndpointEngine
     if section.engine == "transformers":
         from mint_ray.inference.generation import TransformersEngine
 
@@ -107,10 +158,12 @@ def weights(run: Run, model: str) -> Iterator[Weights]:
         return
     adapter = run.stage("alignment").require() / "adapter"
     made_of = {"digest": model_digest(base), "adapter_digest": model_digest(adapter)}
-    section, lora = run.config.inference, run.config.alignment.lora
-    of_language = not lora.whole and not sees_images(base)
-    if section.use_gpu and (of_language or section.engine == "transformers"):
-        yield Weights(base, **made_of, adapter=adapter, adapter_rank=lora.rank)
+    section = run.config.inference
+    if section.endpoint:
+        yield Weights(base, **made_of)  # the tokenizer alone is needed here
+        return
+    if section.use_gpu and (section.engine == "transformers" or adapts_language_alone(base, adapter)):
+        yield Weights(base, **made_of, adapter=adapter, adapter_rank=adapter_settings(adapter)["r"])
         return
     merged = run.stage("answers").path / "merged"
     if not merged.exists():

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
+from mint_ray import telemetry
 from mint_ray.corpora.store import case_files
 from mint_ray.errors import CorpusError, ModelError, RunError
 from mint_ray.preferences.parts import Loader, Part, PartScorer, case_parts
@@ -93,6 +94,8 @@ def score_parts(pending: list[Part], run: Run, load: Loader) -> None:
         num_gpus=settings.gpus_per_actor or None,
     )
     for count, row in enumerate(done.iter_rows(), 1):
+        for made in ("cases_ranked", "pairs"):
+            telemetry.count(made, row[made], run.name, "preferences")
         logger.info("preferences: %s done, %d of %d", row["name"], count, len(pending))
 
 

@@ -74,20 +74,20 @@ class PartScorer:
             raise ConfigError(conflicts)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Score one part, given as columns, unless an actor that died since had done it."""
-        part = Part(*(batch[field.name].item() for field in fields(Part)))
+        """Score one part, given as columns, unless an actor that died since had done it; what was made of it, counted."""
+        part, made = Part(*(batch[field.name].item() for field in fields(Part))), (0, 0)
         if not (self.folder / "rankings" / part.name).exists():
             try:
-                self.score(part)
+                made = self.score(part)
             except (ConnectionError, TimeoutError) as error:
                 raise ModelError(
                     f"the scorer does not answer ({type(error).__name__}): see that it runs, then start this stage again; "
                     "what is done is kept"
                 ) from None
-        return {"name": batch["name"]}
+        return {"name": batch["name"], "cases_ranked": np.array(made[:1]), "pairs": np.array(made[1:])}
 
-    def score(self, part: Part) -> None:
-        """Write what becomes of a part's cases; the rankings last, since they say that it is done."""
+    def score(self, part: Part) -> tuple[int, int]:
+        """Write what becomes of a part's cases; the rankings last, since they say that it is done. Rankings, pairs."""
         cases = list(from_table(read_rows(part), Case))
         views = [self.task.scorer_view(case) for case in cases]
         rankings, pairs, refusals = [], [], []
@@ -100,6 +100,7 @@ class PartScorer:
             pairs += made if isinstance(made, list) else []
             refusals += [refusal(case, made)] if isinstance(made, Skip) else []
         self._write(part.name, rankings, pairs, refusals)
+        return len(rankings), len(pairs)
 
     def _write(self, name: str, rankings: list[Ranking], pairs: list[PreferencePair], refusals: list[Refusal]) -> None:
         schema = pair_schema(shows_images(self.task))

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, File, Form, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
-from fastapi.params import Form as FormInfo
 from fastapi.responses import HTMLResponse
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
@@ -19,8 +16,8 @@ from mint_ray.corpora.images import FORMATS
 from mint_ray.records import Sex
 from mint_ray.service import api, pages
 from mint_ray.service.engine import Engine, Submission
-from mint_ray.service.guards import Access, Admission, Bounds, Watch
-from mint_ray.service.intake import StrictRequest
+from mint_ray.service.guards import guarded
+from mint_ray.service.intake import StrictRoute
 from mint_ray.service.openapi import describe, problems
 from mint_ray.service.problems import Problem, from_http_exception, from_validation, response
 
@@ -28,25 +25,6 @@ DESCRIPTION = (
     "Ranks the labels of a multimodal scorer for a case: text and structured findings, an image, or both. "
     "Every error is an RFC 9457 problem with a stable `code`. Nothing that is sent is kept or logged."
 )
-
-
-class StrictRoute(APIRoute):
-    """Routes whose bodies are read by `StrictRequest`."""
-
-    def get_route_handler(self) -> Callable:
-        handle = super().get_route_handler()
-        takes_json = self.body_field is not None and not isinstance(self.body_field.field_info, FormInfo)
-
-        async def handle_strictly(request: Request) -> Response:
-            if takes_json and _media_type(request) != "application/json":
-                raise Problem("unsupported-media-type", "send application/json")
-            return await handle(StrictRequest(request.scope, request.receive))
-
-        return handle_strictly
-
-
-def _media_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def create_app(engine: Engine, token: str | None) -> ASGIApp:
@@ -69,10 +47,8 @@ def create_app(engine: Engine, token: str | None) -> ASGIApp:
 
 
 def _guarded(app: FastAPI, engine: Engine, token: str | None) -> ASGIApp:
-    bounded = Bounds(app, engine.limits)
-    watch = Watch(Access(Admission(bounded, engine.limits), token), engine.metrics, frozenset(pages.paths(app)))
-    engine.metrics.watch(lambda: engine.queued, lambda: watch.in_flight)
-    return watch
+    engine.metrics.watch_queue(lambda: engine.queued)
+    return guarded(app, engine.limits, token, engine.metrics, frozenset(pages.paths(app)))
 
 
 async def _as_problem(engine: Engine, request: Request, error: Exception) -> Response:

@@ -34,27 +34,14 @@ DRAIN_SECONDS = 20.0
 def application(settings: ServiceSection, load: Load = load_scorer) -> serve.Application:
     """The settings' scorer as an application. `load` opens its folder and must be importable by the replicas."""
     limits = settings.limits
-    scale = {"num_replicas": settings.replicas}
-    if settings.autoscaling:
-        scale = {"autoscaling_config": _autoscaling(settings)}
     return ScorerDeployment.options(
-        **scale,
+        **settings.scale(),
         max_ongoing_requests=limits.requests + limits.queued_cases,  # the replica sheds by itself, and says why
         max_queued_requests=limits.requests,
         backpressure_config={"retry_after_s": limits.retry_after_seconds},
         ray_actor_options={"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus},
         graceful_shutdown_timeout_s=limits.request_seconds + DRAIN_SECONDS,
     ).bind(settings, load)
-
-
-def _autoscaling(settings: ServiceSection) -> dict:
-    scale = settings.autoscaling
-    return {
-        "min_replicas": scale.min_replicas,
-        "max_replicas": scale.max_replicas,
-        "initial_replicas": max(scale.min_replicas, 1),
-        "target_ongoing_requests": scale.target_requests,
-    }
 
 
 @serve.deployment(
@@ -69,7 +56,7 @@ class ScorerDeployment:
     """One replica. `scores` is for deployment handles, everything else is HTTP."""
 
     async def __init__(self, settings: ServiceSection, load: Load):
-        settings.access.check(_listening_host())
+        settings.access.check(listening_host())
         self._token, self._batch_size = settings.access.token(), settings.batching.max_batch_size
         _use_threads(settings.torch_threads)
         scorer = load(settings.scorer, settings.device)
@@ -95,7 +82,7 @@ class ScorerDeployment:
         return await self._engine.rows(views)
 
 
-def _listening_host() -> str | None:
+def listening_host() -> str | None:
     """The address that this cluster's Serve listens on, wherever it was set."""
     from ray.serve.context import _get_global_client
 

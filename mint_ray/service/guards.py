@@ -13,15 +13,17 @@ import hmac
 import logging
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mint_ray.service.metrics import Metrics
+from mint_ray.service.metrics import HttpMetrics
 from mint_ray.service.problems import Problem, from_http_exception, overloaded, response
-from mint_ray.service.settings import LimitsSection, is_loopback
+from mint_ray.service.settings import HttpLimits, is_loopback
 
 logger = logging.getLogger(__name__)
 
@@ -33,12 +35,33 @@ HEADERS = [
 ]
 
 
+def guarded(
+    app: ASGIApp,
+    limits: HttpLimits,
+    token: str | None,
+    metrics: HttpMetrics,
+    routes: frozenset[str],
+    render: Callable[[Problem], Response] = response,
+) -> ASGIApp:
+    """An application behind all guards: the one place where access to any service is decided.
+
+    Args:
+        token: the bearer token that it asks for, if any.
+        routes: the application's addresses, which requests are counted by.
+        render: a problem as the application's clients read errors.
+    """
+    return Watch(Access(Admission(Bounds(app, limits), limits), token), metrics, routes, render)
+
+
 class Watch:
     """The outermost guard: one count and one time for each answer, and no exception leaves it."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, routes: frozenset[str]):
-        self._app, self._metrics, self._routes = app, metrics, routes
+    def __init__(
+        self, app: ASGIApp, metrics: HttpMetrics, routes: frozenset[str], render: Callable[[Problem], Response]
+    ):
+        self._app, self._metrics, self._routes, self._render = app, metrics, routes, render
         self.in_flight = 0
+        metrics.watch(lambda: self.in_flight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -60,7 +83,7 @@ class Watch:
     async def _say(self, problem: Problem, scope: Scope, receive: Receive, sent: _Sent) -> None:
         self._metrics.refusal(problem.code)
         if not sent.status:
-            await response(problem)(scope, receive, sent)
+            await self._render(problem)(scope, receive, sent)
 
 
 class _Sent:
@@ -122,7 +145,7 @@ class Access:
 class Admission:
     """Refuses at once what cannot be held: above `requests` in flight, or `bytes_in_flight` of bodies."""
 
-    def __init__(self, app: ASGIApp, limits: LimitsSection):
+    def __init__(self, app: ASGIApp, limits: HttpLimits):
         self._app, self._limits = app, limits
         self._requests = self._bytes = 0
 
@@ -153,7 +176,7 @@ class Admission:
 class Bounds:
     """A body no larger than `body_bytes`, arriving within `body_seconds`; an answer within `request_seconds` of the first byte."""
 
-    def __init__(self, app: ASGIApp, limits: LimitsSection):
+    def __init__(self, app: ASGIApp, limits: HttpLimits):
         self._app, self._limits = app, limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -179,7 +202,7 @@ class Bounds:
 class _BoundedBody:
     """`receive` with a bound on bytes and on time until the body is complete."""
 
-    def __init__(self, receive: Receive, limits: LimitsSection):
+    def __init__(self, receive: Receive, limits: HttpLimits):
         self._receive, self._limits = receive, limits
         self._left, self._complete = limits.body_bytes, False
         self._deadline = time.monotonic() + limits.body_seconds
@@ -201,7 +224,7 @@ class _BoundedBody:
         return message
 
 
-def _too_large(limits: LimitsSection) -> Problem:
+def _too_large(limits: HttpLimits) -> Problem:
     return _closing(Problem("body-too-large", f"at most {limits.body_bytes} bytes"))
 
 

@@ -11,20 +11,24 @@ import base64
 import binascii
 import io
 import json
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 
+from fastapi.params import Form
+from fastapi.routing import APIRoute
 from pydantic import ValidationError
 from starlette.datastructures import FormData
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
+from starlette.responses import Response
 
 from mint_ray.corpora.images import FORMATS
 from mint_ray.errors import RowError
 from mint_ray.records import Case
 from mint_ray.service.api import CaseIn
 from mint_ray.service.problems import FieldError, Problem, from_validation, validation_errors
-from mint_ray.service.settings import LimitsSection
+from mint_ray.service.settings import HttpLimits, LimitsSection
 from mint_ray.tasks.base import Task, View
 
 # reasons of mint_ray.corpora.images to problem codes
@@ -63,7 +67,26 @@ class StrictRequest(Request):
             raise Problem("malformed-body", "a part is not in the character set that it names") from None
 
 
-def parse_json(body: bytes, limits: LimitsSection) -> Any:
+class StrictRoute(APIRoute):
+    """Routes whose bodies are read by `StrictRequest`."""
+
+    def get_route_handler(self) -> Callable:
+        handle = super().get_route_handler()
+        takes_json = self.body_field is not None and not isinstance(self.body_field.field_info, Form)
+
+        async def handle_strictly(request: Request) -> Response:
+            if takes_json and _media_type(request) != "application/json":
+                raise Problem("unsupported-media-type", "send application/json")
+            return await handle(StrictRequest(request.scope, request.receive))
+
+        return handle_strictly
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def parse_json(body: bytes, limits: HttpLimits) -> Any:
     """JSON as RFC 8259 has it (no NaN, no Infinity), within bounds.
 
     Raises:
@@ -137,7 +160,7 @@ def case_id(raw: Any) -> str | None:
         return None
 
 
-def decode_image(image: str | None, limits: LimitsSection) -> bytes | None:
+def decode_image(image: str | None, limits: HttpLimits) -> bytes | None:
     """The bytes behind base64.
 
     Raises:
@@ -153,7 +176,7 @@ def decode_image(image: str | None, limits: LimitsSection) -> bytes | None:
         raise _image_problem("invalid-case", "no base64") from None
 
 
-def check_header(data: bytes, limits: LimitsSection) -> None:
+def check_header(data: bytes, limits: HttpLimits) -> None:
     """Refuse by the header alone: other formats, several frames, too many bytes or pixels.
 
     Raises:

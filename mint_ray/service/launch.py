@@ -26,7 +26,7 @@ from pydantic import ValidationError
 
 from mint_ray.cluster import ENVIRONMENT
 from mint_ray.errors import ConfigError, MintError
-from mint_ray.service.settings import ServiceSection
+from mint_ray.service.settings import HttpSection
 
 logger = logging.getLogger(__name__)
 
@@ -188,7 +188,7 @@ def build(entry: dict, host: str):
         args = section.model_validate(entry.get("args", {}))
     except ValidationError as error:
         raise ConfigError([f"args.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]) from None
-    if isinstance(args, ServiceSection):
+    if isinstance(args, HttpSection):
         args.access.check(host)
     return builder(args)
 

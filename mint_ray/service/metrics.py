@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -10,11 +11,11 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 BATCH = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-STAGES = ("read", "prepare", "queue", "forward", "request")
+STAGES = ("read", "prepare", "queue", "forward")
 
 
-class Metrics:
-    """One registry a replica; its name is a label, because a scrape through a balancer meets any one of them."""
+class HttpMetrics:
+    """What any service counts. One registry a replica; its name is a label, as a scrape through a balancer meets any."""
 
     media_type = CONTENT_TYPE_LATEST
 
@@ -22,18 +23,12 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._replica = replica
         self._requests = self._new(Counter, "requests", "Requests answered", "route", "status")
-        self._cases = self._new(Counter, "cases", "Cases answered", "outcome")
         self._refusals = self._new(Counter, "refusals", "Requests and cases refused, by problem code", "code")
-        self._batches = self._new(Histogram, "batch_size", "Cases in one forward", buckets=BATCH)
         self._stages = self._new(Histogram, "stage_seconds", "Time by stage", "stage", buckets=SECONDS)
-        self._queued = self._new(Gauge, "queued_cases", "Cases accepted and not answered")
-        self._in_flight = self._new(Gauge, "requests_in_flight", "Requests being worked on")
-        self._new(Gauge, "resident_bytes", "Memory of the replica's process").labels(self._replica).set_function(
-            _resident_bytes
-        )
-        self._queued_now, self._in_flight_now = self._child(self._queued), self._child(self._in_flight)
-        self._stage = {name: self._child(self._stages, stage=name) for name in STAGES}
-        self._batch = self._child(self._batches)
+        self._request_seconds = self._child(self._stages, stage="request")
+        self._in_flight = self._child(self._new(Gauge, "requests_in_flight", "Requests being worked on"))
+        memory = self._new(Gauge, "resident_bytes", "Memory of the replica's process")
+        self._child(memory).set_function(_resident_bytes)
 
     def _new(self, kind: type, name: str, description: str, *labels: str, **more):
         return kind(f"mint_ray_{name}", description, ("replica", *labels), registry=self._registry, **more)
@@ -43,13 +38,31 @@ class Metrics:
 
     def request(self, route: str, status: int, seconds: float) -> None:
         self._child(self._requests, route=route, status=str(status)).inc()
-        self._stage["request"].observe(seconds)
-
-    def case(self, outcome: str) -> None:
-        self._child(self._cases, outcome=outcome).inc()
+        self._request_seconds.observe(seconds)
 
     def refusal(self, code: str) -> None:
         self._child(self._refusals, code=code).inc()
+
+    def watch(self, in_flight: Callable[[], float]) -> None:
+        """Read the gauge when scraped."""
+        self._in_flight.set_function(in_flight)
+
+    def exposition(self) -> bytes:
+        return generate_latest(self._registry)
+
+
+class Metrics(HttpMetrics):
+    """What the scorer's service counts beside."""
+
+    def __init__(self, replica: str = "local"):
+        super().__init__(replica)
+        self._cases = self._new(Counter, "cases", "Cases answered", "outcome")
+        self._batch = self._child(self._new(Histogram, "batch_size", "Cases in one forward", buckets=BATCH))
+        self._queued = self._child(self._new(Gauge, "queued_cases", "Cases accepted and not answered"))
+        self._stage = {name: self._child(self._stages, stage=name) for name in STAGES}
+
+    def case(self, outcome: str) -> None:
+        self._child(self._cases, outcome=outcome).inc()
 
     def stage(self, name: str, seconds: float) -> None:
         self._stage[name].observe(seconds)
@@ -58,13 +71,9 @@ class Metrics:
         self._batch.observe(size)
         self._stage["forward"].observe(seconds)
 
-    def watch(self, queued, in_flight) -> None:
-        """Read the two gauges when scraped, from functions without arguments."""
-        self._queued_now.set_function(queued)
-        self._in_flight_now.set_function(in_flight)
-
-    def exposition(self) -> bytes:
-        return generate_latest(self._registry)
+    def watch_queue(self, queued: Callable[[], float]) -> None:
+        """Read the gauge when scraped."""
+        self._queued.set_function(queued)
 
 
 def _resident_bytes() -> float:

@@ -9,30 +9,37 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
+from mint_ray.config import EngineSection
 from mint_ray.errors import ConfigError
 from mint_ray.sections import Section, resolve_kind
 from mint_ray.tasks.base import Task
 
 MEBI = 2**20
+BASE, ALIGNED = "base", "aligned"  # as inference.models names them
 
 
-class LimitsSection(Section):
-    """Bounds, each refused with its own problem code. Bytes, pixels, characters, counts; seconds."""
+class HttpLimits(Section):
+    """Bounds of any service here, each refused with its own problem code. Bytes, pixels, counts; seconds."""
 
     body_bytes: int = Field(32 * MEBI, ge=1024)
     image_bytes: int = Field(10 * MEBI, ge=64)
     image_pixels: int = Field(4096 * 4096, ge=256, description="by the header, before anything is decoded")
-    cases: int = Field(64, ge=1, description="in one request")
-    text_chars: int = Field(20_000, ge=1)
-    phenotypes: int = Field(200, ge=1)
     json_depth: int = Field(8, ge=4)
     json_items: int = Field(200_000, ge=100, description="commas and brackets in a body: what JSON costs once parsed")
     body_seconds: float = Field(20.0, gt=0, description="for a request's body to arrive")
     request_seconds: float = Field(30.0, gt=0, description="from a request's first byte to its answer")
     requests: int = Field(256, ge=1, description="in flight, a replica")
     bytes_in_flight: int = Field(256 * MEBI, ge=1024, description="bodies held at one time, a replica")
-    queued_cases: int = Field(512, ge=1, description="accepted and not yet in a forward, a replica")
     retry_after_seconds: int = Field(1, ge=1)
+
+
+class LimitsSection(HttpLimits):
+    """Bounds of the scorer's service. Characters, counts."""
+
+    cases: int = Field(64, ge=1, description="in one request")
+    text_chars: int = Field(20_000, ge=1)
+    phenotypes: int = Field(200, ge=1)
+    queued_cases: int = Field(512, ge=1, description="accepted and not yet in a forward, a replica")
 
     @model_validator(mode="after")
     def _a_full_request_fits(self):
@@ -102,18 +109,12 @@ class AccessSection(Section):
             )
 
 
-class ServiceSection(Section):
-    """One scorer as a service."""
+class HttpSection(Section):
+    """What every service has: replicas, bounds, and who may ask."""
 
-    scorer: Path = Field(description="a finished scorer's folder, e.g. runs/demo/scorer")
-    task: Annotated[SerializeAsAny[Task], BeforeValidator(lambda value: resolve_kind("mint_ray.tasks", value))]
     replicas: int = Field(1, ge=1)
     autoscaling: AutoscalingSection | None = None
-    num_cpus: float = Field(1.0, ge=0, description="a replica's logical CPUs")
-    num_gpus: float = Field(0.0, ge=0, description="a replica's share of a GPU, e.g. 0.25")
-    torch_threads: int | None = Field(None, ge=1, description="threads of a forward; null: as many as cores")
-    batching: BatchingSection = BatchingSection()
-    limits: LimitsSection = LimitsSection()
+    limits: HttpLimits = HttpLimits()
     access: AccessSection = AccessSection()
 
     @model_validator(mode="before")
@@ -123,9 +124,72 @@ class ServiceSection(Section):
             raise ValueError("replicas and autoscaling are both set: remove one")
         return data
 
+    def scale(self) -> dict[str, Any]:
+        """Serve's own options for the number of replicas."""
+        if self.autoscaling is None:
+            return {"num_replicas": self.replicas}
+        scale = self.autoscaling
+        return {
+            "autoscaling_config": {
+                "min_replicas": scale.min_replicas,
+                "max_replicas": scale.max_replicas,
+                "initial_replicas": max(scale.min_replicas, 1),
+                "target_ongoing_requests": scale.target_requests,
+            }
+        }
+
+
+class ServiceSection(HttpSection):
+    """One scorer as a service."""
+
+    scorer: Path = Field(description="a finished scorer's folder, e.g. runs/demo/scorer")
+    task: Annotated[SerializeAsAny[Task], BeforeValidator(lambda value: resolve_kind("mint_ray.tasks", value))]
+    num_cpus: float = Field(1.0, ge=0, description="a replica's logical CPUs")
+    num_gpus: float = Field(0.0, ge=0, description="a replica's share of a GPU, e.g. 0.25")
+    torch_threads: int | None = Field(None, ge=1, description="threads of a forward; null: as many as cores")
+    batching: BatchingSection = BatchingSection()
+    limits: LimitsSection = LimitsSection()
+
     @property
     def device(self) -> str:
         return "cuda" if self.num_gpus > 0 else "cpu"
+
+
+class ModelLimits(HttpLimits):
+    """Bounds of the models' service: an answer takes as long as its tokens, under whatever load there is."""
+
+    request_seconds: float = Field(600.0, gt=0)
+    json_depth: int = Field(32, ge=8, description="a schema that an answer must fit is deep")
+
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+class ModelSection(HttpSection):
+    """A base model and adapters over it, each by its name, as a service.
+
+    `run` stands for the run's own: its base model as `base`, its adapter as `aligned`.
+    """
+
+    run: Path | None = Field(None, description="the directory of a run that is aligned, e.g. runs/demo")
+    model: str | None = Field(None, description="a base model without a run, named as alignment.model is")
+    adapters: dict[Annotated[str, Field(pattern=NAME)], Path] = Field({}, description="further adapters, by name")
+    names: list[Annotated[str, Field(pattern=NAME)]] | None = Field(
+        None, min_length=1, description="what is served; null: `base` and every adapter"
+    )
+    engine: EngineSection | None = Field(None, description="null: as the run's `inference` section has it")
+    limits: ModelLimits = ModelLimits()
+
+    @model_validator(mode="after")
+    def _one_base_model(self):
+        if (self.run is None) == (self.model is None):
+            raise ValueError("name a finished run (run) or a base model (model), one of the two")
+        if BASE in self.adapters or (self.run and ALIGNED in self.adapters):
+            raise ValueError(f"adapters: {BASE} and, with a run, {ALIGNED} are taken: choose another name")
+        known = [BASE, *([ALIGNED] if self.run else []), *self.adapters]
+        if unknown := set(self.names or ()) - set(known):
+            raise ValueError(f"names: there is no {', '.join(sorted(unknown))}; there is {', '.join(known)}")
+        return self
 
 
 def is_loopback(host: str) -> bool:

@@ -64,7 +64,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 @contextmanager
-def running(config: Path, *flags: str, **environ: str) -> Iterator[Running]:
+def running(config: Path, *flags: str, patience: float = PATIENCE, **environ: str) -> Iterator[Running]:
     """The service, ready; stopped as an operator would stop it."""
     log = config.with_suffix(".log")
     with log.open("w") as output:
@@ -72,7 +72,7 @@ def running(config: Path, *flags: str, **environ: str) -> Iterator[Running]:
             command(config, *flags), cwd=REPOSITORY, env=environment(**environ), stdout=output, stderr=output
         )
     try:
-        found = _wait_until_ready(process, log)
+        found = _wait_until_ready(process, log, patience)
         yield Running(found[1], found[2], process, config, log)
     finally:
         process.send_signal(signal.SIGINT)
@@ -82,8 +82,8 @@ def running(config: Path, *flags: str, **environ: str) -> Iterator[Running]:
             process.kill()
 
 
-def _wait_until_ready(process: subprocess.Popen, log: Path) -> re.Match:
-    until = time.monotonic() + PATIENCE
+def _wait_until_ready(process: subprocess.Popen, log: Path, patience: float) -> re.Match:
+    until = time.monotonic() + patience
     while time.monotonic() < until and process.poll() is None:
         if found := re.search(r"Ready: (\S+)/ on RAY_ADDRESS=(\S+)", log.read_text()):
             return found

@@ -1,0 +1,51 @@
+"""Which models a service serves: a name leads to weights, an adapter over them where the engine runs it as such."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from mint_ray.config import EngineSection
+from mint_ray.inference.answering import Weights
+from mint_ray.models import adapter_settings, adapts_language_alone, merge_adapter, model_digest, resolve_model
+from mint_ray.runs import Run, open_run
+from mint_ray.service.settings import ALIGNED, BASE, ModelSection
+
+logger = logging.getLogger(__name__)
+
+
+def served_models(settings: ModelSection) -> tuple[EngineSection, dict[str, Weights]]:
+    """The engine's settings, and the weights of each name; an adapter that must be merged is merged first.
+
+    Raises:
+        RunError: the run is not aligned.
+        ModelError: a model or an adapter is not there, or they do not belong together.
+    """
+    run = open_run(settings.run) if settings.run else None
+    base = resolve_model(run.config.alignment.model if run else settings.model)
+    adapters = {**({ALIGNED: run.stage("alignment").require() / "adapter"} if run else {}), **settings.adapters}
+    engine = settings.engine or engine_of(run)
+    names = settings.names or [BASE, *adapters]
+    return engine, {
+        name: Weights(base, model_digest(base)) if name == BASE else adapted(base, adapters[name].absolute(), engine)
+        for name in names
+    }
+
+
+def engine_of(run: Run | None) -> EngineSection:
+    """The engine that a run's answers were made with."""
+    if run is None:
+        return EngineSection()
+    return EngineSection(**{name: getattr(run.config.inference, name) for name in EngineSection.model_fields})
+
+
+def adapted(base: Path, adapter: Path, engine: EngineSection) -> Weights:
+    """A model with an adapter; on a CPU, where LoRA is ten times slower, the two merged beside the adapter, once."""
+    made_of = {"digest": model_digest(base), "adapter_digest": model_digest(adapter)}
+    if engine.use_gpu and adapts_language_alone(base, adapter):
+        return Weights(base, **made_of, adapter=adapter, adapter_rank=adapter_settings(adapter)["r"])
+    merged = adapter.with_name(f"merged-{made_of['digest']}-{made_of['adapter_digest']}")
+    if not merged.exists():
+        logger.info("merging %s once into %s", adapter, merged)
+        merge_adapter(base, adapter, merged)
+    return Weights(merged, **made_of)

@@ -1,0 +1,66 @@
+"""The door before the engines: images are data that can be decoded, and nothing is fetched."""
+
+import asyncio
+
+import httpx
+import pytest
+from fastapi import Depends, FastAPI
+
+from mint_ray.inference.asking import data_uri
+from mint_ray.service.guards import guarded
+from mint_ray.service.intake import StrictRoute
+from mint_ray.service.metrics import HttpMetrics
+from mint_ray.service.openai_errors import error_response
+from mint_ray.service.parts import check_parts
+from mint_ray.service.settings import ModelLimits
+from tests.corpora.pictures import jpeg, png_header
+
+
+def answer(part: object, **limits: int) -> httpx.Response:
+    """What a chat with this part is answered, where the engine would say `{}`."""
+    app = FastAPI()
+    app.router.route_class = StrictRoute
+
+    @app.post("/chat", dependencies=[Depends(check_parts)])
+    async def chat(body: dict) -> dict:
+        return {}
+
+    door = guarded(app, ModelLimits(**limits), None, HttpMetrics(), frozenset(), error_response)
+    body = {"messages": [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, part]}]}
+
+    async def ask() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url="http://localhost") as client:
+            return await client.post("/chat", json=body)
+
+    return asyncio.run(ask())
+
+
+def image(url: object) -> dict:
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+def test_a_picture_as_data_passes():
+    assert answer(image(data_uri(jpeg()))).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("part", "status"),
+    [
+        (image("http://127.0.0.1:8265/api/version"), 422),
+        (image("file:///etc/hostname"), 422),
+        (image("DATA:text/plain,x"), 422),
+        (image(None), 422),
+        ({"type": "image_url", "image_url": "http://127.0.0.1/a.png"}, 422),
+        ({"image_url": {"url": "http://127.0.0.1/a.png"}}, 422),
+        ({"type": "video_url", "video_url": {"url": "http://127.0.0.1/a.mp4"}}, 422),
+        ("a bare string", 422),
+        (image("data:image/png;base64,AAAA"), 415),
+        (image("data:image/png;base64,!"), 422),
+        (image(data_uri(png_header(60_000, 60_000))), 413),
+        (image(data_uri(jpeg()[:-400])), 422),
+    ],
+)
+def test_whatever_would_be_fetched_opened_or_fail_to_decode_is_refused(part, status):
+    refused = answer(part)
+    assert refused.status_code == status
+    assert "127.0.0.1" not in refused.text

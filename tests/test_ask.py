@@ -1,0 +1,59 @@
+"""Findings become the request that alignment's prompt makes of them, or a sentence that says why not."""
+
+import json
+
+import pytest
+import yaml
+
+from mint_ray.ask import main
+from mint_ray.config import load_config
+from mint_ray.records import Case, Phenotype
+from tests.conftest import REPOSITORY
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A directory that knows its configuration; the language model sees no finding of the face."""
+    overrides = [f"run.dir={tmp_path}", "task.withhold_branches=[HP:0000271]"]
+    config = load_config(REPOSITORY / "configs/demo.yaml", overrides)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    return config
+
+
+def test_a_request_has_the_very_prompt_of_alignment_and_leaves_out_what_the_task_withholds(run, capsys):
+    words = ["--findings", "hypotonia; HP:0001382; Long face", "--excluded", "Seizure", "--sex", "male", "--age", "4"]
+    main([str(run.run.dir), *words])
+    said = capsys.readouterr()
+    request = json.loads(said.out)
+    findings = [("HP:0001252", "Hypotonia"), ("HP:0001382", "Joint hypermobility"), ("HP:0000276", "Long face")]
+    terms = [Phenotype(id=id, name=name) for id, name in findings]
+    terms.append(Phenotype(id="HP:0001250", name="Seizure", excluded=True))
+    case = Case(case_id="a", group_id="a", sex="male", age_years=4, phenotypes=terms)
+    (message,) = run.task.prompt(run.task.downstream_view(case))
+    assert request["messages"] == [message.model_dump()]
+    assert "Long face" not in request["messages"][0]["content"]
+    assert "HP:0000276" in said.err
+    assert (request["model"], request["max_tokens"]) == ("aligned", run.inference.max_tokens)
+
+
+def test_a_name_that_the_ontology_does_not_have_is_asked_as_it_is_and_said_to_be(run, capsys):
+    main([str(run.run.dir), "--findings", "Blue knees"])
+    said = capsys.readouterr()
+    assert "Findings: Blue knees" in json.loads(said.out)["messages"][0]["content"]
+    assert "'Blue knees' is no term" in said.err
+
+
+def test_an_image_that_is_none_an_unknown_id_and_a_missing_run_are_refused_in_a_sentence(run, tmp_path, capsys):
+    (tmp_path / "image.png").write_bytes(b"no image at all")
+    for words, reason in [
+        (["--image", str(tmp_path / "image.png")], "not-an-image"),
+        (["--image", str(tmp_path / "none.png")], "cannot be read"),
+        (["--findings", "HP:9999999"], "is no id of the Human Phenotype Ontology"),
+    ]:
+        with pytest.raises(SystemExit) as end:
+            main([str(run.run.dir), *words])
+        assert end.value.code == 1
+        assert reason in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "nothing")])
+    assert "is no run's directory" in capsys.readouterr().err
