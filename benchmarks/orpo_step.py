@@ -60,7 +60,7 @@ def our_trainer(options: argparse.Namespace, scratch: Path):
     from transformers import AutoTokenizer
 
     from mint_ray.alignment.collation import encode_pairs
-    from mint_ray.alignment.worker import build_trainer
+    from mint_ray.alignment.methods import build_trainer
     from mint_ray.models import resolve_model
 
     model = resolve_model("packaged:smollm2-135m-instruct")
@@ -73,7 +73,7 @@ def trl_trainer(options: argparse.Namespace, scratch: Path):
     from transformers import AutoTokenizer
     from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
-    from mint_ray.alignment.worker import build_model
+    from mint_ray.alignment.methods import build_model
     from mint_ray.models import resolve_model
 
     folder = resolve_model("packaged:smollm2-135m-instruct")

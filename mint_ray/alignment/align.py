@@ -1,9 +1,11 @@
-"""The stage `alignment`: pairs to an adapter, by ORPO on Ray Train.
+"""The stage `alignment`: pairs to an adapter, by ORPO, SFT or DPO on Ray Train.
 
 alignment/
+  start/         where `alignment.start` names an adapter: the model with it merged in, which `adapter/` belongs to
   adapter/       the adapter, as PEFT saves and vLLM reads it; there when training is done
   curve.jsonl    one line a step: loss, nll, odds_ratio_loss, log_odds_ratio, accuracy, learning_rate,
-                 grad_norm, pairs_per_second, tokens_per_second; the same as `eval_` for each validation
+                 grad_norm, pairs_per_second, tokens_per_second; the same as `eval_` for each validation;
+                 SFT and DPO have TRL's names for what ORPO has no name for
   checkpoints/   Ray Train's, for going on after a worker or the whole run died
   tensorboard/   the same figures for TensorBoard
   refused/       pairs that could not be used
@@ -20,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from mint_ray.alignment.collation import EncodedPair, encode_pairs
+from mint_ray.alignment.start import adapted_model
 from mint_ray.config import AlignmentSection
 from mint_ray.errors import ConfigError, TrainingError
-from mint_ray.models import model_digest, resolve_model
+from mint_ray.models import model_digest
 from mint_ray.preferences.store import PAIR_SPLITS, pair_dataset, write_part
 from mint_ray.records import Refusal, to_table
 from mint_ray.runs import Run, StageReport
@@ -44,7 +47,7 @@ def align(run: Run) -> StageReport:
 
     section, folder = run.config.alignment, run.stage("alignment").path
     _check_reporter(section)
-    model = resolve_model(section.model)
+    model = adapted_model(run)
     pairs, refused = encode_splits(run, model)
     write_part(to_table(refused, Refusal), folder / "refused" / "part-00000.parquet")
     counts = {split: len(encoded) for split, encoded in pairs.items()}
@@ -58,11 +61,13 @@ def align(run: Run) -> StageReport:
         train(run, model, pairs)
     figures = {
         "model": section.model,
+        "method": section.method,
+        **({"start_digest": model_digest(section.start)} if section.start else {}),
         "model_digest": model_digest(model),
         "adapter_digest": model_digest(folder / ADAPTER),
         "trainable_parameters": parameter_count(folder / ADAPTER),
         **{f"{split}_pairs": count for split, count in counts.items()},
-        **curve_figures(folder / CURVE),
+        **curve_figures(folder / CURVE, section),
     }
     rows_out = sum(counts.values())
     return StageReport(rows_out + len(refused), rows_out, dict(reasons), figures)
@@ -103,7 +108,8 @@ def train(run: Run, model: Path, pairs: dict[str, list[EncodedPair]]) -> None:
 
     section, folder = run.config.alignment, run.stage("alignment").path
     # A folder's path may be relative to here; any other name is resolved on each worker's own node.
-    name = str(model) if Path(section.model).expanduser().exists() else section.model
+    local = section.start is not None or Path(section.model).expanduser().exists()
+    name = str(model) if local else section.model
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"plan": Plan(section, name, folder, run.config.run.seed, ray.put(pairs))},
@@ -125,15 +131,22 @@ def train(run: Run, model: Path, pairs: dict[str, list[EncodedPair]]) -> None:
         raise TrainingError(failure)
 
 
-def curve_figures(path: Path) -> dict[str, Any]:
-    """Steps, pairs a second over the whole training, and the first and last line of training and validation."""
+def curve_figures(path: Path, section: AlignmentSection) -> dict[str, Any]:
+    """Steps and what they cost, however often the training was resumed; first and last line of it and of validation.
+
+    `training_seconds` and `training_tokens` are of training steps alone, without start, validation and checkpoints.
+    """
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     steps = [row for row in rows if "loss" in row]
     validations = [row for row in rows if "eval_loss" in row]
+    pairs_a_step = section.batch_size * section.gradient_accumulation * section.workers
+    seconds = [pairs_a_step / row["pairs_per_second"] for row in steps]
     return {
         "steps": len(steps),
-        # Every step has equally many pairs, so the rate of all is the harmonic mean of theirs.
-        "pairs_per_second": round(len(steps) / sum(1 / row["pairs_per_second"] for row in steps), 3),
+        "pairs_seen": len(steps) * pairs_a_step,
+        "pairs_per_second": round(len(steps) * pairs_a_step / sum(seconds), 3),
+        "training_seconds": round(sum(seconds), 1),
+        "training_tokens": round(sum(row["tokens_per_second"] * s for row, s in zip(steps, seconds, strict=True))),
         "first": steps[0],
         "last": steps[-1],
         "validation": validations[-1] if validations else None,

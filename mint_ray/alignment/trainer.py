@@ -1,9 +1,10 @@
-"""ORPO on `transformers.Trainer`: one forward for both answers, logits only where a token is scored."""
+"""What all trainers on pairs share; and ORPO: one forward for both answers, logits only where a token is scored."""
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -20,7 +21,88 @@ from mint_ray.errors import ModelError, TrainingError
 _LOGIT_CHANGES = {"final_logit_softcapping": None, "logit_scale": 1.0, "logits_scaling": 1.0}
 
 
-class OrpoTrainer(Trainer):
+class PairTraining:
+    """Mixed into a `Trainer`: the order of the pairs, means and rates in its log, no update that is not finite.
+
+    Args:
+        pair_lengths: tokens of each training pair, which `PairOrder` goes by: the same for every method.
+    """
+
+    def __init__(self, *, pair_lengths: Sequence[int] = (), **options: Any):
+        self.pair_lengths = pair_lengths
+        self._sums: dict[str, Tensor] = defaultdict(float)
+        self._logged_at: float | None = None
+        super().__init__(**options)
+
+    def start_clock(self) -> None:
+        """The rates' clock runs from the first loss on."""
+        self._logged_at = self._logged_at or time.monotonic()
+
+    def tally(self, pairs: int, tokens: int, **means: Tensor) -> None:
+        """Count a batch, and its mean figures, towards the next line of the log."""
+        prefix = "" if self.model.training else "eval_"
+        for name, value in means.items():
+            self._sums[prefix + name] += value.detach() * pairs
+        for name, count in {"pairs": pairs, "tokens": tokens}.items():
+            self._sums[prefix + name] += torch.tensor(float(count), device=self.accelerator.device)
+
+    def refuse_non_finite(self, loss: Tensor, case_ids: list[str]) -> None:
+        """Stop before the update where a pair's loss, (pairs,), is not finite.
+
+        Raises:
+            TrainingError: with the step and the cases, on every worker.
+        """
+        bad = ~torch.isfinite(loss)
+        # Every worker must learn of it, or the others would wait in the next exchange for ever.
+        if not self.accelerator.reduce(bad.sum()):
+            return
+        ids = gather_object([case_id for case_id, is_bad in zip(case_ids, bad.tolist(), strict=True) if is_bad])
+        raise TrainingError(
+            f"step {self.state.global_step + 1}: the loss is not finite for {', '.join(ids)}; nothing was updated. "
+            "Lower alignment.learning_rate, take alignment.precision fp32, or look at these cases"
+        )
+
+    def _get_grad_norm(self, model, grad_norm=None):
+        norm = super()._get_grad_norm(model, grad_norm)
+        if not torch.isfinite(torch.as_tensor(norm)):
+            raise TrainingError(
+                f"step {self.state.global_step + 1}: the gradient is not finite although the loss is; nothing was updated. "
+                "Lower alignment.learning_rate, or take alignment.precision fp32"
+            )
+        return norm
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the means, over all workers, of what was tallied since the last time, and the rates."""
+        prefix = "eval_" if "eval_loss" in logs else ""
+        if "loss" in logs or prefix:
+            logs.update(self._drain(prefix))
+        super().log(logs, start_time)
+
+    def _drain(self, prefix: str) -> dict[str, float]:
+        names = [name for name in self._sums if name.startswith("eval_") == bool(prefix)]
+        sums = dict(
+            zip(
+                names,
+                self.accelerator.reduce(torch.stack([self._sums.pop(name) for name in names])).tolist(),
+                strict=True,
+            )
+        )
+        pairs, tokens = sums.pop(prefix + "pairs"), sums.pop(prefix + "tokens")
+        now = time.monotonic()
+        seconds, self._logged_at = now - self._logged_at, now
+        means = {name: total / pairs for name, total in sums.items()}
+        return means | {f"{prefix}pairs_per_second": pairs / seconds, f"{prefix}tokens_per_second": tokens / seconds}
+
+    def _get_train_sampler(self, train_dataset=None) -> PairOrder:
+        args = self.args
+        batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+        order = PairOrder(self.pair_lengths, batch, args.seed)
+        # Told by the steps done: a resumed run's own count of epochs does not reach the sampler.
+        order.epoch = lambda: self.state.global_step // (len(order) // batch)
+        return order
+
+
+class OrpoTrainer(PairTraining, Trainer):
     """Trains an adapter on encoded pairs; everything that `Trainer` does besides the loss is its own.
 
     Args:
@@ -34,10 +116,8 @@ class OrpoTrainer(Trainer):
 
     def __init__(self, *, beta: float, nll_scope: Literal["answer", "sequence"] = "answer", **options: Any):
         self.beta, self.nll_scope = beta, nll_scope
-        self._sums: dict[str, Tensor] = defaultdict(float)
-        self._logged_at: float | None = None
         super().__init__(**options)
-        _check_output_layer(self.model)
+        check_output_layer(self.model)
         self._hidden: Tensor | None = None
         self.model.get_decoder().register_forward_hook(self._keep_hidden)
 
@@ -83,10 +163,17 @@ class OrpoTrainer(Trainer):
         return -sums * pairs / counted.sum()
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        self._logged_at = self._logged_at or time.monotonic()
+        self.start_clock()
         terms = self.terms(model, inputs)
-        self._refuse_non_finite(terms.loss.detach(), inputs["case_ids"])
-        self._record("" if model.training else "eval_", terms, inputs["tokens"])
+        self.refuse_non_finite(terms.loss.detach(), inputs["case_ids"])
+        self.tally(
+            len(terms.loss),
+            inputs["tokens"],
+            nll=terms.nll.mean(),
+            odds_ratio_loss=terms.odds_ratio_loss.mean(),
+            log_odds_ratio=terms.log_odds_ratio.mean(),
+            accuracy=(terms.log_odds_ratio > 0).float().mean(),
+        )
         loss = terms.loss.mean()
         return (loss, {}) if return_outputs else loss
 
@@ -94,71 +181,13 @@ class OrpoTrainer(Trainer):
         with torch.no_grad(), self.compute_loss_context_manager():
             return self.compute_loss(model, self._prepare_inputs(inputs)), None, None
 
-    def _refuse_non_finite(self, loss: Tensor, case_ids: list[str]) -> None:
-        bad = ~torch.isfinite(loss)
-        # Every worker must learn of it, or the others would wait in the next exchange for ever.
-        if not self.accelerator.reduce(bad.sum()):
-            return
-        ids = gather_object([case_id for case_id, is_bad in zip(case_ids, bad.tolist(), strict=True) if is_bad])
-        raise TrainingError(
-            f"step {self.state.global_step + 1}: the loss is not finite for {', '.join(ids)}; nothing was updated. "
-            "Lower alignment.learning_rate, take alignment.precision fp32, or look at these cases"
-        )
 
-    def _get_grad_norm(self, model, grad_norm=None):
-        norm = super()._get_grad_norm(model, grad_norm)
-        if not torch.isfinite(torch.as_tensor(norm)):
-            raise TrainingError(
-                f"step {self.state.global_step + 1}: the gradient is not finite although the loss is; nothing was updated. "
-                "Lower alignment.learning_rate, or take alignment.precision fp32"
-            )
-        return norm
+def check_output_layer(model: nn.Module) -> None:
+    """Refuse a model whose output layer is trained, or that changes its logits after it.
 
-    def _record(self, prefix: str, terms: OrpoTerms, tokens: int) -> None:
-        means = {
-            "nll": terms.nll.mean(),
-            "odds_ratio_loss": terms.odds_ratio_loss.mean(),
-            "log_odds_ratio": terms.log_odds_ratio.mean(),
-            "accuracy": (terms.log_odds_ratio > 0).float().mean(),
-        }
-        pairs = len(terms.loss)
-        for name, value in means.items():
-            self._sums[prefix + name] += value.detach() * pairs
-        self._sums[prefix + "pairs"] += torch.tensor(float(pairs), device=terms.loss.device)
-        self._sums[prefix + "tokens"] += torch.tensor(float(tokens), device=terms.loss.device)
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the means, over all workers, of what was recorded since the last time, and the rates."""
-        prefix = "eval_" if "eval_loss" in logs else ""
-        if "loss" in logs or prefix:
-            logs.update(self._drain(prefix))
-        super().log(logs, start_time)
-
-    def _drain(self, prefix: str) -> dict[str, float]:
-        names = [name for name in self._sums if name.startswith("eval_") == bool(prefix)]
-        sums = dict(
-            zip(
-                names,
-                self.accelerator.reduce(torch.stack([self._sums.pop(name) for name in names])).tolist(),
-                strict=True,
-            )
-        )
-        pairs, tokens = sums.pop(prefix + "pairs"), sums.pop(prefix + "tokens")
-        now = time.monotonic()
-        seconds, self._logged_at = now - self._logged_at, now
-        means = {name: total / pairs for name, total in sums.items()}
-        return means | {f"{prefix}pairs_per_second": pairs / seconds, f"{prefix}tokens_per_second": tokens / seconds}
-
-    def _get_train_sampler(self, train_dataset=None) -> PairOrder:
-        args = self.args
-        batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
-        order = PairOrder([pair.length for pair in self.train_dataset], batch, args.seed)
-        # Told by the steps done: a resumed run's own count of epochs does not reach the sampler.
-        order.epoch = lambda: self.state.global_step // (len(order) // batch)
-        return order
-
-
-def _check_output_layer(model: nn.Module) -> None:
+    Raises:
+        ModelError: naming the cause.
+    """
     head = model.get_output_embeddings()
     if not isinstance(head, nn.Linear) or head.weight.requires_grad:
         raise ModelError("the output layer must stay frozen: take it out of alignment.lora.target_modules")

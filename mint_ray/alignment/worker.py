@@ -8,27 +8,20 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray
 import ray.train
 import torch
-from peft import LoraConfig, get_peft_model
 from ray.train.huggingface.transformers import RayTrainReportCallback, prepare_trainer
-from transformers import AutoTokenizer, PrinterCallback, TrainerCallback, TrainingArguments, set_seed
+from transformers import Trainer, TrainerCallback
 
 from mint_ray import telemetry
-from mint_ray.alignment.collation import Collator, EncodedPair
-from mint_ray.alignment.trainer import OrpoTrainer
-from mint_ray.alignment.vision import adapted_modules, vision_inputs
+from mint_ray.alignment.methods import build_trainer
 from mint_ray.config import AlignmentSection
 from mint_ray.errors import TrainingError
-from mint_ray.models import load_model, resolve_model, written_folder
-from mint_ray.precision import dtype_of
+from mint_ray.models import resolve_model, written_folder
 from mint_ray.runs import write_atomically
-
-if TYPE_CHECKING:
-    from peft import PeftModel
 
 ADAPTER = "adapter"
 CURVE = "curve.jsonl"
@@ -71,81 +64,13 @@ def train_worker(config: dict[str, Plan]) -> str | None:
     return None
 
 
-def _train(trainer: OrpoTrainer) -> None:
+def _train(trainer: Trainer) -> None:
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
         trainer.train()
         return
     with checkpoint.as_directory() as folder:
         trainer.train(resume_from_checkpoint=str(Path(folder, RayTrainReportCallback.CHECKPOINT_NAME)))
-
-
-def build_trainer(
-    section: AlignmentSection, model: Path, pairs: dict[str, list[EncodedPair]], seed: int, scratch: Path
-) -> OrpoTrainer:
-    """The trainer that a section describes, over encoded pairs by split (`train`, and `validation` or none)."""
-    tokenizer, adapted = AutoTokenizer.from_pretrained(model), build_model(section, model, seed)
-    vision = vision_inputs(model, adapted.get_base_model())
-    trainer = OrpoTrainer(
-        beta=section.beta,
-        nll_scope=section.nll_scope,
-        model=adapted,
-        args=training_arguments(section, seed, scratch, validate=bool(pairs.get("validation"))),
-        data_collator=Collator(tokenizer.pad_token_id, section.nll_scope == "sequence", vision),
-        train_dataset=pairs["train"],
-        eval_dataset=pairs.get("validation") or None,
-        processing_class=tokenizer,
-        callbacks=[NoLastCheckpoint()],
-    )
-    trainer.remove_callback(PrinterCallback)
-    return trainer
-
-
-def build_model(section: AlignmentSection, folder: Path, seed: int) -> PeftModel:
-    """The frozen model in the training precision, with an adapter in fp32 that changes nothing yet."""
-    set_seed(seed)
-    model = load_model(folder, dtype_of(section.precision, section.use_gpu))
-    lora = section.lora
-    return get_peft_model(
-        model,
-        LoraConfig(
-            r=lora.rank,
-            lora_alpha=lora.alpha,
-            lora_dropout=lora.dropout,
-            **adapted_modules(model, lora),
-            task_type="CAUSAL_LM",
-        ),
-    )
-
-
-def training_arguments(section: AlignmentSection, seed: int, scratch: Path, validate: bool) -> TrainingArguments:
-    return TrainingArguments(
-        output_dir=str(scratch),
-        seed=seed,
-        per_device_train_batch_size=section.batch_size,
-        per_device_eval_batch_size=section.batch_size,
-        gradient_accumulation_steps=section.gradient_accumulation,
-        gradient_checkpointing=section.gradient_checkpointing,
-        num_train_epochs=section.epochs,
-        learning_rate=section.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=section.warmup_ratio,
-        weight_decay=section.weight_decay,
-        max_grad_norm=section.max_grad_norm,
-        bf16=dtype_of(section.precision, section.use_gpu) is torch.bfloat16,
-        use_cpu=not section.use_gpu,
-        eval_strategy="epoch" if validate else "no",
-        save_strategy="steps",
-        save_steps=section.save_steps,
-        save_total_limit=1,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        report_to=[section.log_to],
-        label_names=[],
-        remove_unused_columns=False,
-        dataloader_pin_memory=section.use_gpu,
-        disable_tqdm=True,
-    )
 
 
 def use_all_cores() -> None:
@@ -156,19 +81,11 @@ def use_all_cores() -> None:
     torch.set_num_threads(max(1, cores // ray.train.get_context().get_local_world_size()))
 
 
-def save_curve(trainer: OrpoTrainer, path: Path) -> None:
+def save_curve(trainer: Trainer, path: Path) -> None:
     """One line a step and one a validation, from the first step on, also when the run was resumed."""
     precision = "bf16" if trainer.args.bf16 else "fp32"
     history = [row for row in trainer.state.log_history if "loss" in row or "eval_loss" in row]
     write_atomically(path, "".join(json.dumps(row | {"precision": precision}) + "\n" for row in history))
-
-
-class NoLastCheckpoint(TrainerCallback):
-    """The adapter is written as soon as training ends, so a checkpoint of the last step would serve nobody."""
-
-    def on_step_end(self, args, state, control, **kwargs):
-        if state.global_step >= state.max_steps:
-            control.should_save = False
 
 
 class Counts(TrainerCallback):
@@ -204,9 +121,9 @@ class Progress(TrainerCallback):
     def _line(self, state, logs: dict[str, Any]) -> str | None:
         where = f"alignment: step {state.global_step} of {state.max_steps}"
         if "eval_loss" in logs:
-            return (
-                f"{where}: validation loss {logs['eval_loss']:.3f}, prefers the chosen in {logs['eval_accuracy']:.0%}"
-            )
+            accuracy = logs.get("eval_accuracy", logs.get("eval_rewards/accuracies"))
+            preferred = "" if accuracy is None else f", prefers the chosen in {accuracy:.0%}"
+            return f"{where}: validation loss {logs['eval_loss']:.3f}{preferred}"
         if "loss" not in logs:
             return None
         done = state.global_step - self.first

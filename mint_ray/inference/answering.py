@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,10 +13,11 @@ import pyarrow as pa
 
 from mint_ray.config import InferenceSection
 from mint_ray.errors import ModelError, RowError
+from mint_ray.inference.retrieval import Passage, open_retriever
 from mint_ray.preferences.store import write_part
 from mint_ray.records import Answer, Case, Refusal, from_table, to_table
 from mint_ray.runs import digest_of
-from mint_ray.tasks.base import Task
+from mint_ray.tasks.base import Task, View
 
 TOKENS = ("prompt_tokens", "completion_tokens")
 
@@ -36,13 +37,15 @@ class Weights:
 class Prompt:
     """A case as the model is asked about it: its messages as text and tokens, with one token where an image stands.
 
-    `length` counts what the model reads, an image with as many tokens as it makes features of it.
+    `length` counts what the model reads, an image with as many tokens as it makes features of it. `retrieved` holds the
+    labels of the passages in it, None where nothing was looked up.
     """
 
     text: str
     tokens: list[int]
     length: int
     image: bytes | None = None
+    retrieved: list[str] | None = None
 
 
 class Said(NamedTuple):
@@ -69,9 +72,11 @@ class AnswerEngine(ABC):
         seed: int,
         answers: Path,
         refused: Path,
+        passages: Sequence[Passage] | None = None,
     ):
         self.name, self.task, self.section, self.weights, self.seed = name, task, section, weights, seed
         self.answers, self.refused = answers, refused
+        self.retriever = open_retriever(section.retrieval, passages) if section.retrieval else None
         self.load()
 
     @abstractmethod
@@ -111,10 +116,32 @@ class AnswerEngine(ABC):
         """The case as the model is asked about it.
 
         Raises:
-            RowError: its image is missing, or cannot be decoded.
+            RowError: its image is missing or cannot be decoded, or it has no words to look knowledge up by.
             ModelError: the task shows images and the model sees none, or the other way round.
         """
         view = self.task.downstream_view(case)
+        return self._informed(case, view) if self.retriever else self._rendered(view)
+
+    def _informed(self, case: Case, view: View) -> Prompt:
+        """The prompt with as many of the retrieved passages as leave room for a full answer, the best first."""
+        query = self.task.query(case)
+        if query is None:
+            raise RowError("nothing-to-look-up", "text", "no words", "a case in words, as inference.retrieval is set")
+        retrieval, room = self.section.retrieval, room_for_prompts(self.section)
+        passages = self.retriever.search(query, retrieval.passages)
+        texts = [self._cut(passage.text, retrieval.passage_tokens) for passage in passages]
+        for count in range(len(texts), -1, -1):
+            prompt = self._rendered(view.model_copy(update={"context": tuple(texts[:count])}))
+            if prompt.length <= room:
+                break
+        return replace(prompt, retrieved=[passage.label_id for passage in passages[:count]])
+
+    def _cut(self, text: str, tokens: int) -> str:
+        """The text's first tokens."""
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return text if len(ids) <= tokens else self.tokenizer.decode(ids[:tokens], skip_special_tokens=True)
+
+    def _rendered(self, view: View) -> Prompt:
         messages = [message.model_dump() for message in self.task.prompt(view)]
         if self.vision is None:
             if view.image is not None:
@@ -134,9 +161,9 @@ class AnswerEngine(ABC):
 
     def _answers(self, asked: list[tuple[Case, Prompt]]) -> list[Answer]:
         said = self.ask(*zip(*asked, strict=True))
-        return [self._answer(case, each) for (case, _), each in zip(asked, said, strict=True)]
+        return [self._answer(case, prompt, each) for (case, prompt), each in zip(asked, said, strict=True)]
 
-    def _answer(self, case: Case, said: Said) -> Answer:
+    def _answer(self, case: Case, prompt: Prompt, said: Said) -> Answer:
         return Answer(
             case_id=case.case_id,
             group_id=case.group_id,
@@ -148,11 +175,17 @@ class AnswerEngine(ABC):
             finish_reason=finish(said),
             prompt_tokens=said.prompt_tokens,
             completion_tokens=said.completion_tokens,
+            retrieved=prompt.retrieved,
         )
 
 
 def _fault(error: RowError) -> dict[str, str]:
     return {"field": error.field, "seen": error.seen, "expected": error.expected}
+
+
+def room_for_prompts(section: InferenceSection) -> int:
+    """The tokens of a prompt after which a full answer still fits."""
+    return section.max_model_len - section.max_tokens
 
 
 def check_length(prompt: Prompt, section: InferenceSection) -> None:
@@ -161,7 +194,7 @@ def check_length(prompt: Prompt, section: InferenceSection) -> None:
     Raises:
         RowError: `prompt-too-long`.
     """
-    room = section.max_model_len - section.max_tokens
+    room = room_for_prompts(section)
     if prompt.length > room:
         expected = f"at most {room} (inference.max_model_len - inference.max_tokens)"
         raise RowError("prompt-too-long", "prompt", f"{prompt.length} tokens", expected)

@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from mint_ray import telemetry
+from mint_ray.alignment.start import adapted_model
 from mint_ray.config import InferenceSection
-from mint_ray.corpora.store import case_dataset, case_table
+from mint_ray.corpora.store import case_dataset, case_table, run_labels
 from mint_ray.inference.answering import TOKENS, AnswerEngine, Weights
+from mint_ray.inference.retrieval import read_passages
 from mint_ray.inference.store import answer_folder, answer_table, refusal_folder, refusal_table
 from mint_ray.models import adapter_settings, adapts_language_alone, merge_adapter, model_digest, resolve_model
 from mint_ray.runs import Run, StageReport
@@ -62,13 +64,14 @@ def ask(run: Run, model: str, loaded: Weights, pending: set[str]) -> None:
 
     section = run.config.inference
     folders = answer_folder(run, model), refusal_folder(run, model)
+    passages = read_passages(section.retrieval, run_labels(run)) if section.retrieval else None
     counts = (
         case_dataset(run)
         .filter(expr=col("case_id").is_in(sorted(pending)))
         .repartition(target_num_rows_per_block=section.batch_size)  # a block a batch, or progress comes in leaps
         .map_batches(
             engine_class(section),
-            fn_constructor_args=(model, run.config.task, section, loaded, run.config.run.seed, *folders),
+            fn_constructor_args=(model, run.config.task, section, loaded, run.config.run.seed, *folders, passages),
             fn_constructor_kwargs=secrets(section),
             batch_format="pyarrow",
             batch_size=section.batch_size,
@@ -152,11 +155,11 @@ def weights(run: Run, model: str) -> Iterator[Weights]:
 
     On a CPU that is ten times faster; vLLM takes adapters of language layers alone, and no modules trained whole.
     """
-    base = resolve_model(run.config.alignment.model)
     if model == "base":
+        base = resolve_model(run.config.alignment.model)
         yield Weights(base, model_digest(base))
         return
-    adapter = run.stage("alignment").require() / "adapter"
+    adapter, base = run.stage("alignment").require() / "adapter", adapted_model(run)
     made_of = {"digest": model_digest(base), "adapter_digest": model_digest(adapter)}
     section = run.config.inference
     if section.endpoint:
@@ -175,10 +178,22 @@ def weights(run: Run, model: str) -> Iterator[Weights]:
 
 
 def summary(answers: list[dict]) -> dict[str, Any]:
-    """What the manifest says of a model's answers: their number, how they ended, their tokens."""
+    """What the manifest says of a model's answers: their number, how they ended, their tokens, what was looked up."""
     return {
+        **retrieved_figures(answers),
         "answers": len(answers),
         "finish_reasons": dict(Counter(answer["finish_reason"] for answer in answers)),
         "prompt_tokens": sum(answer["prompt_tokens"] for answer in answers),
         "completion_tokens": sum(answer["completion_tokens"] for answer in answers),
+    }
+
+
+def retrieved_figures(answers: list[dict]) -> dict[str, float]:
+    """Passages a prompt, and the share of prompts that hold the truth's own; nothing without retrieval."""
+    informed = [answer for answer in answers if answer["retrieved"] is not None]
+    if not informed:
+        return {}
+    return {
+        "passages": sum(len(answer["retrieved"]) for answer in informed) / len(informed),
+        "truth_retrieved": sum(answer["label_id"] in answer["retrieved"] for answer in informed) / len(informed),
     }

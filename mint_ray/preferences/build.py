@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 import pyarrow.compute as pc
 
 from mint_ray import telemetry
-from mint_ray.corpora.store import case_files
+from mint_ray.corpora.store import case_files, case_table
 from mint_ray.errors import CorpusError, ModelError, RunError
 from mint_ray.preferences.parts import Loader, Part, PartScorer, case_parts
+from mint_ray.preferences.shuffling import Donors, draw_donors
 from mint_ray.preferences.store import part_files, ranking_table, refusal_table
 from mint_ray.runs import Run, StageReport
 from mint_ray.scorers import load_scorer
@@ -87,7 +88,7 @@ def score_parts(pending: list[Part], run: Run, load: Loader) -> None:
         [asdict(p) for p in pending], override_num_blocks=len(pending)
     ).map_batches(
         PartScorer,
-        fn_constructor_args=(load, run.config.task, settings, folder),
+        fn_constructor_args=(load, run.config.task, settings, folder, donors_of(run)),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=min(settings.actors, len(pending))),
         num_cpus=settings.cpus_per_actor,
@@ -97,6 +98,13 @@ def score_parts(pending: list[Part], run: Run, load: Loader) -> None:
         for made in ("cases_ranked", "pairs"):
             telemetry.count(made, row[made], run.name, "preferences")
         logger.info("preferences: %s done, %d of %d", row["name"], count, len(pending))
+
+
+def donors_of(run: Run) -> Donors | None:
+    """Whose ranking each case is given instead of its own; None where answers are not shuffled."""
+    if not run.config.preferences.shuffled:
+        return None
+    return Donors(draw_donors(case_table(run, ["case_id", "split"]), run.config.run.seed), case_files(run))
 
 
 def account(run: Run, rows_in: int) -> StageReport:

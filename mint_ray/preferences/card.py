@@ -95,6 +95,8 @@ def _origin(run: Run, contents: Contents, synthetic: float) -> str:
 def _policy(run: Run) -> list[str]:
     policy = policy_of(run.config.preferences)
     means = {
+        "scorer_sees": "what the scorer was shown: all of a case, or only what the language model sees (downstream)",
+        "shuffled": "whether every case has the answers of another case of its split: a control",
         "chosen": "names in a chosen answer, in the scorer's order; equal scores stand in the order of their label ids",
         "rejected": "the pool: the lowest ranked, without a known truth",
         "cut": "names in a rejected answer, the lowest ranked first",

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from mint_ray.config import PreferencesSection, label_conflicts
 from mint_ray.errors import ConfigError, ModelError, RowError
 from mint_ray.preferences.policy import Preference, Ranked, Skip, choose, rank
+from mint_ray.preferences.shuffling import Donors
 from mint_ray.preferences.store import PAIR_SPLITS, pair_schema, write_part
 from mint_ray.records import (
     Case,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from mint_ray.scorers.base import Scorer
 
 Loader = Callable[[], "Scorer"]
-POLICY = ("chosen", "rejected", "cut", "truth", "min_margin", "pairs_per_case")
+POLICY = ("scorer_sees", "shuffled", "chosen", "rejected", "cut", "truth", "min_margin", "pairs_per_case")
 # These say that the scorer cannot score at all; any other exception is held against the case that it comes with.
 SCORER_IS_GONE = (ModelError, ConfigError, ConnectionError, TimeoutError, MemoryError)
 
@@ -67,8 +68,11 @@ def case_parts(files: Iterable[Path], rows: int) -> list[Part]:
 class PartScorer:
     """One loaded scorer in one actor: reads a part's cases, scores them, writes pairs, refusals, rankings."""
 
-    def __init__(self, load: Loader, task: Task, settings: PreferencesSection, folder: Path):
+    def __init__(
+        self, load: Loader, task: Task, settings: PreferencesSection, folder: Path, donors: Donors | None = None
+    ):
         self.scorer, self.task, self.settings, self.folder = load(), task, settings, folder
+        self.donors = donors
         self.names = {label.id: label.name for label in self.scorer.labels}
         if conflicts := label_conflicts(settings, len(self.names)):
             raise ConfigError(conflicts)
@@ -89,14 +93,16 @@ class PartScorer:
     def score(self, part: Part) -> tuple[int, int]:
         """Write what becomes of a part's cases; the rankings last, since they say that it is done. Rankings, pairs."""
         cases = list(from_table(read_rows(part), Case))
-        views = [self.task.scorer_view(case) for case in cases]
+        scored_cases = self.donors.of(cases) if self.donors else cases
+        views = [scorer_view(case, self.task, self.settings) for case in scored_cases]
+        scores = score_views(self.scorer, views, self.settings.batch_size)
         rankings, pairs, refusals = [], [], []
-        for case, scored in zip(cases, score_views(self.scorer, views, self.settings.batch_size), strict=True):
+        for case, scored_case, scored in zip(cases, scored_cases, scores, strict=True):
             if isinstance(scored, RowError):
                 refusals.append(refusal(case, scored))
                 continue
             rankings.append(ranking_of(case, rank(scored, list(self.names)), self.scorer))
-            made = pairs_of(case, rankings[-1], self.task, self.settings, self.names)
+            made = pairs_of(case, rankings[-1], self.task, self.settings, self.names, scored_case.label_id)
             pairs += made if isinstance(made, list) else []
             refusals += [refusal(case, made)] if isinstance(made, Skip) else []
         self._write(part.name, rankings, pairs, refusals)
@@ -110,6 +116,11 @@ class PartScorer:
         if refusals:
             write_part(to_table(refusals, Refusal), self.folder / "refused" / name)
         write_part(to_table(rankings, Ranking), self.folder / "rankings" / name)
+
+
+def scorer_view(case: Case, task: Task, settings: PreferencesSection) -> View:
+    """What the scorer is shown of a case: everything, or nothing that the language model lacks."""
+    return task.blinded_view(case) if settings.scorer_sees == "downstream" else task.scorer_view(case)
 
 
 def read_rows(part: Part) -> pa.Table:
@@ -169,12 +180,16 @@ def ranking_of(case: Case, ranked: Ranked, scorer: Scorer) -> Ranking:
 
 
 def pairs_of(
-    case: Case, ranking: Ranking, task: Task, settings: PreferencesSection, names: dict[str, str]
+    case: Case, ranking: Ranking, task: Task, settings: PreferencesSection, names: dict[str, str], truth: str | None
 ) -> list[PreferencePair] | Skip:
-    """A case's pairs as the data set has them; none for a case that is kept for testing."""
+    """A case's pairs as the data set has them; none for a case that is kept for testing.
+
+    Args:
+        truth: the label of the case that was ranked; of another one, where answers are shuffled.
+    """
     if case.split not in PAIR_SPLITS:
         return []
-    chosen = choose(Ranked(ranking.label_ids, ranking.scores), case.label_id, settings)
+    chosen = choose(Ranked(ranking.label_ids, ranking.scores), truth, settings)
     if isinstance(chosen, Skip):
         return chosen
     view = task.downstream_view(case)

@@ -29,13 +29,17 @@ class Label(BaseModel):
 
 
 class View(BaseModel):
-    """What one model sees of a case. `withheld` names what the case has and this view lacks."""
+    """What one model sees of a case. `withheld` names what the case has and this view lacks.
+
+    `context` is knowledge about labels that was looked up for the case; see mint_ray/inference/retrieval.py.
+    """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     text: str | None = None
     image: bytes | None = None
     withheld: tuple[str, ...] = ()
+    context: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"View(text={'yes' if self.text else 'no'}, image={'yes' if self.image else 'no'})"
@@ -68,6 +72,14 @@ class Task(KindSection):
     @abstractmethod
     def downstream_view(self, case: Case) -> View:
         """One modality: what the language model sees, with what was withheld recorded."""
+
+    @abstractmethod
+    def blinded_view(self, case: Case) -> View:
+        """What the scorer sees where it is blinded to all that the language model lacks, in the scorer's own form."""
+
+    @abstractmethod
+    def query(self, case: Case) -> str | None:
+        """What knowledge is looked up by: of what the language model may see, nothing else; None where it has no words."""
 
     @abstractmethod
     def prompt(self, view: View) -> list[Message]:

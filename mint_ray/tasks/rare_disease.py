@@ -9,13 +9,14 @@ from typing import ClassVar
 from pydantic import Field
 
 from mint_ray.hpo import ontology
-from mint_ray.records import Case, Message
+from mint_ray.records import Case, Message, Phenotype
 from mint_ray.tasks.base import Task, View
 
 _INSTRUCTION = (
     "You are a clinical geneticist. Name the {n} most likely rare genetic diseases of the patient, most likely first. "
     "Answer with the line {header} followed by {n} numbered names in single quotes."
 )
+_KNOWLEDGE = "Diseases that may fit, from a reference:"
 
 
 class RareDisease(Task):
@@ -31,16 +32,29 @@ class RareDisease(Task):
         return View(text=scorer_text(case), image=case.image)
 
     def downstream_view(self, case: Case) -> View:
-        hidden = _branches(tuple(self.withhold_branches))
-        seen = [p for p in case.phenotypes if p.modality == "text" and p.id not in hidden]
-        withheld = [p.id for p in case.phenotypes if p.modality == "image" or p.id in hidden]
+        seen = self._seen(case)
+        withheld = [p.id for p in case.phenotypes if p not in seen]
         if case.image is not None:
             withheld.insert(0, "image")
         return View(text=patient_text(case, seen), withheld=tuple(withheld))
 
+    def blinded_view(self, case: Case) -> View:
+        return self.scorer_view(case.model_copy(update={"image": None, "phenotypes": self._seen(case)}))
+
+    def query(self, case: Case) -> str | None:
+        """The findings observed, and the note: a finding that was excluded would look up what it speaks against."""
+        observed = [p.name for p in self._seen(case) if not p.excluded]
+        return "; ".join([*observed, case.text] if case.text else observed)
+
     def prompt(self, view: View) -> list[Message]:
         instruction = _INSTRUCTION.format(n=self.answer_size, header=self.header)
-        return [Message(role="user", content=f"{instruction}\n\n{view.text}")]
+        knowledge = ["\n".join([_KNOWLEDGE, *(f"- {passage}" for passage in view.context)])] if view.context else []
+        return [Message(role="user", content="\n\n".join([instruction, *knowledge, str(view.text)]))]
+
+    def _seen(self, case: Case) -> list[Phenotype]:
+        """The findings that the language model may see."""
+        hidden = _branches(tuple(self.withhold_branches))
+        return [p for p in case.phenotypes if p.modality == "text" and p.id not in hidden]
 
 
 @lru_cache

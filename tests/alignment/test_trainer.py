@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mint_ray.alignment.collation import Collator, EncodedPair, encode_pairs
-from mint_ray.alignment.worker import build_trainer
+from mint_ray.alignment.methods import build_trainer
 from mint_ray.config import AlignmentSection, LoraSection
 from mint_ray.errors import ModelError, TrainingError
 from tests.alignment.conftest import pair

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from transformers import TrainingArguments
 
 from mint_ray.alignment.collation import Collator, encode_pair, encode_pairs
+from mint_ray.alignment.methods import build_trainer, training_options
 from mint_ray.alignment.trainer import OrpoTrainer
 from mint_ray.alignment.vision import VisionInputs, adapted_modules, part_of, vision_inputs, with_image
-from mint_ray.alignment.worker import build_trainer, training_arguments
 from mint_ray.config import AlignmentSection, LoraSection
 from mint_ray.errors import ModelError, RowError
 from tests.alignment.conftest import pair as text_pair
@@ -29,7 +30,7 @@ def family(request, tmp_path_factory, packaged_model):
 
 
 def trainer_of(model, tmp_path: Path) -> OrpoTrainer:
-    arguments = training_arguments(SECTION, 0, tmp_path, validate=False)
+    arguments = TrainingArguments(**training_options(SECTION, 0, tmp_path, validate=False))
     return OrpoTrainer(beta=0.1, model=model, args=arguments, data_collator=None, train_dataset=[])
 
 

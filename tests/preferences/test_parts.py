@@ -73,6 +73,7 @@ def test_a_pair_carries_prompt_answers_and_where_it_came_from(tmp_path):
     assert pair["withheld"] == ["image"]
     assert (pair["group_id"], pair["label_id"], pair["scorer_digest"]) == ("g000", "OMIM:100", "0123abcd")
     policy = {"chosen": 3, "rejected": 10, "cut": 4, "truth": "as_ranked", "min_margin": 0.0, "pairs_per_case": 1}
+    policy |= {"scorer_sees": "all", "shuffled": False}
     assert json.loads(pair["policy"]) == policy
 
 

@@ -1,0 +1,20 @@
+"""Base, RAG, SFT, DPO, MINT and its ablations on one split, then the figures over all. Leaves arms/ and comparison/."""
+
+import shutil
+
+from mint_ray.arms import check_settings, compare_arms
+from mint_ray.command import parse_command, reported
+from mint_ray.runs import Run
+
+if __name__ == "__main__":
+    config, fresh = parse_command(__doc__)
+    run = Run(config)
+    with reported():
+        check_settings(config)
+        for folder in ("arms", "comparison") if fresh else ():
+            shutil.rmtree(run.dir / folder, ignore_errors=True)
+        from mint_ray.cluster import ray_session
+
+        with ray_session(config.cluster):
+            compare_arms(run)
+    print(f"Comparison: {run.dir / 'comparison'}")

@@ -1,0 +1,307 @@
+"""The comparison's arms: what each changes in the one configuration, and how all of them are run on one split.
+
+<run.dir>/arms/<arm>/     a run directory; stages that would equal another run's are borrowed from it, not made again
+  search/<lr>-<epochs>/   a point of the grid, a run directory whose answers are those to the validation cases;
+                          the first point's adapter is the arm's own
+  search.json             the points with their validation figures, and the one chosen
+  cost.json               what the arm took: pairs, steps, seconds and tokens of training, tokens of answering
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mint_ray.config import Configuration
+from mint_ray.errors import ConfigError, CorpusError
+from mint_ray.runs import Run, StageReport, write_atomically
+
+logger = logging.getLogger(__name__)
+
+Point = tuple[float, float]  # learning rate, epochs
+Work = Callable[[Run], StageReport]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One row of the comparison.
+
+    Args:
+        says: what it is, in a table.
+        trains: whether it trains an adapter of its own.
+        method: `alignment.method`.
+        start: the arm whose adapter training starts from.
+        adapter_of: the arm whose adapter it answers with.
+        retrieves: whether knowledge is put into its prompts.
+        preferences: settings of the pairs that differ.
+    """
+
+    says: str
+    trains: bool = True
+    method: str = "orpo"
+    start: str | None = None
+    adapter_of: str | None = None
+    retrieves: bool = False
+    preferences: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def needs(self) -> str | None:
+        """The arm that must be complete before this one begins."""
+        return self.start or self.adapter_of
+
+
+ARMS: dict[str, Arm] = {
+    "base": Arm("the model as it is", trains=False),
+    "rag": Arm("the model, with retrieved knowledge", trains=False, retrieves=True),
+    "sft": Arm("supervised fine-tuning on the chosen answers", method="sft"),
+    "dpo": Arm("DPO on the pairs", method="dpo"),
+    "sft_dpo": Arm("DPO on the pairs, from the model of sft", method="dpo", start="sft"),
+    "mint": Arm("MINT: ORPO on the pairs"),
+    "mint_rag": Arm("the model of mint, with retrieved knowledge", trains=False, adapter_of="mint", retrieves=True),
+    "blinded": Arm(
+        "ORPO on pairs of the same scorer, blinded to what the model lacks", preferences={"scorer_sees": "downstream"}
+    ),
+    "shuffled": Arm("ORPO on pairs whose answers belong to other cases", preferences={"shuffled": True}),
+}
+
+
+def compare_arms(run: Run) -> StageReport:
+    """Run every arm, or what is left of it, and hand all of them to the comparison.
+
+    Raises:
+        CorpusError: a group stands in two splits.
+    """
+    from mint_ray.evaluation.comparison import compare
+
+    return compare(run, run_arms(run))
+
+
+def run_arms(run: Run) -> dict[str, Run]:
+    """Every arm's completed run, by name."""
+    complete(run, "preferences")
+    check_groups(run)
+    done: dict[str, Run] = {}
+    for name in ARMS:  # in this order, so that what an arm needs comes before it
+        if name in run.config.comparison.arms:
+            logger.info("arm %s: %s", name, ARMS[name].says)
+            done[name] = run_arm(run, name, done)
+            write_cost(run, name, done)
+    return done
+
+
+def run_arm(run: Run, name: str, done: dict[str, Run]) -> Run:
+    """Carry an arm out to its answers on the test cases, searching the grid first where it has more than one point."""
+    arm, points = ARMS[name], grid(run.config)
+    if arm.trains:
+        configs = {
+            point: arm_config(run.config, name, arm_alignment(run.config, name, point, done)) for point in points
+        }
+        mine = Run(configs[points[0]], (run,))  # at home here: the pairs, where they differ, and the first point
+        if len(points) > 1:
+            searched = {point: search_run(mine, config, point) for point, config in configs.items()}
+            best = choose_point(mine, name, searched)
+            mine = Run(configs[best], (searched[best], mine))
+    else:
+        settled = done[arm.adapter_of] if arm.adapter_of else run
+        mine = Run(arm_config(run.config, name, settled.config.alignment), (settled, run))
+    complete(mine, "answers")
+    return mine
+
+
+def arm_config(config: Configuration, name: str, alignment: Any) -> Configuration:
+    """The configuration of an arm's own run, whose training is settled by `alignment`."""
+    arm = ARMS[name]
+    return config.model_copy(
+        update={
+            "run": config.run.model_copy(update={"dir": arm_folder(config, name)}),
+            "preferences": config.preferences.model_copy(update=arm.preferences),
+            "alignment": alignment,
+            "inference": config.inference.model_copy(
+                update={
+                    "models": ["aligned" if arm.trains or arm.adapter_of else "base"],
+                    "split": "test",
+                    "retrieval": config.comparison.retrieval if arm.retrieves else None,
+                }
+            ),
+        }
+    )
+
+
+def search_run(home: Run, config: Configuration, point: Point) -> Run:
+    """The run of one point of an arm's grid: trained as the arm is, asked about the validation cases."""
+    folder = home.dir / "search" / "{:g}-{:g}".format(*point)
+    update = {
+        "run": config.run.model_copy(update={"dir": folder}),
+        "inference": config.inference.model_copy(update={"split": "validation"}),
+    }
+    return Run(config.model_copy(update=update), (home,))
+
+
+def arm_alignment(config: Configuration, name: str, point: Point, done: dict[str, Run]) -> Any:
+    """`alignment` of a trained arm at a point of the grid; terms that its method lacks keep their default."""
+    arm, section = ARMS[name], config.alignment
+    defaults = {key: type(section).model_fields[key].default for key in ("beta", "nll_scope")}
+    terms = {"sft": defaults, "dpo": {**defaults, "beta": config.comparison.dpo_beta}, "orpo": {}}[arm.method]
+    start = done[arm.start].stage("alignment").path / "adapter" if arm.start else None
+    learning_rate, epochs = point
+    return section.model_copy(
+        update={"method": arm.method, "start": start, "learning_rate": learning_rate, "epochs": epochs, **terms}
+    )
+
+
+def grid(config: Configuration) -> list[Point]:
+    """The points that every trained arm is tried at, in the order in which they are written."""
+    rates = config.comparison.learning_rates or (config.alignment.learning_rate,)
+    return list(itertools.product(rates, config.comparison.epochs or (config.alignment.epochs,)))
+
+
+def choose_point(home: Run, name: str, searched: dict[Point, Run]) -> Point:
+    """The point whose answers to the validation cases are best, and search.json beside it.
+
+    Best is the highest share of cases whose truth is among an answer's names, by grounding; then the highest mean
+    reciprocal rank; then the point that is written first.
+    """
+    rows = []
+    for point, each in searched.items():
+        complete(each, "answers")
+        figures = {"learning_rate": point[0], "epochs": point[1], **validation_figures(each)}
+        rows.append(figures | {"training_seconds": each.stage("alignment").manifest["figures"]["training_seconds"]})
+        logger.info("arm %s: %s", name, ", ".join(f"{key} {value:.4g}" for key, value in rows[-1].items()))
+    best = max(range(len(rows)), key=lambda i: (rows[i]["top"], rows[i]["mrr"], -i))
+    chosen = {"chosen": rows[best], "points": rows}
+    write_atomically(home.dir / "search.json", json.dumps(chosen, indent=1))
+    return list(searched)[best]
+
+
+def validation_figures(run: Run) -> dict[str, float]:
+    """`top`: the share of answered cases whose truth is named; `mrr`: its mean reciprocal rank; `cases`: how many."""
+    from mint_ray.corpora.store import run_labels
+    from mint_ray.evaluation.evaluate import checked_answers, grade
+    from mint_ray.evaluation.grounding import NameIndex
+    from mint_ray.evaluation.metrics import rank_of
+    from mint_ray.records import Answer, from_table
+
+    section = run.config.evaluation
+    index = NameIndex(run_labels(run), section.similarity, section.grounding)
+    answers = [grade(run, answer, index) for answer in from_table(checked_answers(run, "aligned"), Answer)]
+    ranks = [rank_of(answer.grounded_label_ids, answer.label_id) for answer in answers if answer.label_id is not None]
+    if not ranks:
+        raise ConfigError(
+            ["comparison has a grid, but no validation case has an answer and a label: raise splits.validation"]
+        )
+    named = [rank for rank in ranks if rank is not None]
+    return {"top": len(named) / len(ranks), "mrr": sum(1 / rank for rank in named) / len(ranks), "cases": len(ranks)}
+
+
+def write_cost(run: Run, name: str, done: dict[str, Run]) -> None:
+    """Write cost.json: training with what it started from, the search around it apart, and answering."""
+    arm, mine = ARMS[name], done[name]
+    answers = mine.stage("answers").manifest
+    cost = {
+        "trained": training_cost(name, done),
+        "search_seconds": search_seconds(run, name),
+        "answers": answers["figures"][mine.config.inference.models[0]] | {"seconds": answers["seconds"]},
+    }
+    write_atomically(arm_folder(run.config, name) / "cost.json", json.dumps(cost | {"arm": arm.says}, indent=1))
+
+
+def training_cost(name: str, done: dict[str, Run]) -> dict[str, float]:
+    """Steps, pairs, seconds and tokens that the arm's model was trained with, those of the arm it needs included."""
+    arm = ARMS[name]
+    cost = dict.fromkeys(("steps", "pairs_seen", "training_seconds", "training_tokens"), 0)
+    if arm.trains:
+        figures = done[name].stage("alignment").manifest["figures"]
+        cost = {key: figures[key] for key in cost}
+    if arm.needs:
+        before = training_cost(arm.needs, done)
+        cost = {key: value + before[key] for key, value in cost.items()}
+    return cost
+
+
+def search_seconds(run: Run, name: str) -> float:
+    """Seconds of training at all points of an arm's grid; 0 where nothing was searched."""
+    path = arm_folder(run.config, name) / "search.json"
+    return sum(row["training_seconds"] for row in json.loads(path.read_text())["points"]) if path.exists() else 0.0
+
+
+def arm_folder(config: Configuration, name: str) -> Path:
+    return config.run.dir.absolute() / "arms" / name
+
+
+def complete(run: Run, last: str) -> None:
+    """Carry out the stages that lead to one and are not complete, in their order."""
+    for stage, work in works().items():
+        if stage in leading_to(run, last):
+            run.carry_out(stage, work())
+
+
+def leading_to(run: Run, stage: str) -> set[str]:
+    """A stage and all that it reads, straight or by others."""
+    return {stage}.union(*(leading_to(run, needed) for needed in run.stage(stage).inputs))
+
+
+def works() -> dict[str, Callable[[], Work]]:
+    """The line's stages up to the answers, each with what imports and returns its work."""
+
+    def load(module: str, name: str) -> Callable[[], Work]:
+        return lambda: getattr(importlib.import_module(f"mint_ray.{module}"), name)
+
+    return {
+        "cases": load("corpora.prepare", "prepare_cases"),
+        "scorer": load("scorers.fitting.fit", "fit_scorer"),
+        "preferences": load("preferences.build", "build_preferences"),
+        "alignment": load("alignment.align", "align"),
+        "answers": load("inference.predict", "predict"),
+    }
+
+
+def check_settings(config: Configuration) -> None:
+    """Refuse a configuration that an arm cannot be told apart from, or in which an arm lacks another one.
+
+    Raises:
+        ConfigError: with every problem.
+    """
+    plain = {
+        "preferences.scorer_sees": (config.preferences.scorer_sees, "all"),
+        "preferences.shuffled": (config.preferences.shuffled, False),
+        "alignment.method": (config.alignment.method, "orpo"),
+        "alignment.start": (config.alignment.start, None),
+        "inference.retrieval": (config.inference.retrieval, None),
+    }
+    problems = [
+        f"{key} is {value!r}; a comparison sets it for each arm: leave it at {expected!r}"
+        for key, (value, expected) in plain.items()
+        if value != expected
+    ]
+    arms = config.comparison.arms
+    for name in arms:
+        if (needed := ARMS[name].needs) and needed not in arms:
+            problems.append(f"comparison.arms has {name}, which needs {needed}: add {needed}, or leave {name} out")
+    if problems:
+        raise ConfigError(problems)
+
+
+def check_groups(run: Run) -> None:
+    """Refuse a split in which cases that belong together stand on both sides.
+
+    Raises:
+        CorpusError: naming the group and the first of its cases that is not for training.
+    """
+    from mint_ray.corpora.store import case_table
+
+    rows = case_table(run, ["case_id", "group_id", "split"]).to_pylist()
+    trained = {row["group_id"] for row in rows if row["split"] == "train"}
+    leaked = [row for row in rows if row["split"] in ("validation", "test") and row["group_id"] in trained]
+    if leaked:
+        first, groups = leaked[0], {row["group_id"] for row in leaked}
+        raise CorpusError(
+            f"{len(leaked)} cases that are not for training share {len(groups)} groups with training cases: the first "
+            f"is case {first['case_id']!r} (split {first['split']}) of group {first['group_id']!r}. Mend the source's "
+            "splits, or its groups, then run jobs/prepare_cases.py again with --fresh"
+        )

@@ -1,0 +1,191 @@
+"""SFT and DPO: TRL's losses on our tokens, over the same pairs in the same order as ORPO, resumed as it is."""
+
+import psutil
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mint_ray.alignment.align import align
+from mint_ray.alignment.collation import encode_pairs
+from mint_ray.alignment.methods import build_trainer
+from mint_ray.config import AlignmentSection, LoraSection
+from mint_ray.errors import ModelError, TrainingError
+from mint_ray.inference.predict import weights
+from mint_ray.models import load_model, merge_adapter, model_digest
+from tests.alignment.conftest import pair
+from tests.alignment.test_align import after_the_first_checkpoint, run_of
+from tests.alignment.test_align import losses as curve_losses
+from tests.alignment.test_trainer import losses, wake_adapter
+from tests.tiny_run import finish_stage
+
+METHODS = ("sft", "dpo")
+
+
+@pytest.fixture(scope="module")
+def encoded(tokenizer):
+    return encode_pairs([pair(i) for i in range(24)], tokenizer, 512)[0]
+
+
+@pytest.fixture
+def make(tiny_model, encoded, tmp_path, monkeypatch):
+    """A function from a method and settings to a trainer over 24 pairs, in fp32, two epochs of 8 a step."""
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "tensorboard"))
+
+    def build(method, validation=(), scratch="scratch", dropout=0.0, model=tiny_model, **settings):
+        defaults = dict(precision="fp32", batch_size=8, epochs=2, learning_rate=1e-2, save_steps=4)
+        lora = LoraSection(rank=4, alpha=8, dropout=dropout)
+        section = AlignmentSection(model=str(model), method=method, lora=lora, **{**defaults, **settings})
+        return build_trainer(section, model, {"train": encoded, "validation": list(validation)}, 7, tmp_path / scratch)
+
+    return build
+
+
+def answer_log_prob(model, prompt: list[int], answer: list[int]) -> torch.Tensor:
+    """The summed log-probability of an answer in a sequence of its own."""
+    logits = model(input_ids=torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+    return logits.gather(-1, torch.tensor(answer)[:, None]).sum()
+
+
+def batch_of(trainer, pairs: int) -> dict:
+    return trainer.data_collator([trainer.train_dataset[i] for i in range(pairs)])
+
+
+def test_sft_learns_the_chosen_answers_tokens_alone(make, encoded):
+    trainer = make("sft")
+    wake_adapter(trainer.model)
+    loss = trainer.compute_loss(trainer.model, batch_of(trainer, 3))
+    sums = [answer_log_prob(trainer.model, p.prompt, p.chosen) for p in encoded[:3]]
+    assert loss.item() == pytest.approx(-(sum(sums) / sum(len(p.chosen) for p in encoded[:3])).item(), rel=1e-4)
+
+
+def test_dpo_holds_both_answers_against_the_model_without_its_adapter(make, encoded):
+    trainer = make("dpo", beta=0.3)
+    assert trainer.compute_loss(trainer.model, batch_of(trainer, 3)).item() == pytest.approx(0.6931, abs=1e-4)
+    wake_adapter(trainer.model)
+    loss = trainer.compute_loss(trainer.model, batch_of(trainer, 3))
+
+    def gains(side: str) -> torch.Tensor:
+        policy = [answer_log_prob(trainer.model, p.prompt, getattr(p, side)) for p in encoded[:3]]
+        with trainer.model.disable_adapter():
+            reference = [answer_log_prob(trainer.model, p.prompt, getattr(p, side)) for p in encoded[:3]]
+        return torch.stack(policy) - torch.stack(reference)
+
+    by_hand = -F.logsigmoid(0.3 * (gains("chosen") - gains("rejected"))).mean()
+    assert loss.item() == pytest.approx(by_hand.item(), rel=1e-3)
+
+
+def test_every_method_sees_the_same_pairs_in_the_same_order(make):
+    orders = []
+    for method in ("orpo", *METHODS):
+        batches = make(method, scratch=method).get_train_dataloader()
+        orders.append([case_id for batch in batches for case_id in batch["case_ids"]])
+    assert orders[0] == orders[1] == orders[2]
+    assert len(set(orders[0])) == 24
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_resumed_run_has_the_losses_of_an_undisturbed_one(method, make, tmp_path):
+    straight = make(method)
+    straight.train()
+    resumed = make(method, scratch="other")
+    resumed.train(resume_from_checkpoint=str(tmp_path / "scratch" / "checkpoint-4"))
+    assert losses(resumed) == pytest.approx(losses(straight), rel=1e-6)
+    assert {"pairs_per_second", "tokens_per_second", "grad_norm", "learning_rate"} <= set(straight.state.log_history[0])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_loss_falls_on_training_and_validation_pairs(method, make, encoded):
+    trainer = make(method, epochs=4, validation=encoded[:6])
+    trainer.train()
+    validations = [row["eval_loss"] for row in trainer.state.log_history if "eval_loss" in row]
+    assert losses(trainer)[-1] < losses(trainer)[0]
+    assert len(validations) == 4
+    assert validations[-1] < validations[0]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_bf16_gives_the_losses_of_fp32_but_for_rounding(method, make):
+    exact, rounded = make(method), make(method, scratch="other", precision="bf16")
+    exact.train()
+    rounded.train()
+    assert losses(rounded)[:3] == pytest.approx(losses(exact)[:3], rel=0.05)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_loss_that_is_not_finite_stops_before_the_update(method, make):
+    trainer = make(method)
+    weight = next(p for n, p in trainer.model.named_parameters() if "norm" in n)
+    weight.data.fill_(float("nan"))
+    with pytest.raises(TrainingError, match=r"step 1: the loss is not finite for case-\d+"):
+        trainer.train()
+
+
+def test_a_dpo_from_an_adapter_has_the_adapters_model_as_its_reference(make, encoded, tiny_model, tmp_path):
+    sft = make("sft", epochs=4)
+    sft.train()
+    sft.model.save_pretrained(tmp_path / "sft")
+    merged = merge_adapter(tiny_model, tmp_path / "sft", tmp_path / "start")
+    dpo = make("dpo", scratch="other", model=merged)
+    wake_adapter(dpo.model)
+    chosen, rejected = dpo.compute_ref_log_probs(dpo.model, _tensors(batch_of(dpo, 4)))
+    sft.model.eval()
+    for side, found in {"chosen": chosen, "rejected": rejected}.items():
+        expected = [answer_log_prob(sft.model, p.prompt, getattr(p, side)).item() for p in encoded[:4]]
+        assert found.tolist() == pytest.approx(expected, rel=1e-4)
+    base = load_model(tiny_model, torch.float32)
+    assert chosen[0].item() != pytest.approx(
+        answer_log_prob(base, encoded[0].prompt, encoded[0].chosen).item(), rel=0.05
+    )
+
+
+def _tensors(batch: dict) -> dict:
+    return {name: value for name, value in batch.items() if name != "case_ids"}
+
+
+def test_a_model_that_sees_images_is_told_to_take_orpo(make, monkeypatch):
+    monkeypatch.setattr("mint_ray.alignment.trl_trainers.sees_images", lambda folder: True)
+    with pytest.raises(ModelError, match=r"sft trains text models alone.*take orpo"):
+        make("sft")
+
+
+def test_a_term_that_the_method_lacks_is_refused():
+    with pytest.raises(ValueError, match=r"beta is 0\.3, and method 'sft' has no such term"):
+        AlignmentSection(model="tiny", method="sft", beta=0.3)
+
+
+def test_sft_then_dpo_from_it_through_ray_train_leave_a_model_that_inference_loads(local_ray, tiny_model, tmp_path):
+    sft = run_of(tmp_path / "sft", tiny_model, method="sft", epochs=2)
+    assert align(sft).figures["method"] == "sft"
+    adapter = sft.stage("alignment").path / "adapter"
+    dpo = run_of(tmp_path / "dpo", tiny_model, method="dpo", epochs=2, start=str(adapter))
+    figures = align(dpo).figures
+    assert (figures["steps"], figures["pairs_seen"], figures["train_pairs"]) == (6, 48, 24)
+    assert figures["start_digest"] == model_digest(adapter)
+    assert figures["first"]["loss"] == pytest.approx(0.6931, abs=1e-3)
+    assert figures["last"]["loss"] < figures["first"]["loss"]
+    started = merge_adapter(tiny_model, adapter, tmp_path / "merged")
+    finish_stage(dpo, "alignment")
+    with weights(dpo, "base") as base:
+        assert base.digest == model_digest(tiny_model)
+    with weights(dpo, "aligned") as aligned:
+        assert aligned.digest == model_digest(started)
+        assert model_digest(aligned.folder) not in (model_digest(started), model_digest(tiny_model))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_a_killed_worker_changes_no_loss(method, local_ray, tiny_model, tmp_path):
+    straight, disturbed = (run_of(tmp_path / name, tiny_model, method=method) for name in ("straight", "disturbed"))
+    align(straight)
+    killed = []
+
+    def kill_worker():
+        processes = psutil.Process().children(recursive=True)
+        killed.append(next(p for p in processes if "RayTrainWorker" in " ".join(p.cmdline())))
+        killed[0].kill()
+
+    watching = after_the_first_checkpoint(disturbed, kill_worker)
+    align(disturbed)
+    watching.join(timeout=1)
+    assert killed
+    assert curve_losses(disturbed) == pytest.approx(curve_losses(straight), rel=1e-4)
