@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 
 import numpy as np
 
@@ -20,11 +20,17 @@ UNRELATED = 0.1  # share of a patient's findings that are not among the disease'
 LEAST, MOST = 0.001, 0.95  # no annotation says never or always
 
 
+@cache
+def ancestors(term_id: str) -> tuple[str, ...]:
+    """The term itself and all terms above it; asked for so often that they are remembered."""
+    return tuple(hpo.ontology().ancestors(term_id))
+
+
 def implied(frequencies: Mapping[str, float]) -> dict[str, float]:
     """Frequencies of annotated terms and of all terms above them: who shows a term shows its ancestors."""
     found: dict[str, float] = {}
     for term_id, frequency in frequencies.items():
-        for ancestor in hpo.ontology().ancestors(term_id):
+        for ancestor in ancestors(term_id):
             found[ancestor] = max(frequency, found.get(ancestor, 0.0))
     return found
 
@@ -68,7 +74,7 @@ class LikelihoodRatio:
         """
         usual = background().get(term_id, LEAST)
         found = np.zeros(len(self.pairs))
-        for ancestor in hpo.ontology().ancestors(term_id):
+        for ancestor in ancestors(term_id):
             rows, frequencies = self.annotated.get(ancestor, (np.empty(0, int), np.empty(0)))
             share = 1.0 if ancestor == term_id else UNRELATED * min(1.0, usual / background().get(ancestor, 1.0))
             found[rows] = np.maximum(found[rows], frequencies * share)

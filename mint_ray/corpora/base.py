@@ -25,6 +25,10 @@ class Corpus(KindSection):
     def labels(self) -> list[Label] | None:
         """The label list where the source has one of its own; None: the labels that its cases carry."""
 
+    def named(self, label: Label) -> Label:
+        """A label that the cases carry, with whatever other names the source knows it by."""
+        return label
+
     @abstractmethod
     def outcomes(self, seed: int) -> ray.data.Dataset:
         """One row for every row of the source, in columns `case` and `refusal`, exactly one of them not null.

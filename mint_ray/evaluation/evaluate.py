@@ -68,11 +68,12 @@ class Result:
 
 
 def evaluate(run: Run) -> StageReport:
-    """Grade all answers, write evaluation/graded, metrics.json and report.html, print the table.
+    """Grade all answers, write evaluation/graded, pheval, metrics.json and report.html, print the table.
 
     Raises:
         EvaluationError: answers of another data set, cases without an answer, too few groups.
     """
+    from mint_ray.evaluation.pheval import write_pheval
     from mint_ray.evaluation.report import write_report
     from mint_ray.evaluation.terminal import print_table
 
@@ -81,6 +82,7 @@ def evaluate(run: Run) -> StageReport:
     for model, answers in result.graded.items():
         write_part(to_table(answers, GradedAnswer), folder / "graded" / model / "part-00000.parquet")
     write_atomically(folder / "metrics.json", json.dumps(summary(run, result), indent=1))
+    write_pheval(run, result, folder / "pheval")
     write_report(run, result, folder / "report.html")
     print_table(result)
     graded = sum(len(answers) for answers in result.graded.values())

@@ -11,7 +11,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -64,6 +64,7 @@ class Task(KindSection):
     """An application. The prompt is a contract: pair maker, trainer, evaluation and service call `prompt`."""
 
     header: ClassVar[str]
+    entity: ClassVar[Literal["disease", "gene"] | None] = None  # what PhEval calls the labels, if it knows such
     exact_names: ClassVar[bool] = False  # whether a name that is nearly a label's is another one
     answer_size: int = Field(ge=1, description="names in an answer (published: 10 diseases, 5 tissues)")
 

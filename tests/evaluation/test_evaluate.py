@@ -56,7 +56,7 @@ def test_answers_of_another_data_set_with_the_same_ids_are_refused(tmp_path):
     run = answered_run(tmp_path)
     cases = [tiny_case(i, group_id="another publication" if i == 4 else f"group-{i:03}") for i in range(12)]
     write_answers(run, "aligned", {case.case_id: "" for case in cases}, cases)
-    with pytest.raises(EvaluationError, match="1 answered cases have another group or truth .* 'case-004'"):
+    with pytest.raises(EvaluationError, match=r"1 answered cases have another group or truth .* 'case-004'"):
         measure(run)
 
 
