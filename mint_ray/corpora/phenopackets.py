@@ -48,6 +48,9 @@ class Phenopackets(Corpus):
     path: Path
     label: Literal["disease", "gene"] = "disease"
 
+    def entity(self) -> str | None:
+        return self.label
+
     def labels(self) -> list[Label] | None:
         return None
 

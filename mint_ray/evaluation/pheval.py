@@ -98,4 +98,5 @@ def result_table(entity: str, ranked: Iterable[Ranked], truth: str | None, names
 
 def file_name(case_id: str, entity: str) -> str:
     """`<case>-<entity>_result.parquet`; whatever a file's name should not hold becomes `_`."""
-    return f"{re.sub(r'[^\w.-]', '_', case_id)}-{entity}_result.parquet"
+    plain = re.sub(r"[^\w.-]", "_", case_id)
+    return f"{plain}-{entity}_result.parquet"

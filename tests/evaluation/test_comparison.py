@@ -184,7 +184,7 @@ def test_arms_that_do_not_share_the_split_are_refused(tmp_path):
     moved = [case.model_copy(update={"split": "validation"}) if i == 5 else case for i, case in enumerate(test)]
     others = [case for case in moved if case.split == "test"]
     arms = {"mint": arm(tmp_path, "mint", 24), "sft": arm(tmp_path, "sft", 0, moved, train, answered=others)}
-    with pytest.raises(EvaluationError, match="arms mint and sft do not share the split: 1 cases .*'case-005'"):
+    with pytest.raises(EvaluationError, match=r"arms mint and sft do not share the split: 1 cases .*'case-005'"):
         measure_arms(whole_run(tmp_path / "run", test, train), arms)
 
 
@@ -192,7 +192,7 @@ def test_a_group_that_is_trained_on_and_asked_about_is_refused(tmp_path):
     test, train = cases()
     train[0] = train[0].model_copy(update={"group_id": test[7].group_id})
     with pytest.raises(
-        EvaluationError, match="arm mint: 1 groups are in training and among the test cases, 'group-007'"
+        EvaluationError, match=r"arm mint: 1 groups are in training and among the test cases, 'group-007'"
     ):
         measure_arms(whole_run(tmp_path / "run", test, train), {"mint": arm(tmp_path, "mint", 24, test, train)})
 
@@ -200,25 +200,25 @@ def test_a_group_that_is_trained_on_and_asked_about_is_refused(tmp_path):
 def test_answers_of_another_data_set_are_refused(tmp_path):
     other = arm(tmp_path, "mint", 24)
     write_answers(other, "aligned", {"case-099": ""}, [tiny_case(99)])
-    with pytest.raises(EvaluationError, match="1 answered cases are not among this run's cases, the first 'case-099'"):
+    with pytest.raises(EvaluationError, match=r"1 answered cases are not among this run's cases, the first 'case-099'"):
         measure_arms(whole_run(tmp_path / "run", *cases()), {"mint": other})
 
 
 def test_arms_of_another_data_set_than_the_run_are_refused(tmp_path):
     test, train = cases()
-    with pytest.raises(EvaluationError, match="24 cases were answered by all arms .* 12 of them"):
+    with pytest.raises(EvaluationError, match=r"24 cases were answered by all arms .* 12 of them"):
         measure_arms(whole_run(tmp_path / "run", test[:12], train), {"mint": arm(tmp_path, "mint", 24)})
 
 
 def test_an_arm_with_the_answers_of_two_models_is_refused(tmp_path):
     both = whole_run(tmp_path / "both", *cases(), models=("base", "aligned"))
-    with pytest.raises(EvaluationError, match="arm mint: inference.models is .*'base', 'aligned'"):
+    with pytest.raises(EvaluationError, match=r"arm mint: inference.models is .*'base', 'aligned'"):
         measure_arms(both, {"mint": both})
 
 
 def test_fewer_groups_than_the_bootstrap_needs_are_refused(tmp_path):
     test, train = cases(group_id="one family")
-    with pytest.raises(EvaluationError, match="1 groups answered; an interval over groups needs at least 5"):
+    with pytest.raises(EvaluationError, match=r"1 groups answered; an interval over groups needs at least 5"):
         measure_arms(whole_run(tmp_path / "run", test, train), {"mint": arm(tmp_path, "mint", 24, test, train)})
 
 
@@ -226,7 +226,7 @@ def test_nothing_is_written_where_the_arms_cannot_be_compared(tmp_path):
     one = arm(tmp_path, "mint", 24)
     next(answer_folder(one, "aligned").glob("*")).unlink()
     run = whole_run(tmp_path / "run", *cases())
-    with pytest.raises(EvaluationError, match="24 cases have no answer"):
+    with pytest.raises(EvaluationError, match=r"24 cases have no answer"):
         compare(run, {"mint": one})
     assert not (run.dir / "comparison").exists()
 
