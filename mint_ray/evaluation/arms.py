@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from mint_ray.corpora.store import case_table
 from mint_ray.errors import EvaluationError
@@ -23,7 +20,11 @@ SHOWN = 3  # ids that a message names
 
 @dataclass(frozen=True)
 class Arm:
-    """What one way of making the model left: its answers, what it cost, how it learnt."""
+    """What one way of making the model left: its answers, what it cost, how it learnt.
+
+    `search` holds the points of its grid, if it had one: `learning_rate`, `epochs`, and on validation cases `top`, the
+    share whose truth is named, and `mrr`.
+    """
 
     name: str
     model: str
@@ -110,47 +111,44 @@ def read_arm(name: str, run: Run, model: str, index: NameIndex) -> Arm:
         refused=refusal_table(run, model).num_rows,
         cost=cost_of(run, model),
         curve=curve_of(run.stage("alignment").path) if model == "aligned" else [],
-        search=list(search_points(run.dir / "search")),
+        search=read_json(run.dir / "search.json").get("points", []),
     )
 
 
 def cost_of(run: Run, model: str) -> dict[str, float | None]:
-    """Seconds of training and answering, pairs trained on, tokens read and written; None where no manifest says."""
+    """Seconds, pairs and tokens of training, of the search around it and of answering; None where nothing says.
+
+    From cost.json beside the arm's stages, which counts what training started from too, else from the manifests.
+    """
+    told = read_json(run.dir / "cost.json") or cost_by_manifests(run, model)
+    trained, answered = told.get("trained", {}), told.get("answers", {})
+    return {
+        "training_seconds": trained.get("training_seconds"),
+        "pairs_seen": trained.get("pairs_seen"),
+        "training_tokens": trained.get("training_tokens"),
+        "search_seconds": told.get("search_seconds"),
+        "answering_seconds": answered.get("seconds"),
+        "prompt_tokens": answered.get("prompt_tokens"),
+        "completion_tokens": answered.get("completion_tokens"),
+    }
+
+
+def cost_by_manifests(run: Run, model: str) -> dict[str, Any]:
+    """What the stages say of themselves, in the form of cost.json."""
     training = (run.stage("alignment").manifest or {}) if model == "aligned" else {}
     answering = run.stage("answers").manifest or {}
-    tokens = answering.get("figures", {}).get(model, {})
     return {
-        "training_seconds": training.get("seconds"),
-        "training_pairs": training.get("figures", {}).get("train_pairs"),
-        "answering_seconds": answering.get("seconds"),
-        "prompt_tokens": tokens.get("prompt_tokens"),
-        "completion_tokens": tokens.get("completion_tokens"),
+        "trained": {"training_seconds": training.get("seconds")},
+        "answers": answering.get("figures", {}).get(model, {}) | {"seconds": answering.get("seconds")},
     }
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What a file holds, nothing where there is none."""
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def curve_of(folder: Path) -> list[dict[str, Any]]:
     """The lines of a stage's curve.jsonl, none where there is none."""
     path = folder / "curve.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines() if line.strip()] if path.exists() else []
-
-
-def search_points(folder: Path) -> Iterable[dict[str, Any]]:
-    """What the runs of a search came to: learning rate, epochs, pairs, and top-1 and top-all on validation cases.
-
-    A run without config.yaml, a finished alignment or metrics.json is still on its way and is left out.
-    """
-    for run in sorted(path.parent for path in folder.glob("*/config.yaml")):
-        manifest, metrics = run / "alignment" / "manifest.json", run / "evaluation" / "metrics.json"
-        if not (manifest.exists() and metrics.exists()):
-            continue
-        config = yaml.safe_load((run / "config.yaml").read_text())
-        pairs = json.loads(manifest.read_text())["figures"].get("train_pairs")
-        figures = json.loads(metrics.read_text())["models"].get("aligned", {})
-        top = [key for key in figures if key.startswith("grounded_top_")]
-        yield {
-            "point": run.name,
-            "learning_rate": config["alignment"]["learning_rate"],
-            "epochs": config["alignment"]["epochs"],
-            "pairs": pairs and round(pairs * config["alignment"]["epochs"]),
-            **{key: figures[key]["value"] for key in top},
-        }

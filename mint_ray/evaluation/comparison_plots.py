@@ -93,17 +93,15 @@ def learning(result: Comparison, title_of: Titles) -> list[dict[str, str]]:
             drawn.append(_plot(f"{title}, over steps", curves(lines, "step")))
     found = {title_of(arm.name): searched(arm.search) for arm in result.arms}
     if any(found.values()):
-        drawn.append(_plot("Truths named among validation cases, over pairs seen", curves(found, "pairs")))
+        drawn.append(_plot("Truths named among validation cases, at the best learning rate", curves(found, "epochs")))
     return drawn
 
 
-def searched(points: list[dict]) -> list[tuple[float, float]]:
-    """The best accuracy of a search by how many pairs were seen: over learning rates, the best for each number."""
+def searched(points: list[dict[str, float]]) -> list[tuple[float, float]]:
+    """Epochs, and the largest share of truths named at any learning rate, in %."""
     best: dict[float, float] = {}
     for point in points:
-        top = [value for key, value in point.items() if key.startswith("grounded_top_") and value is not None]
-        if point["pairs"] and top:
-            best[point["pairs"]] = max(best.get(point["pairs"], 0.0), 100 * max(top))
+        best[point["epochs"]] = max(best.get(point["epochs"], 0.0), 100 * point["top"])
     return sorted(best.items())
 
 

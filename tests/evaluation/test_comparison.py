@@ -6,6 +6,7 @@ import pytest
 
 from mint_ray.errors import EvaluationError
 from mint_ray.evaluation.comparison import compare, measure_arms
+from mint_ray.evaluation.comparison_plots import searched
 from mint_ray.inference.store import answer_folder
 from mint_ray.records import GradedAnswer, Phenotype, from_table
 from mint_ray.runs import Run, StageReport
@@ -117,7 +118,9 @@ def test_cost_and_curve_stand_beside_each_arm(compared):
     arms = read(compared[0])["arms"]
     assert arms["mint"]["cost"] == {
         "training_seconds": 3.0,
-        "training_pairs": 21,
+        "pairs_seen": None,
+        "training_tokens": None,
+        "search_seconds": None,
         "answering_seconds": 9.0,
         "prompt_tokens": 1200,
         "completion_tokens": 720,
@@ -149,20 +152,19 @@ def test_the_page_stands_alone_and_tells_what_came_out(compared):
     assert len(ids) == len(set(ids)) > 0
 
 
-def test_search_points_are_read_where_they_are_complete(tmp_path):
+def test_what_an_arm_tells_of_its_cost_and_its_search_is_shown(tmp_path):
     one = arm(tmp_path, "mint", 24)
-    for name, epochs, done in [("a", 1, True), ("b", 2, True), ("c", 3, False)]:
-        folder = one.dir / "search" / name
-        for part in ("alignment", "evaluation"):
-            (folder / part).mkdir(parents=True)
-        (folder / "config.yaml").write_text(f"alignment: {{learning_rate: 0.1, epochs: {epochs}}}")
-        if done:
-            (folder / "alignment" / "manifest.json").write_text('{"figures": {"train_pairs": 21}}')
-            metrics = {"models": {"aligned": {"grounded_top_3": {"value": 0.2 * epochs}}}}
-            (folder / "evaluation" / "metrics.json").write_text(json.dumps(metrics))
+    trained = {"steps": 6, "pairs_seen": 42, "training_seconds": 80.0, "training_tokens": 9000}
+    answers = {"seconds": 9.0, "prompt_tokens": 1200, "completion_tokens": 720}
+    (one.dir / "cost.json").write_text(json.dumps({"trained": trained, "search_seconds": 200.0, "answers": answers}))
+    points = [{"learning_rate": r, "epochs": e, "top": e / 4 - r, "mrr": 0.1} for r in (0.1, 0.2) for e in (1, 2)]
+    (one.dir / "search.json").write_text(json.dumps({"chosen": points[1], "points": points}))
     run = whole_run(tmp_path / "run", *cases())
-    (found,) = measure_arms(run, {"mint": one}).arms
-    assert [(p["point"], p["pairs"], p["grounded_top_3"]) for p in found.search] == [("a", 21, 0.2), ("b", 42, 0.4)]
+    compare(run, {"mint": one})
+    told = read(run)["arms"]["mint"]
+    assert (told["cost"]["pairs_seen"], told["cost"]["search_seconds"], len(told["search"])) == (42, 200.0, 4)
+    assert searched(points) == [(1, pytest.approx(15)), (2, pytest.approx(40))]
+    assert "Truths named among validation cases" in (run.dir / "comparison" / "report.html").read_text()
 
 
 def test_a_case_that_one_arm_could_not_answer_counts_for_none(tmp_path):
