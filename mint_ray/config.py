@@ -277,6 +277,12 @@ def conflicts(config: Configuration) -> list[str]:
             f"preferences.rejected is {pairs.rejected}, but cut {pairs.cut} x pairs_per_case {pairs.pairs_per_case} names "
             "are taken from it: raise preferences.rejected, or lower preferences.cut"
         )
+    has, asked = config.corpus.entity(), task.entity
+    if has and asked and has != asked:
+        found.append(
+            f"corpus.kind {config.corpus.kind} gives a {has} as label and task.kind {task.kind} asks for a {asked}: set "
+            "corpus.label, or take another task.kind"
+        )
     labels = config.corpus.label_count()
     if labels is not None:
         found += label_conflicts(pairs, labels)

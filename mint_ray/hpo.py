@@ -160,3 +160,26 @@ def diseases() -> dict[str, Disease]:
     for (disease_id, term_id), values in seen.items():
         found[disease_id].frequencies[term_id] = sum(values) / len(values)
     return found
+
+
+@lru_cache(maxsize=1)
+def other_names() -> dict[str, tuple[str, ...]]:
+    """What the annotations call an OMIM disease beside its name in `disease_names`, by id; those without are left out."""
+    rows = re.compile(r"^(OMIM:\d+)\t([^\t]*)\t", re.MULTILINE)
+    found: dict[str, dict[str, None]] = {}
+    for disease_id, name in rows.findall(_data("phenotype.hpoa").read_text()):
+        found.setdefault(disease_id, {})[name] = None
+    chosen = disease_names()
+    others = {i: tuple(name for name in names if name != chosen.get(i)) for i, names in found.items()}
+    return {disease_id: names for disease_id, names in others.items() if names}
+
+
+@lru_cache(maxsize=1)
+def gene_diseases() -> dict[str, tuple[str, ...]]:
+    """The OMIM diseases of each gene, by its symbol, as the HPO project links them."""
+    found: dict[str, dict[str, None]] = {}
+    with _data("genes_to_phenotype.txt").open() as lines:
+        for row in csv.DictReader(lines, delimiter="\t"):
+            if row["disease_id"].startswith("OMIM:"):
+                found.setdefault(row["gene_symbol"], {})[row["disease_id"]] = None
+    return {symbol: tuple(ids) for symbol, ids in found.items()}

@@ -68,3 +68,11 @@ def test_a_file_that_is_no_yaml_names_the_line(tmp_path):
 def test_hardware_settings_do_not_belong_to_a_result():
     settings = result_settings(load_config(DEMO).alignment)
     assert "use_gpu" not in settings and settings["lora"]["rank"] >= 1
+
+
+def test_a_corpus_of_genes_needs_a_task_that_asks_for_genes():
+    genes = REPOSITORY / "configs" / "genes_phenopackets_smollm2_cpu.yaml"
+    assert load_config(genes).corpus.label == "gene"
+    assert "gives a gene as label and task.kind rare_disease asks for a disease" in problems(
+        "task.kind=rare_disease", path=genes
+    )

@@ -21,9 +21,17 @@ class Corpus(KindSection):
         """The number of labels where the settings alone tell it, so that wrong settings are refused at once."""
         return None
 
+    def entity(self) -> str | None:
+        """What its labels are, in the words of `Task.entity`, where the settings tell it."""
+        return None
+
     @abstractmethod
     def labels(self) -> list[Label] | None:
         """The label list where the source has one of its own; None: the labels that its cases carry."""
+
+    def named(self, label: Label) -> Label:
+        """A label that the cases carry, with whatever other names the source knows it by."""
+        return label
 
     @abstractmethod
     def outcomes(self, seed: int) -> ray.data.Dataset:

@@ -14,6 +14,8 @@ One packet is one case: `case_id` is the packet's id, `group_id` the publication
 | `unknown-terms`     | the ontology knows none of the observed terms                            |
 | `no-diagnosis`      | neither an interpretation nor a disease names one                        |
 | `two-diagnoses`     | they name different ones                                                 |
+| `no-gene`           | `label: gene`, and no causative variant names one by HGNC id and symbol  |
+| `two-genes`         | `label: gene`, and causative variants name different ones                |
 
 An unknown term beside known ones is left out; an age that is no ISO 8601 duration is none.
 """
@@ -21,8 +23,9 @@ An unknown term beside known ones is left out; an age that is no ISO 8601 durati
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
@@ -33,21 +36,29 @@ from mint_ray.corpora.reading import Row, field_error, json_object, parsed, plac
 from mint_ray.errors import RowError
 from mint_ray.records import Case, Phenotype, Refusal, Sex
 from mint_ray.tasks.base import Label
+from mint_ray.tasks.rare_disease import disease_label
 
 if TYPE_CHECKING:
     import ray.data
 
 
 class Phenopackets(Corpus):
-    """Published patients without photographs. Labels are the diagnoses that the packets carry."""
+    """Published patients without photographs. Labels are the diagnoses that the packets carry, or the causal genes."""
 
     path: Path
+    label: Literal["disease", "gene"] = "disease"
+
+    def entity(self) -> str | None:
+        return self.label
 
     def labels(self) -> list[Label] | None:
         return None
 
+    def named(self, label: Label) -> Label:
+        return disease_label(label.id) if label.id in hpo.disease_names() else label
+
     def outcomes(self, seed: int) -> ray.data.Dataset:
-        return parsed(text_rows(self.path), read_packet)
+        return parsed(text_rows(self.path), partial(read_packet, label=self.label))
 
 
 class _Part(BaseModel):
@@ -85,8 +96,28 @@ class _Subject(_Part):
     time_at_last_encounter: _TimeElement | None = None
 
 
+class _Gene(_Part):
+    value_id: str | None = None
+    symbol: str | None = None
+
+
+class _VariationDescriptor(_Part):
+    gene_context: _Gene | None = None
+
+
+class _VariantInterpretation(_Part):
+    variation_descriptor: _VariationDescriptor | None = None
+
+
+class _GenomicInterpretation(_Part):
+    interpretation_status: str | None = None
+    variant_interpretation: _VariantInterpretation | None = None
+    gene: _Gene | None = None
+
+
 class _Diagnosis(_Part):
     disease: _OntologyClass | None = None
+    genomic_interpretations: list[_GenomicInterpretation] | None = None
 
 
 class _Interpretation(_Part):
@@ -118,13 +149,14 @@ class Packet(_Part):
     meta_data: _MetaData | None = None
 
 
-def read_packet(row: Row) -> Case | Refusal:
-    """A text row to a case, or to the reason why it is none."""
+def read_packet(row: Row, label: Literal["disease", "gene"] = "disease") -> Case | Refusal:
+    """A text row to a case under the label that is asked for, or to the reason why it is none."""
     case_id = None
     try:
         packet = _packet(row)
         case_id = packet.id
-        return case_of(packet, place_of(row))
+        named = gene_of(packet) if label == "gene" else disease_of(packet)
+        return case_of(packet, named, place_of(row))
     except RowError as error:
         return refusal(row, error, case_id)
 
@@ -139,21 +171,48 @@ def _packet(row: Row) -> Packet:
     return packet
 
 
-def case_of(packet: Packet, source: str = "") -> Case:
+def case_of(packet: Packet, label: Label, source: str = "") -> Case:
     """The case that a packet describes; raises `RowError` by the reasons above."""
-    diagnosis = diagnosis_of(packet)
-    known = hpo.diseases().get(diagnosis.id)
     subject = packet.subject or _Subject()
     return Case(
         case_id=packet.id,
         group_id=publication_of(packet) or packet.id,
-        label_id=diagnosis.id,
-        label_name=known.name if known else (diagnosis.label or diagnosis.id).split(";")[0].strip(),
+        label_id=label.id,
+        label_name=label.name,
         phenotypes=phenotypes_of(packet),
         sex=sex_of(subject.sex),
         age_years=age_of(subject.time_at_last_encounter),
         source=source,
     )
+
+
+def disease_of(packet: Packet) -> Label:
+    """The diagnosis under the name that the annotations have for it, else under the packet's own."""
+    diagnosis = diagnosis_of(packet)
+    known = hpo.disease_names().get(diagnosis.id)
+    return Label(id=diagnosis.id, name=known or (diagnosis.label or diagnosis.id).split(";")[0].strip())
+
+
+def gene_of(packet: Packet) -> Label:
+    """The one gene of the variants held to be causative."""
+    causal = [
+        _gene_of(genomic)
+        for interpretation in packet.interpretations or []
+        if interpretation.diagnosis and interpretation.progress_status != "UNSOLVED"
+        for genomic in interpretation.diagnosis.genomic_interpretations or []
+        if genomic.interpretation_status == "CAUSATIVE"
+    ]
+    found = {gene.value_id: gene.symbol for gene in causal if gene and gene.value_id and gene.symbol}
+    field, expected = "interpretations.diagnosis.genomicInterpretations", "exactly one gene of causative variants"
+    if len(found) != 1:
+        raise RowError("two-genes" if found else "no-gene", field, f"{len(found)} genes", expected)
+    ((gene_id, symbol),) = found.items()
+    return Label(id=gene_id, name=symbol)
+
+
+def _gene_of(genomic: _GenomicInterpretation) -> _Gene | None:
+    variant = genomic.variant_interpretation and genomic.variant_interpretation.variation_descriptor
+    return (variant and variant.gene_context) or genomic.gene
 
 
 def diagnosis_of(packet: Packet) -> _OntologyClass:

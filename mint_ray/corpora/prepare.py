@@ -61,7 +61,7 @@ def prepare_cases(run: Run) -> StageReport:
         counts = write_parts(parts, cohort, folder)
     finally:
         shutil.rmtree(outcomes, ignore_errors=True)
-    save_labels(cohort.labels, folder / LABELS)
+    save_labels([config.corpus.named(label) for label in cohort.labels], folder / LABELS)
     figures = {"labels": len(cohort.labels), "splits": _split_figures(cohort, members), "with": dict(counts)}
     return StageReport(len(members) + len(refused), len(cohort.splits), _reasons(refused, cohort), figures)
 

@@ -22,6 +22,7 @@ from mint_ray.corpora.base import Corpus, outcome_table
 from mint_ray.errors import CorpusError
 from mint_ray.records import Case, Phenotype, Sex
 from mint_ray.tasks.base import Label
+from mint_ray.tasks.rare_disease import disease_label
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -79,7 +80,7 @@ class SimulatedPatients(Corpus):
         return self.diseases if isinstance(self.diseases, int) else len(self.diseases)
 
     def labels(self) -> list[Label] | None:
-        return [_label(disease_id) for disease_id in self.disease_ids()]
+        return [disease_label(disease_id) for disease_id in self.disease_ids()]
 
     def disease_ids(self) -> tuple[str, ...]:
         """The diseases in the order of their labels.
@@ -156,7 +157,7 @@ class Draw:
         youngest, oldest = settings.ages
         age = round(youngest + (oldest - youngest) * rng.beta(1, 2), 1)
         phenotypes = self.phenotypes(sex)
-        label = _label(self.disease_id)
+        label = disease_label(self.disease_id)
         return Case(
             case_id=self.name,
             group_id=f"synthetic-{self.disease_id.removeprefix('OMIM:')}-family-{self.family:05d}",
@@ -237,12 +238,6 @@ def _nearest(unknown: str) -> str:
 
 
 @cache
-def _label(disease_id: str) -> Label:
-    """Names as the annotations have them, `NAME; ABBREVIATION` taken apart and capitals made readable."""
-    name, *others = [part.strip() for part in hpo.disease_names()[disease_id].split(";") if part.strip()]
-    return Label(id=disease_id, name=name.capitalize() if name.isupper() else name, synonyms=tuple(others))
-
-
 @cache
 def _most_facial(least: int) -> tuple[str, ...]:
     """Diseases with so many drawable findings, and any in text; those first that show the most on average."""

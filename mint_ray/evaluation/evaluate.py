@@ -7,7 +7,7 @@ import json
 import logging
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,11 +68,12 @@ class Result:
 
 
 def evaluate(run: Run) -> StageReport:
-    """Grade all answers, write evaluation/graded, metrics.json and report.html, print the table.
+    """Grade all answers, write evaluation/graded, pheval, metrics.json and report.html, print the table.
 
     Raises:
         EvaluationError: answers of another data set, cases without an answer, too few groups.
     """
+    from mint_ray.evaluation.pheval import write_pheval
     from mint_ray.evaluation.report import write_report
     from mint_ray.evaluation.terminal import print_table
 
@@ -81,6 +82,7 @@ def evaluate(run: Run) -> StageReport:
     for model, answers in result.graded.items():
         write_part(to_table(answers, GradedAnswer), folder / "graded" / model / "part-00000.parquet")
     write_atomically(folder / "metrics.json", json.dumps(summary(run, result), indent=1))
+    write_pheval(run, result, folder / "pheval")
     write_report(run, result, folder / "report.html")
     print_table(result)
     graded = sum(len(answers) for answers in result.graded.values())
@@ -90,15 +92,17 @@ def evaluate(run: Run) -> StageReport:
 
 def measure(run: Run) -> Result:
     """All figures of a run, without writing anything."""
-    section, labels = run.config.evaluation, run_labels(run)
-    index = NameIndex(labels, section.similarity, section.grounding)
-    tables = {model: checked_answers(run, model) for model in run.config.inference.models}
-    graded = {model: [grade(run, answer, index) for answer in from_table(t, Answer)] for model, t in tables.items()}
-    replies = {m: {a.case_id: Reply(a.names, a.grounded_label_ids) for a in answers} for m, answers in graded.items()}
+    labels = run_labels(run)
+    index = name_index(run, labels)
+    graded = {model: graded_answers(run, model, index) for model in run.config.inference.models}
+    replies = {model: replies_of(answers) for model, answers in graded.items()}
     truths = known_truths(run, set.intersection(*(set(by_case) for by_case in replies.values())))
     replies |= references(run, truths, labels)
     figures = catalogue(run.config.task.answer_size, *depth_and_tail(run))
-    draws = {name: _bootstrap(run, truths, by_case, figures, index) for name, by_case in replies.items()}
+    draws = {
+        name: resampled(run, truths, figure_values(run, truths, by_case, figures, index))
+        for name, by_case in replies.items()
+    }
     return Result(
         truths=truths,
         replies=replies,
@@ -111,6 +115,24 @@ def measure(run: Run) -> Result:
     )
 
 
+def name_index(run: Run, labels: Sequence[Label]) -> NameIndex:
+    """The run's label list to ask what a name means; where the task's names are exact, no likeness counts."""
+    section = run.config.evaluation
+    if run.config.task.exact_names:
+        return NameIndex(labels, 1.0, 1.0)
+    return NameIndex(labels, section.similarity, section.grounding)
+
+
+def graded_answers(run: Run, model: str, index: NameIndex) -> list[GradedAnswer]:
+    """A model's answers, checked and graded, ordered by case."""
+    return [grade(run, answer, index) for answer in from_table(checked_answers(run, model), Answer)]
+
+
+def replies_of(answers: Iterable[GradedAnswer]) -> dict[str, Reply]:
+    """Graded answers as replies, by case id."""
+    return {answer.case_id: Reply(answer.names, answer.grounded_label_ids) for answer in answers}
+
+
 def _difference(draws: dict[str, Bootstrap], name: str, other: str) -> list[Interval] | None:
     return draws[name].difference(draws[other]) if name in draws and other in draws else None
 
@@ -119,17 +141,22 @@ def checked_answers(run: Run, model: str) -> pa.Table:
     """A model's answers, once they are seen to be those of this run's cases, one each.
 
     Raises:
-        EvaluationError: unknown cases, cases answered twice, cases neither answered nor refused.
+        EvaluationError: unknown cases, cases of another data set by the same ids, cases answered twice, cases neither
+            answered nor refused.
     """
     split, table = run.config.inference.split, answer_table(run, model)
-    asked = set(case_table(run, ["case_id"], [split])["case_id"].to_pylist())
+    rows = case_table(run, ["case_id", "group_id", "label_id"], [split]).to_pylist()
+    asked = {row["case_id"]: row for row in rows}
     answered = table["case_id"].to_pylist()
     where = f"{answer_folder(run, model)}, split {split}"
     remedy = "run the stage `answers` again with --fresh"
-    _refuse(where, set(answered) - asked, "answered cases are not among this run's cases", remedy)
+    _refuse(where, set(answered) - set(asked), "answered cases are not among this run's cases", remedy)
+    said = table.select(["case_id", "group_id", "label_id"]).to_pylist()
+    strange = {row["case_id"] for row in said if asked[row["case_id"]] != row}
+    _refuse(where, strange, "answered cases have another group or truth than this run's", remedy)
     _refuse(where, {i for i, n in Counter(answered).items() if n > 1}, "cases are answered twice", remedy)
     refused = set(refusal_table(run, model)["case_id"].to_pylist())
-    _refuse(where, asked - set(answered) - refused, "cases have no answer", "run the stage `answers` to its end")
+    _refuse(where, set(asked) - set(answered) - refused, "cases have no answer", "run the stage `answers` to its end")
     return table
 
 
@@ -156,16 +183,18 @@ def known_truths(run: Run, case_ids: set[str]) -> list[Truth]:
 def references(run: Run, truths: list[Truth], labels: Sequence[Label]) -> dict[str, dict[str, Reply]]:
     """What the scorer would answer, and what knowing nothing of the patient would: the most frequent labels."""
     size, names = run.config.task.answer_size, {label.id: label.name for label in labels}
-
-    def reply(label_ids: Sequence[str]) -> Reply:
-        return Reply([names[label_id] for label_id in label_ids[:size]], list(label_ids[:size]))
-
     seen = Counter(case_table(run, ["label_id"], ["train"])["label_id"].to_pylist())
-    frequent = reply(sorted(names, key=lambda label_id: -seen[label_id]))
+    frequent = first_names(sorted(names, key=lambda label_id: -seen[label_id]), names, size)
     return {
-        SCORER: {truth.case_id: reply(truth.ranking) for truth in truths if truth.ranking is not None},
-        PRIOR: {truth.case_id: frequent for truth in truths},
+        SCORER: {t.case_id: first_names(t.ranking, names, size) for t in truths if t.ranking is not None},
+        PRIOR: {t.case_id: frequent for t in truths},
     }
+
+
+def first_names(ranking: Sequence[str], names: Mapping[str, str], size: int) -> Reply:
+    """What a ranking of label ids, best first, would answer; `names` by label id."""
+    first = list(ranking[:size])
+    return Reply([names[label_id] for label_id in first], list(first))
 
 
 def depth_and_tail(run: Run) -> tuple[int, int]:
@@ -183,34 +212,41 @@ def figures_of(run: Run, truth: Truth, reply: Reply, index: NameIndex) -> dict[s
     )
 
 
-def _bootstrap(
+def figure_values(
     run: Run, truths: list[Truth], replies: dict[str, Reply], figures: list[Figure], index: NameIndex
-) -> Bootstrap:
+) -> np.ndarray:
+    """Every figure of every case, shape (cases, figures); NaN where there is no reply."""
     values = np.full((len(truths), len(figures)), np.nan)
     for row, truth in enumerate(truths):
         if truth.case_id in replies:
             found = figures_of(run, truth, replies[truth.case_id], index)
             values[row] = [found[figure.key] for figure in figures]
+    return values
+
+
+def resampled(run: Run, truths: list[Truth], values: np.ndarray) -> Bootstrap:
+    """Their means with resamples over groups: the same ones for whoever is asked about the same cases."""
     seed = zlib.crc32(f"{run.config.run.seed}:bootstrap".encode())
     return bootstrap(values, [truth.group_id for truth in truths], run.config.evaluation.bootstrap, seed)
 
 
+def keyed(figures: Sequence[Figure], intervals: Sequence[Interval]) -> dict[str, Any]:
+    """Intervals as plain data, by the key of their figure."""
+    return {f.key: dataclasses.asdict(interval) for f, interval in zip(figures, intervals, strict=True)}
+
+
 def summary(run: Run, result: Result) -> dict[str, Any]:
     """What metrics.json holds."""
-
-    def keyed(intervals: list[Interval]) -> dict[str, Any]:
-        pairs = zip(result.figures, intervals, strict=True)
-        return {figure.key: dataclasses.asdict(interval) for figure, interval in pairs}
-
+    figures = result.figures
     return {
         "split": run.config.inference.split,
         "cases": len(result.truths),
         "groups": len({truth.group_id for truth in result.truths}),
         "labels": len(result.labels),
         "interval": f"95 %, percentile bootstrap over groups, {run.config.evaluation.bootstrap} draws",
-        "models": {name: keyed(intervals) for name, intervals in result.intervals.items()},
-        "aligned_minus_base": keyed(result.difference) if result.difference else None,
-        "aligned_minus_prior": keyed(result.over_prior) if result.over_prior else None,
+        "models": {name: keyed(figures, intervals) for name, intervals in result.intervals.items()},
+        "aligned_minus_base": keyed(figures, result.difference) if result.difference else None,
+        "aligned_minus_prior": keyed(figures, result.over_prior) if result.over_prior else None,
         "by_label": by_label(result),
     }
 

@@ -40,10 +40,22 @@ def label_names(label: Label) -> list[str]:
 
 
 def spelling(name: str) -> str:
-    """A name as grounding compares it: no accents, punctuation or `type`, Roman numerals as Arabic ones."""
-    plain = "".join(c for c in unicodedata.normalize("NFKD", name.lower()) if not unicodedata.combining(c))
+    """A name as grounding compares it: no case, accents, punctuation or `type`, Roman numerals as Arabic ones."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
     words = re.sub(r"[\W_]+", " ", re.sub("['’]", "", plain)).split()
-    return " ".join(_ARABIC.get(word, word) for word in words if word != "type")
+    return " ".join(_number(word) for word in words if word.lower() != "type")
+
+
+# `IIi` is the ninth letter of type 2, not type 3; `Ii`, though, is a 2 in the capitals of a title.
+_LETTERED = re.compile(r"([IVX]{2,})([a-z])|([IVX])([a-hj-uwyz])")
+
+
+def _number(word: str) -> str:
+    lettered = _LETTERED.fullmatch(word)
+    numeral, letter = [part for part in lettered.groups() if part] if lettered else (word, "")
+    if lettered and numeral.lower() not in _ARABIC:
+        return word.lower()
+    return _ARABIC.get(numeral.lower(), numeral.lower()) + letter
 
 
 def marks(spelt: str) -> tuple[str, ...]:

@@ -89,7 +89,7 @@ def accuracy(result: Result, size: int) -> Callable[[Axes], None]:
             axes.errorbar(at, values[:, 0], yerr=spread, fmt="o", ms=5, lw=2, color=COLOURS[name], label=TITLES[name])
         axes.set_xticks(range(len(columns)), [f"top-{n}" for n in depths(size)])
         axes.set(ylabel="cases, %", ylim=(-2, 102), xlim=(-0.5, len(columns) - 0.5))
-        _finish(axes)
+        finish(axes)
 
     return paint
 
@@ -109,7 +109,7 @@ def truth_rank(result: Result, size: int) -> Callable[[Axes], None]:
             axes.step(places, share, where="mid", lw=2, color=COLOURS[name], label=TITLES[name])
         axes.set(xlabel="place in the answer, or before", ylabel="cases, %", ylim=(-2, 102))
         axes.set_xticks(places)
-        _finish(axes)
+        finish(axes)
 
     return paint
 
@@ -126,7 +126,7 @@ def curve(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> Callable[[Axe
         axes.set(xlabel="step")
         if all("accuracy" in name for name in names):
             axes.set_ylim(-0.02, 1.04)
-        _finish(axes)
+        finish(axes)
 
     return paint
 
@@ -151,12 +151,13 @@ def held_out(figures: dict[str, Any]) -> Callable[[Axes], None]:
             axes.plot([i - 0.45, i + 0.45], [chance] * 2, ":", color=COLOURS["ink"], label="chance" if not i else None)
         axes.set_xticks(range(len(tops)), [f"top-{top.removeprefix('top')}" for top in tops])
         axes.set(ylabel="cases, %", ylim=(0, 102))
-        _finish(axes)
+        finish(axes)
 
     return paint
 
 
-def _finish(axes: Axes) -> None:
+def finish(axes: Axes) -> None:
+    """Grid and legend, the same in every plot."""
     axes.grid(axis="y", alpha=0.6)
     axes.set_axisbelow(True)
     axes.spines["left"].set_visible(False)

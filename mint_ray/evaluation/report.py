@@ -9,14 +9,11 @@ from __future__ import annotations
 import base64
 import io
 import json
-import time
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pyarrow.compute as pc
-import yaml
 from PIL import Image
 
 from mint_ray.corpora.store import case_table
@@ -24,9 +21,10 @@ from mint_ray.evaluation import plots
 from mint_ray.evaluation.by_label import by_label
 from mint_ray.evaluation.evaluate import PRIOR, Reply, Result
 from mint_ray.evaluation.metrics import rank_of
+from mint_ray.evaluation.pages import provenance, write_page
 from mint_ray.evaluation.tables import TITLES, digests, endings, families, headline, tiles
 from mint_ray.records import Case
-from mint_ray.runs import STAGES, Run, write_atomically
+from mint_ray.runs import STAGES, Run
 
 THUMBNAIL = (160, 160)  # pixels
 LONGEST_NAME = 100  # characters shown; a model that explains instead of naming fills the page otherwise
@@ -40,19 +38,15 @@ PAIR_PLOTS = {
 
 def write_report(run: Run, result: Result, path: Path) -> None:
     """Render the page beside, then rename it to `path`."""
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(Path(__file__).with_name("report.html.j2").read_text())
-    write_atomically(path, template.render(page(run, result)))
+    write_page(path, "report.html.j2", page(run, result))
 
 
 def page(run: Run, result: Result) -> dict[str, Any]:
     """Everything that the template shows, as plain data."""
-    size, synthetic = run.config.task.answer_size, synthetic_share(run)
+    size = run.config.task.answer_size
     manifests = {name: run.stage(name).manifest for name in STAGES if run.stage(name).complete}
     return {
-        "task": run.config.task.kind.replace("_", " "),
-        "corpus": run.config.corpus.kind.replace("_", " "),
-        "synthetic": synthetic,
+        **provenance(run, next(iter(manifests.values()), None)),
         "counts": {
             "cases": len(result.truths),
             "groups": len({truth.group_id for truth in result.truths}),
@@ -76,16 +70,7 @@ def page(run: Run, result: Result) -> dict[str, Any]:
         "bootstrap": run.config.evaluation.bootstrap,
         "similarity": run.config.evaluation.similarity,
         "digests": digests(result),
-        "versions": next(iter(manifests.values()), {}).get("versions", {}),
-        "commit": next(iter(manifests.values()), {}).get("commit"),
-        "config": yaml.safe_dump(run.config.model_dump(mode="json"), sort_keys=False),
-        "made": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
     }
-
-
-def synthetic_share(run: Run) -> float:
-    """The share of the run's cases that were simulated."""
-    return pc.mean(case_table(run, ["synthetic"])["synthetic"].cast("int8")).as_py() or 0.0
 
 
 def scorer(manifest: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -13,14 +13,14 @@ from mint_ray.evaluation.intervals import Interval
 TITLES = {"base": "Base", "aligned": "Aligned", SCORER: "Scorer", PRIOR: "Most frequent"}
 
 
-def shown(interval: Interval, digits: int = 1, signed: bool = False) -> dict[str, str] | None:
+def shown(interval: Interval, digits: int = 1, signed: bool = False) -> dict[str, str | None] | None:
     """A share as the tables show it, in %: value, and the ends of its interval; None where there is none."""
     if interval.value is None:
         return None
     return {
         "value": _percent(interval.value, "+.1f" if signed else ".1f"),
-        "low": _percent(interval.low, f".{digits}f"),
-        "high": _percent(interval.high, f".{digits}f"),
+        "low": None if interval.low is None else _percent(interval.low, f".{digits}f"),
+        "high": None if interval.high is None else _percent(interval.high, f".{digits}f"),
     }
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import re
 from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -47,6 +48,10 @@ class View(BaseModel):
     __str__ = __repr__
 
 
+Ranker = Callable[[Case], "list[str] | None"]
+"""Ranks all labels for a case, best first, by id; None where it cannot."""
+
+
 def save_labels(labels: list[Label], path: Path) -> None:
     path.write_text(json.dumps([label.model_dump() for label in labels], indent=1, ensure_ascii=False))
 
@@ -63,6 +68,8 @@ class Task(KindSection):
     """An application. The prompt is a contract: pair maker, trainer, evaluation and service call `prompt`."""
 
     header: ClassVar[str]
+    entity: ClassVar[Literal["disease", "gene"] | None] = None  # what PhEval calls the labels, if it knows such
+    exact_names: ClassVar[bool] = False  # whether a name that is nearly a label's is another one
     answer_size: int = Field(ge=1, description="names in an answer (published: 10 diseases, 5 tissues)")
 
     @abstractmethod
@@ -84,6 +91,10 @@ class Task(KindSection):
     @abstractmethod
     def prompt(self, view: View) -> list[Message]:
         """The messages before the answer. Images stand in the view, not in the messages."""
+
+    def rankers(self, labels: Sequence[Label]) -> dict[str, Ranker]:
+        """By title: rankings from published knowledge alone, which nothing was trained for. None by default."""
+        return {}
 
     def answer(self, names: list[str]) -> str:
         """The published answer form: the header, then numbered, single-quoted names."""

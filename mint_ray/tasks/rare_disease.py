@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from mint_ray.hpo import ontology
+from mint_ray.hpo import disease_names, ontology, other_names
+from mint_ray.likelihood import LikelihoodRatio
 from mint_ray.records import Case, Message, Phenotype
-from mint_ray.tasks.base import Task, View
+from mint_ray.tasks.base import Label, Ranker, Task, View
 
 _INSTRUCTION = (
-    "You are a clinical geneticist. Name the {n} most likely rare genetic diseases of the patient, most likely first. "
+    "You are a clinical geneticist. Name the {n} most likely {asked} of the patient, most likely first. "
     "Answer with the line {header} followed by {n} numbered names in single quotes."
 )
 _KNOWLEDGE = "Diseases that may fit, from a reference:"
@@ -23,6 +25,8 @@ class RareDisease(Task):
     """The first application of the paper (section 2.1)."""
 
     header: ClassVar[str] = "POTENTIAL_DISEASES:"
+    entity: ClassVar[Literal["disease", "gene"] | None] = "disease"
+    asked: ClassVar[str] = "rare genetic diseases"
     answer_size: int = Field(10, ge=1)
     withhold_branches: list[str] = Field(
         [], description="HPO ids, e.g. HP:0000271 (the face): the language model sees no finding of these branches"
@@ -47,7 +51,7 @@ class RareDisease(Task):
         return "; ".join([*observed, case.text] if case.text else observed)
 
     def prompt(self, view: View) -> list[Message]:
-        instruction = _INSTRUCTION.format(n=self.answer_size, header=self.header)
+        instruction = _INSTRUCTION.format(n=self.answer_size, asked=self.asked, header=self.header)
         knowledge = ["\n".join([_KNOWLEDGE, *(f"- {passage}" for passage in view.context)])] if view.context else []
         return [Message(role="user", content="\n\n".join([instruction, *knowledge, str(view.text)]))]
 
@@ -55,6 +59,24 @@ class RareDisease(Task):
         """The findings that the language model may see."""
         hidden = _branches(tuple(self.withhold_branches))
         return [p for p in case.phenotypes if p.modality == "text" and p.id not in hidden]
+
+    def diseases_of(self, label: Label) -> tuple[str, ...]:
+        """The OMIM diseases that a label stands for."""
+        return (label.id,)
+
+    def rankers(self, labels: Sequence[Label]) -> dict[str, Ranker]:
+        ranker = LikelihoodRatio({label.id: self.diseases_of(label) for label in labels})
+        return {
+            "likelihood ratio, all findings": lambda case: ranker.rank(case.phenotypes),
+            "likelihood ratio, findings shown": lambda case: ranker.rank(self._seen(case)),
+        }
+
+
+def disease_label(disease_id: str) -> Label:
+    """An annotated disease with all its names: `NAME; ABBREVIATION` taken apart and capitals made readable."""
+    name, *others = [part.strip() for part in disease_names()[disease_id].split(";") if part.strip()]
+    synonyms = dict.fromkeys([*others, *other_names().get(disease_id, ())])
+    return Label(id=disease_id, name=name.capitalize() if name.isupper() else name, synonyms=tuple(synonyms))
 
 
 @lru_cache

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mint_ray import hpo
 from mint_ray.corpora.phenopackets import Phenopackets, read_packet, sex_of, years_of
 from mint_ray.corpora.reading import text_units
 from mint_ray.errors import CorpusError
 from mint_ray.records import Case, Refusal
+from mint_ray.tasks.base import Label
 
 SEIZURE, HYPOTONIA, MICROCEPHALY = "HP:0001250", "HP:0001252", "HP:0000252"
 
@@ -32,9 +34,20 @@ def packet(**changes) -> dict:
     return {key: value for key, value in whole.items() if value is not None}
 
 
-def read(text) -> Case | Refusal:
+def read(text, label: str = "disease") -> Case | Refusal:
     text = text if isinstance(text, bytes) else json.dumps(text).encode()
-    return read_packet({"source": "file.jsonl", "row": 3, "text": text, "problem": None})
+    return read_packet({"source": "file.jsonl", "row": 3, "text": text, "problem": None}, label)
+
+
+def genomic(gene_id: str | None, symbol: str | None, status: str = "CAUSATIVE") -> dict:
+    """A genomic interpretation of a variant in a gene."""
+    context = {"geneContext": {"valueId": gene_id, "symbol": symbol}}
+    return {"interpretationStatus": status, "variantInterpretation": {"variationDescriptor": context}}
+
+
+def with_variants(*variants: dict, progress: str = "SOLVED") -> dict:
+    diagnosis = {"disease": {"id": "OMIM:147920"}, "genomicInterpretations": list(variants)}
+    return packet(interpretations=[{"progressStatus": progress, "diagnosis": diagnosis}])
 
 
 def reason(text) -> str:
@@ -274,3 +287,51 @@ def test_of_all_real_packets_two_are_refused_by_reason(real_data):
     assert sum(case.age_years is not None for case in cases) == 5115
     assert Counter(case.sex for case in cases) == {"male": 3338, "female": 3079, None: 434, "other": 1}
     assert all(case.group_id == f"PMID:{case.case_id.split('_')[1]}" for case in cases)
+
+
+def test_the_label_is_the_causal_gene_where_genes_are_asked_for():
+    kmt2d = genomic("HGNC:7133", "KMT2D")
+    read_as = read(with_variants(kmt2d, kmt2d, genomic("HGNC:1", "A1BG", "REJECTED")), "gene")
+    assert (read_as.label_id, read_as.label_name) == ("HGNC:7133", "KMT2D")
+    descriptor = {"interpretationStatus": "CAUSATIVE", "gene": {"valueId": "HGNC:7133", "symbol": "KMT2D"}}
+    assert read(with_variants(descriptor), "gene").label_id == "HGNC:7133"
+    assert read(with_variants(kmt2d)).label_id == "OMIM:147920"
+
+
+@pytest.mark.parametrize(
+    ("variants", "told"),
+    [
+        ([], "no-gene"),
+        ([genomic("HGNC:7133", None)], "no-gene"),
+        ([genomic(None, "KMT2D")], "no-gene"),
+        ([genomic("HGNC:7133", "KMT2D", "UNKNOWN_STATUS")], "no-gene"),
+        ([{"interpretationStatus": "CAUSATIVE"}], "no-gene"),
+        ([genomic("HGNC:7133", "KMT2D"), genomic("HGNC:12637", "KDM6A")], "two-genes"),
+    ],
+)
+def test_a_packet_without_one_causal_gene_is_refused_where_genes_are_asked_for(variants, told):
+    refusal = read(with_variants(*variants), "gene")
+    assert (refusal.reason, refusal.field) == (told, "interpretations.diagnosis.genomicInterpretations")
+    assert isinstance(read(with_variants(*variants)), Case)
+
+
+def test_of_all_real_packets_one_in_a_hundred_names_no_gene(real_data):
+    with gzip.open(real_data("phenopackets/phenopackets.jsonl.gz")) as lines:
+        found = [read(line, "gene") for line in lines]
+    # Counted in the file itself: 69 packets without a variant in a gene; two have no observed finding.
+    assert Counter(r.reason for r in found if isinstance(r, Refusal)) == {
+        "no-gene": 69,
+        "no-terms": 1,
+        "no-observed-terms": 1,
+    }
+    assert all(case.label_id.startswith("HGNC:") for case in found if isinstance(case, Case))
+
+
+def test_a_label_carries_the_other_names_that_the_annotations_know():
+    corpus = Phenopackets(kind="phenopackets", path="nowhere")
+    renamed = next(disease_id for disease_id in hpo.other_names() if disease_id in hpo.disease_names())
+    named = corpus.named(Label(id=renamed, name=hpo.disease_names()[renamed]))
+    assert set(hpo.other_names()[renamed]) <= set(named.synonyms)
+    assert corpus.named(Label(id="MONDO:1", name="as the packet says")) == Label(
+        id="MONDO:1", name="as the packet says"
+    )

@@ -9,6 +9,7 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 
+from mint_ray import hpo
 from mint_ray.corpora.gmdb import Gmdb
 from mint_ray.corpora.phenopackets import Phenopackets
 from mint_ray.corpora.prepare import PART_ROWS, prepare_cases
@@ -198,3 +199,6 @@ def test_all_real_packets_are_accounted_for_and_no_publication_is_torn_apart(tmp
     assert all(len(found) == 1 for found in splits.values())
     assert min(map(len, groups.values())) == 4
     assert manifest["figures"]["splits"]["test"]["labels"] == manifest["figures"]["labels"] == len(groups)
+    known = {label.id: label.synonyms for label in run_labels(run)}
+    renamed = set(known) & set(hpo.other_names())
+    assert renamed and all(set(hpo.other_names()[i]) <= set(known[i]) for i in renamed)

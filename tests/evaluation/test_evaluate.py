@@ -52,6 +52,14 @@ def test_answers_of_other_cases_are_refused(tmp_path):
         measure(run)
 
 
+def test_answers_of_another_data_set_with_the_same_ids_are_refused(tmp_path):
+    run = answered_run(tmp_path)
+    cases = [tiny_case(i, group_id="another publication" if i == 4 else f"group-{i:03}") for i in range(12)]
+    write_answers(run, "aligned", {case.case_id: "" for case in cases}, cases)
+    with pytest.raises(EvaluationError, match=r"1 answered cases have another group or truth .* 'case-004'"):
+        measure(run)
+
+
 def test_a_case_without_an_answer_is_refused(tmp_path):
     run = answered_run(tmp_path)
     write_answers(run, "aligned", {"case-003": ""}, [tiny_case(3)])
@@ -81,5 +89,7 @@ def test_fewer_groups_than_an_interval_needs_are_refused(tmp_path):
     cases = [tiny_case(i, group_id="one family") for i in range(12)]
     write_cases(run, cases)
     write_rankings(run, {case.case_id: [case.label_id] for case in cases}, cases)
+    for model in ("base", "aligned"):
+        write_answers(run, model, {case.case_id: "" for case in cases}, cases)
     with pytest.raises(EvaluationError, match="1 groups answered"):
         measure(run)

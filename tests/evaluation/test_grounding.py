@@ -49,6 +49,17 @@ def test_a_name_grounds_by_exact_name_synonym_or_best_spelling(name, label):
     assert INDEX.ground(name) == label
 
 
+def test_a_letter_after_a_numeral_makes_no_larger_numeral():
+    index = NameIndex(
+        [Label(id="2i", name="Disorder of glycosylation, type IIi"), Label(id="1a", name="Other, type Ia")]
+    )
+    assert index.ground("Disorder of glycosylation type 2i") == "2i"
+    assert index.ground("Disorder of glycosylation type III") is None
+    assert index.ground("Disorder Of Glycosylation, Type Ii") is None
+    assert index.ground("Other type 1a") == "1a"
+    assert NameIndex([Label(id="2", name="Noonan syndrome II")]).ground("Noonan Syndrome Ii") == "2"
+
+
 @pytest.mark.parametrize("name", ["Kabuki syndrome 2", "Kabuki syndrome II", "Kabuki syndrome", "Kabuki syndrome 1A"])
 def test_a_lone_type_does_not_take_in_its_neighbours(name):
     assert NameIndex(LABELS[:1]).ground(name) is None

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mint_ray.errors import EvaluationError
-from mint_ray.evaluation.intervals import Interval, bootstrap
+from mint_ray.evaluation.intervals import Interval, bootstrap, holm
 
 
 def test_the_interval_of_a_mean_is_that_of_its_standard_error():
@@ -53,3 +53,22 @@ def test_order_of_the_cases_and_repetition_change_nothing():
 def test_too_few_groups_are_refused():
     with pytest.raises(EvaluationError, match="2 groups"):
         bootstrap(np.zeros((4, 1)), ["a", "a", "b", "b"], 100, seed=0)
+
+
+def test_a_p_value_agrees_with_the_interval():
+    groups, generator = [f"g{i}" for i in range(60)], np.random.default_rng(2)
+    noise = generator.normal(0, 1, (60, 1))
+    for shift, clear in [(0.0, False), (2.0, True)]:
+        values = bootstrap(noise - noise.mean() + shift, groups, 1000, seed=1)
+        other = bootstrap(np.zeros((60, 1)), groups, 1000, seed=1)
+        (interval,), (p,) = values.difference(other), values.p_values(other)
+        assert (p < 0.05) == clear == (not interval.low <= 0 <= interval.high)
+    assert p == pytest.approx(2 / 1001)
+
+
+def test_holm_by_hand():
+    # 3 x 0.01; 2 x 0.04; then 0.03 x 1 would be below the one before it and is raised to it.
+    assert holm([0.04, 0.01, 0.9]) == pytest.approx([0.08, 0.03, 0.9])
+    assert holm([0.02, 0.021, 0.022]) == pytest.approx([0.06, 0.06, 0.06])
+    assert holm([0.8, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []

@@ -1,0 +1,180 @@
+"""A comparison as a page and as the table in the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from mint_ray.evaluation import comparison_plots
+from mint_ray.evaluation.comparison import REFERENCE, Comparison, primary
+from mint_ray.evaluation.evaluate import PRIOR, SCORER
+from mint_ray.evaluation.intervals import Interval
+from mint_ray.evaluation.pages import provenance, write_page
+from mint_ray.evaluation.tables import shown
+from mint_ray.runs import Run
+
+TITLES = {
+    "base": "Base",
+    "rag": "RAG",
+    "sft": "SFT",
+    "dpo": "DPO",
+    "sft_dpo": "SFT, then DPO",
+    "mint": "MINT (ORPO)",
+    "mint_rag": "MINT with RAG",
+    "blinded": "ORPO, blinded scorer",
+    "shuffled": "ORPO, shuffled scorer",
+    SCORER: "Scorer (sees everything)",
+    PRIOR: "Most frequent labels",
+}
+FAMILIES = {"published": "As published, by string similarity", "grounded": "After grounding names to labels"}
+LOG_WIDTH = 132  # where there is no terminal
+
+
+def title_of(name: str) -> str:
+    """An arm or reference as tables and plots call it."""
+    return TITLES.get(name, name[:1].upper() + name[1:])
+
+
+def write_comparison(run: Run, result: Comparison, path: Path) -> None:
+    """Render the page beside, then rename it to `path`."""
+    write_page(path, "comparison.html.j2", page(run, result))
+
+
+def page(run: Run, result: Comparison) -> dict[str, Any]:
+    """Everything that the template shows, as plain data."""
+    judged = [result.figures[result.place(key)] for key in dict.fromkeys(primary(run))]
+    return {
+        **provenance(run, run.stage("cases").manifest),
+        "counts": {
+            "cases": len(result.truths),
+            "groups": len({truth.group_id for truth in result.truths}),
+            "labels": len(result.labels),
+            "split": run.config.inference.split,
+        },
+        "judged": [figure.title for figure in judged],
+        "gaps": gaps(result, [result.place(figure.key) for figure in judged]),
+        "families": families(result),
+        "strata": strata(result, [figure.key for figure in judged]),
+        "cost": cost(result),
+        "plots": comparison_plots.overview(result, [f.key for f in judged], title_of),
+        "curves": comparison_plots.learning(result, title_of),
+        "refused": {title_of(arm.name): arm.refused for arm in result.arms if arm.refused},
+        "digests": digests(result),
+        "bootstrap": run.config.evaluation.bootstrap,
+    }
+
+
+def gaps(result: Comparison, places: list[int]) -> list[dict[str, Any]]:
+    """The differences to MINT that are judged: with interval, p value, and the same corrected."""
+    return [
+        {
+            "name": title_of(name),
+            "cells": [
+                {"gap": shown(d.intervals[i], signed=True), "p": _p(d.p_values[i]), "holm": _p(d.adjusted[i])}
+                | {"trend": trend(d.intervals[i], d.adjusted[i])}
+                for i in places
+            ],
+        }
+        for name, d in result.differences.items()
+    ]
+
+
+def trend(gap: Interval, adjusted: float | None) -> str:
+    """Whether an arm is better (`up`) or worse (`down`) than MINT after the correction, or neither."""
+    if gap.value is None or adjusted is None or adjusted >= 0.05:
+        return ""
+    return "up" if gap.value > 0 else "down"
+
+
+def families(result: Comparison) -> list[dict[str, Any]]:
+    """Two tables, published and grounded: a row for each arm and reference, a column a figure."""
+    arms = {arm.name for arm in result.arms}
+    tables = []
+    for family, title in FAMILIES.items():
+        places = [i for i, figure in enumerate(result.figures) if figure.family == family]
+        rows = [
+            {"name": title_of(n), "own": n == REFERENCE, "arm": n in arms, "cells": [shown(x[i]) for i in places]}
+            for n, x in result.intervals.items()
+        ]
+        tables.append({"title": title, "figures": [result.figures[i] for i in places], "rows": rows})
+    return tables
+
+
+def strata(result: Comparison, keys: list[str]) -> list[dict[str, Any]]:
+    """The judged figures, stratum by stratum."""
+    found = []
+    for title, each in result.strata.items():
+        for key in keys:
+            i = result.place(key)
+            rows = [
+                {"name": title_of(name), "cells": [shown(rows[name][i]) for _, rows in each]}
+                for name in result.intervals
+            ]
+            heads = [{"range": stratum.title, "cases": int(stratum.member.sum())} for stratum, _ in each]
+            found.append({"title": f"{result.figures[i].title} by {title}", "heads": heads, "rows": rows})
+    return found
+
+
+def cost(result: Comparison) -> list[dict[str, Any]]:
+    """What each arm cost, as text; a dash where nothing says."""
+    return [
+        {"name": title_of(arm.name)}
+        | {key: "–" if value is None else f"{value:,.0f}" for key, value in arm.cost.items()}
+        for arm in result.arms
+    ]
+
+
+def digests(result: Comparison) -> dict[str, str]:
+    """The weights behind each arm."""
+    found = {}
+    for arm in result.arms:
+        answer = arm.answers[0]
+        found[title_of(arm.name)] = " + ".join(filter(None, [answer.model_digest, answer.adapter_digest]))
+    return found
+
+
+def comparison_table(result: Comparison) -> Table:
+    """A row for each arm and reference; the last column is its gap to MINT in the truths named, with the corrected p."""
+    keys = ["e1", "e2", "e3", "coverage", "avoidance", "car", *_tops(result), "grounded_mrr", "ungrounded_names"]
+    last = result.place(_tops(result)[-1])
+    table = Table(
+        title=f"{len(result.truths)} cases, {len(result.labels)} labels; all figures in %",
+        caption="Top-n and MRR after grounding. Difference to MINT: 95 % interval over groups, p after Holm",
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("")
+    for key in keys:
+        table.add_column(result.figures[result.place(key)].title, justify="right")
+    table.add_column(f"{result.figures[last].title} − MINT", justify="right")
+    for name, intervals in result.intervals.items():
+        cells = [(shown(intervals[result.place(key)]) or {"value": "–"})["value"] for key in keys]
+        style = "bold" if name == REFERENCE else None if name in {arm.name for arm in result.arms} else "dim"
+        table.add_row(title_of(name), *cells, _gap(result, name, last), style=style)
+    return table
+
+
+def print_comparison(result: Comparison) -> None:
+    """Print the table; where there is no terminal, wide enough to be read in a log."""
+    console = Console()
+    (console if console.is_terminal else Console(width=LOG_WIDTH)).print(comparison_table(result))
+
+
+def _tops(result: Comparison) -> list[str]:
+    return [figure.key for figure in result.figures if figure.key.startswith("grounded_top_")]
+
+
+def _gap(result: Comparison, name: str, place: int) -> str:
+    found = result.differences.get(name)
+    text = found and shown(found.intervals[place], digits=0, signed=True)
+    return f"{text['value']} ({text['low']} to {text['high']}), p {_p(found.adjusted[place])}" if text else ""
+
+
+def _p(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

@@ -1,0 +1,24 @@
+"""The gene behind a rare disease, from the same patients and the same text as the disease itself."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from mint_ray.hpo import gene_diseases
+from mint_ray.tasks.base import Label
+from mint_ray.tasks.rare_disease import RareDisease
+
+
+class Genes(RareDisease):
+    """Labels are genes: HGNC ids with their symbols, which differ in one letter and ground exactly or not at all."""
+
+    header: ClassVar[str] = "POTENTIAL_GENES:"
+    entity: ClassVar[Literal["disease", "gene"] | None] = "gene"
+    asked: ClassVar[str] = "causal genes (HGNC symbols)"
+    exact_names: ClassVar[bool] = True
+
+    def diseases_of(self, label: Label) -> tuple[str, ...]:
+        return gene_diseases().get(label.name, ())
+
+
+KIND = Genes

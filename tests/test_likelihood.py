@@ -1,0 +1,82 @@
+"""The likelihood-ratio ranker against the annotations that it is made from, and against published patients."""
+
+import gzip
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from mint_ray import hpo
+from mint_ray.corpora.phenopackets import read_packet
+from mint_ray.likelihood import LEAST, MOST, UNRELATED, LikelihoodRatio, background, implied
+from mint_ray.records import Case, Phenotype
+
+KABUKI, NOONAN, ANGELMAN, MARFAN = "OMIM:147920", "OMIM:163950", "OMIM:105830", "OMIM:154700"
+RANKER = LikelihoodRatio({d: [d] for d in (KABUKI, NOONAN, ANGELMAN, MARFAN)})
+
+
+def found(*term_ids: str, excluded: bool = False) -> list[Phenotype]:
+    return [Phenotype(id=i, name=hpo.ontology().terms[i].name, excluded=excluded) for i in term_ids]
+
+
+def test_who_shows_a_term_shows_all_above_it():
+    frequencies = implied({"HP:0001166": 0.8, "HP:0001238": 0.3})  # arachnodactyly, slender finger: one below the other
+    assert frequencies["HP:0001166"] == 0.8
+    assert frequencies["HP:0001238"] == 0.8  # the more frequent one counts
+    assert frequencies["HP:0000118"] == 0.8
+
+
+def test_the_background_is_the_mean_over_all_diseases():
+    seizure = "HP:0001250"
+    direct = np.mean([implied(d.frequencies).get(seizure, 0.0) for d in hpo.diseases().values()])
+    assert background()[seizure] == pytest.approx(direct)
+    assert 0.1 < direct < 0.5
+
+
+def test_a_finding_multiplies_the_odds_by_its_frequency_over_the_background():
+    (lens,) = found("HP:0001083")  # ectopia lentis
+    given = min(MOST, implied(hpo.diseases()[MARFAN].frequencies)[lens.id])
+    ratios = RANKER.log_ratios([lens])
+    assert ratios[3] == pytest.approx(np.log(given / background()[lens.id]))
+    assert ratios[0] < 0 < ratios[3]
+
+
+def test_an_excluded_finding_speaks_the_other_way():
+    term = found("HP:0001083")
+    excluded = found("HP:0001083", excluded=True)
+    assert RANKER.rank(term)[0] == MARFAN
+    assert RANKER.rank(excluded)[-1] == MARFAN
+    given = min(MOST, implied(hpo.diseases()[MARFAN].frequencies)[term[0].id])
+    assert RANKER.log_ratios(excluded)[3] == pytest.approx(np.log((1 - given) / (1 - background()[term[0].id])))
+
+
+def test_a_nearer_look_at_an_annotated_finding_still_speaks_for_the_disease():
+    # Angelman syndrome is annotated with seizures, not with this kind of them; Marfan syndrome with neither.
+    kind = "HP:0002373"  # febrile seizure
+    while kind in implied(hpo.diseases()[ANGELMAN].frequencies):
+        kind = hpo.ontology().children[kind][0]
+    angelman, marfan = RANKER.frequency(kind)[[2, 3]]
+    assert marfan <= angelman
+    assert marfan >= LEAST * UNRELATED and angelman <= UNRELATED
+
+
+def test_a_label_stands_for_its_best_disease_and_one_without_annotations_is_last():
+    ranker = LikelihoodRatio({"nothing": [], "unknown": ["OMIM:0"], "both": [KABUKI, MARFAN], "marfan": [MARFAN]})
+    ratios = ranker.log_ratios(found("HP:0001083"))
+    assert ratios[2] == ratios[3] and ratios[0] == ratios[1] == -np.inf
+    assert ranker.rank(found("HP:0001083")) == ["both", "marfan", "nothing", "unknown"]
+
+
+def test_without_a_known_finding_there_is_no_ranking():
+    assert RANKER.rank([]) is None
+    assert RANKER.rank([Phenotype(id="HP:9999999", name="unknown")]) is None
+
+
+def test_on_published_patients_it_is_far_above_chance(real_data):
+    with gzip.open(real_data("phenopackets/phenopackets.jsonl.gz")) as lines:
+        rows = [read_packet({"source": "f", "row": 1, "text": t, "problem": None}) for t in islice(lines, 0, 6800, 40)]
+    cases = [row for row in rows if isinstance(row, Case) and row.label_id in hpo.diseases()]
+    ranker = LikelihoodRatio({case.label_id: [case.label_id] for case in cases})
+    first = [ranker.rank(case.phenotypes)[0] == case.label_id for case in cases]
+    assert len(cases) > 150 and len(ranker.label_ids) > 80
+    assert np.mean(first) > 0.4  # chance is below 0.01
