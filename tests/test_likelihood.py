@@ -78,5 +78,5 @@ def test_on_published_patients_it_is_far_above_chance(real_data):
     cases = [row for row in rows if isinstance(row, Case) and row.label_id in hpo.diseases()]
     ranker = LikelihoodRatio({case.label_id: [case.label_id] for case in cases})
     first = [ranker.rank(case.phenotypes)[0] == case.label_id for case in cases]
-    assert len(cases) > 150 and len(ranker.label_ids) > 80
-    assert np.mean(first) > 0.4  # chance is below 0.01
+    assert len(cases) > 100 and len(ranker.label_ids) > 60
+    assert np.mean(first) > 0.4  # chance is below 0.02
