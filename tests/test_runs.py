@@ -77,7 +77,7 @@ def finished(run: Run) -> Run:
 
 def test_a_run_borrows_the_stages_that_would_come_out_the_same(tmp_path):
     lender = finished(a_run(tmp_path))
-    config = a_run(tmp_path, f"run.dir={tmp_path / 'other'}", "alignment.learning_rate=1e-3").config
+    config = a_run(tmp_path, f"run.dir={tmp_path / 'other'}", "alignment.learning_rate=2e-3").config
     borrower = Run(config, (lender,))
     owners = {name: borrower.stage(name).run is lender for name in STAGES}
     assert owners == dict.fromkeys(STAGES, True) | dict.fromkeys(("alignment", "answers", "evaluation"), False)
@@ -87,7 +87,7 @@ def test_a_run_borrows_the_stages_that_would_come_out_the_same(tmp_path):
 
 
 def test_the_first_lender_that_has_the_stage_lends_it(tmp_path):
-    plain, tuned = a_run(tmp_path), a_run(tmp_path, f"run.dir={tmp_path / 'tuned'}", "alignment.learning_rate=1e-3")
+    plain, tuned = a_run(tmp_path), a_run(tmp_path, f"run.dir={tmp_path / 'tuned'}", "alignment.learning_rate=2e-3")
     config = tuned.config.model_copy(update={"run": tuned.config.run.model_copy(update={"dir": tmp_path / "third"})})
     borrower = Run(config, (plain, tuned))
     assert borrower.stage("cases").run is plain
@@ -97,7 +97,7 @@ def test_the_first_lender_that_has_the_stage_lends_it(tmp_path):
 
 def test_starting_over_leaves_what_is_borrowed_to_its_owner(tmp_path):
     lender = finished(a_run(tmp_path))
-    config = a_run(tmp_path, f"run.dir={tmp_path / 'other'}", "alignment.learning_rate=1e-3").config
+    config = a_run(tmp_path, f"run.dir={tmp_path / 'other'}", "alignment.learning_rate=2e-3").config
     borrower = finished(Run(config, (lender,)))
     borrower.clear_from("cases")
     assert all(lender.stage(name).complete for name in STAGES)
