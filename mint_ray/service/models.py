@@ -41,9 +41,10 @@ def engine_of(run: Run | None) -> EngineSection:
 
 def adapted(base: Path, adapter: Path, engine: EngineSection) -> Weights:
     """A model with an adapter; on a CPU, where LoRA is ten times slower, the two merged beside the adapter, once."""
+    rank = adapter_settings(adapter)["r"]
     made_of = {"digest": model_digest(base), "adapter_digest": model_digest(adapter)}
     if engine.use_gpu and adapts_language_alone(base, adapter):
-        return Weights(base, **made_of, adapter=adapter, adapter_rank=adapter_settings(adapter)["r"])
+        return Weights(base, **made_of, adapter=adapter, adapter_rank=rank)
     merged = adapter.with_name(f"merged-{made_of['digest']}-{made_of['adapter_digest']}")
     if not merged.exists():
         logger.info("merging %s once into %s", adapter, merged)

@@ -15,7 +15,7 @@ from mint_ray.tasks.rare_disease import RareDisease
 from tests.preferences.toys import LABELS, WordScorer, toy_cases, toy_run, weight
 
 TASK = RareDisease(kind="rare_disease", answer_size=3, withhold_branches=["HP:0000271"])
-FACE, BODY = Phenotype(id="HP:0000316", name="Hypertelorism"), Phenotype(id="HP:0001252", name="Hypotonia")
+FACE, BODY = Phenotype(id="HP:0000322", name="Short philtrum"), Phenotype(id="HP:0001252", name="Hypotonia")
 
 
 class SeeingScorer(WordScorer):
