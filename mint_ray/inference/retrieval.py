@@ -130,7 +130,10 @@ class LexicalRetriever:
         self.index.index(self._words([passage.text for passage in passages]), show_progress=False)
 
     def search(self, query: str, count: int) -> list[Passage]:
-        scores = self.index.get_scores(self._words([query])[0])
+        words = self._words([query])[0]
+        if not words:
+            return []
+        scores = self.index.get_scores(words)
         return [self.passages[i] for i in _best(scores, count) if scores[i] > 0]
 
     @staticmethod

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from mint_ray.config import InferenceSection, RetrievalSection
@@ -32,13 +33,15 @@ def patient(label_id: str, **fields) -> Case:
     return Case(case_id=label_id, group_id=label_id, label_id=label_id, phenotypes=findings(label_id), **fields)
 
 
-@pytest.mark.parametrize("method", ["lexical", "dense"])
-def test_a_disease_is_found_by_its_own_findings(method):
+@pytest.mark.parametrize(("method", "place"), [("lexical", 0.2), ("dense", 1.0)])  # on average; by chance, 3
+def test_a_disease_is_found_by_its_own_findings(method, place):
     section = RetrievalSection(method=method)
     retriever = open_retriever(section, read_passages(section, LABELS))
-    found = [[p.label_id for p in retriever.search(TASK.query(patient(label_id)), 3)] for label_id in IDS]
-    assert sum(label_id == first for label_id, (first, *_) in zip(IDS, found, strict=True)) >= len(IDS) - 1
-    assert all(label_id in three for label_id, three in zip(IDS, found, strict=True))
+    places = []
+    for label_id in IDS:
+        found = [passage.label_id for passage in retriever.search(TASK.query(patient(label_id)), len(IDS))]
+        places.append(found.index(label_id))
+    assert np.mean(places) <= place
 
 
 def test_words_that_no_passage_has_find_nothing():
