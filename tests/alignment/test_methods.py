@@ -18,7 +18,8 @@ from tests.alignment.test_align import losses as curve_losses
 from tests.alignment.test_trainer import losses, wake_adapter
 from tests.tiny_run import finish_stage
 
-METHODS = ("sft", "dpo")
+# A step of TRL's DPO takes seconds on a CPU: four passes over the whole vocabulary.
+METHODS = ("sft", pytest.param("dpo", marks=pytest.mark.slow))
 
 
 @pytest.fixture(scope="module")
