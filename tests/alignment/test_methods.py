@@ -77,7 +77,7 @@ def test_dpo_holds_both_answers_against_the_model_without_its_adapter(make, enco
 
 def test_every_method_sees_the_same_pairs_in_the_same_order(make):
     orders = []
-    for method in ("orpo", *METHODS):
+    for method in ("orpo", "sft", "dpo"):
         batches = make(method, scratch=method).get_train_dataloader()
         orders.append([case_id for batch in batches for case_id in batch["case_ids"]])
     assert orders[0] == orders[1] == orders[2]
