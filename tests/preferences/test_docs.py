@@ -26,5 +26,9 @@ def test_the_documented_row_is_a_pair_whose_answers_can_be_read():
 def test_the_documented_defaults_are_the_defaults():
     documented = dict(re.findall(r"^\| `preferences\.(\w+)` \| `?(\w+)`? \|", DOCUMENT, re.MULTILINE))
     settings = PreferencesSection().model_dump()
-    assert documented == {name: f"{settings[name]:g}" if name != "truth" else settings[name] for name in documented}
-    assert len(documented) == 6
+    assert documented == {name: _written(settings[name]) for name in documented}
+    assert len(documented) == 8
+
+
+def _written(value: str | bool | float) -> str:
+    return str(value).lower() if isinstance(value, (str, bool)) else f"{value:g}"
