@@ -18,8 +18,8 @@ from tests.alignment.test_align import losses as curve_losses
 from tests.alignment.test_trainer import losses, wake_adapter
 from tests.tiny_run import finish_stage
 
-# A step of TRL's DPO takes seconds on a CPU: four passes over the whole vocabulary.
-METHODS = ("sft", pytest.param("dpo", marks=pytest.mark.slow))
+# On a CPU a step of TRL's trainers passes over the whole vocabulary in tiles, DPO four times: a training takes minutes.
+METHODS = tuple(pytest.param(method, marks=pytest.mark.slow) for method in ("sft", "dpo"))
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +154,7 @@ def test_a_term_that_the_method_lacks_is_refused():
         AlignmentSection(model="tiny", method="sft", beta=0.3)
 
 
+@pytest.mark.slow
 def test_sft_then_dpo_from_it_through_ray_train_leave_a_model_that_inference_loads(local_ray, tiny_model, tmp_path):
     sft = run_of(tmp_path / "sft", tiny_model, method="sft", epochs=2)
     assert align(sft).figures["method"] == "sft"
