@@ -69,7 +69,8 @@ def prompts(options: argparse.Namespace) -> list[dict[str, Any]]:
     cases = list(from_table(case_table(run, list(Case.model_fields), ["test"]), Case))
     settings = {"max_tokens": options.tokens, "temperature": 0, "ignore_eos": True}
     return [
-        chat_request(run.config.task, case, NAME, **settings) for case in (cases * options.prompts)[: options.prompts]
+        chat_request(run.config.task, run.config.task.downstream_view(case), NAME, **settings)
+        for case in (cases * options.prompts)[: options.prompts]
     ]
 
 

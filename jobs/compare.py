@@ -2,8 +2,9 @@
 
 import shutil
 
-from mint_ray.arms import check_settings, compare_arms
-from mint_ray.command import parse_command, reported
+from mint_ray.arms import check_settings, compare_arms, works
+from mint_ray.command import parse_command, reported, session
+from mint_ray.lock import sole_job
 from mint_ray.runs import Run
 
 if __name__ == "__main__":
@@ -11,10 +12,9 @@ if __name__ == "__main__":
     run = Run(config)
     with reported():
         check_settings(config)
-        for folder in ("arms", "comparison") if fresh else ():
-            shutil.rmtree(run.dir / folder, ignore_errors=True)
-        from mint_ray.cluster import ray_session
-
-        with ray_session(config.cluster):
-            compare_arms(run)
-    print(f"Comparison: {run.dir / 'comparison'}")
+        with sole_job(run.dir):
+            for folder in ("arms", "comparison") if fresh else ():
+                shutil.rmtree(run.dir / folder, ignore_errors=True)
+            with session(config, works()):
+                compare_arms(run)
+    print(f"Comparison: {run.dir / 'comparison' / 'report.html'}")

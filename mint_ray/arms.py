@@ -182,14 +182,10 @@ def choose_point(home: Run, name: str, searched: dict[Point, Run]) -> Point:
 def validation_figures(run: Run) -> dict[str, float]:
     """`top`: the share of answered cases whose truth is named; `mrr`: its mean reciprocal rank; `cases`: how many."""
     from mint_ray.corpora.store import run_labels
-    from mint_ray.evaluation.evaluate import checked_answers, grade
-    from mint_ray.evaluation.grounding import NameIndex
+    from mint_ray.evaluation.evaluate import graded_answers, name_index
     from mint_ray.evaluation.metrics import rank_of
-    from mint_ray.records import Answer, from_table
 
-    section = run.config.evaluation
-    index = NameIndex(run_labels(run), section.similarity, section.grounding)
-    answers = [grade(run, answer, index) for answer in from_table(checked_answers(run, "aligned"), Answer)]
+    answers = graded_answers(run, "aligned", name_index(run, run_labels(run)))
     ranks = [rank_of(answer.grounded_label_ids, answer.label_id) for answer in answers if answer.label_id is not None]
     if not ranks:
         raise ConfigError(

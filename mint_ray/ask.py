@@ -64,9 +64,10 @@ def request_of(options: argparse.Namespace) -> dict[str, Any]:
         ethnicity=options.ethnicity,
         image=_image(options.image),
     )
-    if withheld := config.task.downstream_view(case).withheld:
-        print(f"not shown to a model of this task: {', '.join(withheld)}", file=sys.stderr)
-    return chat_request(config.task, case, options.model, max_tokens=config.inference.max_tokens, temperature=0)
+    view = config.task.downstream_view(case)
+    if view.withheld:
+        print(f"not shown to a model of this task: {', '.join(view.withheld)}", file=sys.stderr)
+    return chat_request(config.task, view, options.model, max_tokens=config.inference.max_tokens, temperature=0)
 
 
 def phenotypes(listed: str, excluded: bool = False) -> list[Phenotype]:

@@ -24,6 +24,7 @@ import httpx
 
 from mint_ray.errors import MintError
 
+TOKEN = "MINT_RAY_TOKEN"  # the environment variable that services and those who ask them read
 _REPEATABLE_STATUS = frozenset({429, 502, 503, 504})
 _LONGEST_WAIT = 30.0
 

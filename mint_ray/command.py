@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from mint_ray.config import Configuration, load_config
@@ -55,13 +55,24 @@ def _carry_out(run: Run, stages: dict[str, Callable[[], Work]]) -> None:
     if not pending:
         print(f"All done: {', '.join(stages)} complete in {run.dir}. Start over with --fresh.")
         return
+    with session(run.config, pending):
+        for name, work in stages.items():
+            run.carry_out(name, work())
+
+
+@contextmanager
+def session(config: Configuration, stages: Iterable[str]) -> Iterator[None]:
+    """A Ray for these stages.
+
+    Raises:
+        ConfigError: it does not have what they ask for.
+    """
     from mint_ray.capacity import check_capacity
     from mint_ray.cluster import ray_session
 
-    with ray_session(run.config.cluster):
-        check_capacity(run.config, pending)
-        for name, work in stages.items():
-            run.carry_out(name, work())
+    with ray_session(config.cluster):
+        check_capacity(config, stages)
+        yield
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from mint_ray.evaluation.evaluate import (
     Reply,
     Truth,
     depth_and_tail,
+    extent,
     figure_values,
     first_names,
     keyed,
@@ -31,6 +32,7 @@ from mint_ray.evaluation.evaluate import (
     references,
     replies_of,
     resampled,
+    values,
 )
 from mint_ray.evaluation.intervals import MINIMUM_GROUPS, Bootstrap, Interval, holm
 from mint_ray.evaluation.metrics import Figure, catalogue
@@ -89,7 +91,9 @@ def compare(run: Run, arms: dict[str, Run]) -> StageReport:
     write_comparison(run, result, folder / "report.html")
     print_comparison(result)
     graded = sum(len(arm.answers) for arm in result.arms)
-    return StageReport(graded, graded, {}, {name: values_of(result, name) for name in result.intervals})
+    return StageReport(
+        graded, graded, {}, {name: values(result.figures, found) for name, found in result.intervals.items()}
+    )
 
 
 def measure_arms(run: Run, runs: dict[str, Run]) -> Comparison:
@@ -97,15 +101,14 @@ def measure_arms(run: Run, runs: dict[str, Run]) -> Comparison:
     if not runs:
         raise EvaluationError("there is no arm to compare: name one or more")
     labels = run_labels(run)
-    labels = run_labels(run)
     index = name_index(run, labels)
     arms = read_arms(runs, index)
     replies = {arm.name: replies_of(arm.answers) for arm in arms}
     truths = common_truths(run, replies)
     replies |= references(run, truths, labels) | knowledge(run, truths, labels)
     figures = catalogue(run.config.task.answer_size, *depth_and_tail(run))
-    values = {name: figure_values(run, truths, by_case, figures, index) for name, by_case in replies.items()}
-    draws = {name: resampled(run, truths, array) for name, array in values.items()}
+    arrays = {name: figure_values(run, truths, by_case, figures, index) for name, by_case in replies.items()}
+    draws = {name: resampled(run, truths, array) for name, array in arrays.items()}
     return Comparison(
         arms=arms,
         truths=truths,
@@ -113,7 +116,7 @@ def measure_arms(run: Run, runs: dict[str, Run]) -> Comparison:
         figures=figures,
         intervals={name: drawn.intervals() for name, drawn in draws.items()},
         differences=differences({arm.name: draws[arm.name] for arm in arms}, figures, primary(run)),
-        strata=stratified(run, truths, values),
+        strata=stratified(run, truths, arrays),
     )
 
 
@@ -201,11 +204,7 @@ def within(run: Run, truths: list[Truth], values: np.ndarray, member: np.ndarray
 def summary(run: Run, result: Comparison) -> dict[str, Any]:
     """What comparison.json holds."""
     return {
-        "split": run.config.inference.split,
-        "cases": len(result.truths),
-        "groups": len({truth.group_id for truth in result.truths}),
-        "labels": len(result.labels),
-        "interval": f"95 %, percentile bootstrap over groups, {run.config.evaluation.bootstrap} draws",
+        **extent(run, result.truths, result.labels),
         "primary": primary(run),
         "rows": {name: keyed(result.figures, intervals) for name, intervals in result.intervals.items()},
         f"minus_{REFERENCE}": {name: difference_summary(result, name) for name in result.differences},
@@ -236,8 +235,3 @@ def difference_summary(result: Comparison, name: str) -> dict[str, Any]:
     found = result.differences[name]
     rows = zip(result.figures, found.intervals, found.p_values, found.adjusted, strict=True)
     return {f.key: dataclasses.asdict(interval) | {"p": p, "p_holm": holm} for f, interval, p, holm in rows}
-
-
-def values_of(result: Comparison, name: str) -> dict[str, float | None]:
-    """A row's figures without their intervals."""
-    return {f.key: interval.value for f, interval in zip(result.figures, result.intervals[name], strict=True)}

@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from mint_ray.evaluation import comparison_plots
 from mint_ray.evaluation.comparison import REFERENCE, Comparison, primary
-from mint_ray.evaluation.evaluate import PRIOR, SCORER
+from mint_ray.evaluation.evaluate import PRIOR, SCORER, extent
 from mint_ray.evaluation.intervals import Interval
 from mint_ray.evaluation.pages import provenance, write_page
 from mint_ray.evaluation.tables import shown
+from mint_ray.evaluation.terminal import figure_table, print_wide
 from mint_ray.runs import Run
 
 TITLES = {
@@ -49,12 +48,7 @@ def page(run: Run, result: Comparison) -> dict[str, Any]:
     judged = [result.figures[result.place(key)] for key in dict.fromkeys(primary(run))]
     return {
         **provenance(run, run.stage("cases").manifest),
-        "counts": {
-            "cases": len(result.truths),
-            "groups": len({truth.group_id for truth in result.truths}),
-            "labels": len(result.labels),
-            "split": run.config.inference.split,
-        },
+        "counts": extent(run, result.truths, result.labels),
         "judged": [figure.title for figure in judged],
         "gaps": gaps(result, [result.place(figure.key) for figure in judged]),
         "families": families(result),
@@ -141,15 +135,11 @@ def comparison_table(result: Comparison) -> Table:
     """A row for each arm and reference; the last column is its gap to MINT in the truths named, with the corrected p."""
     keys = ["e1", "e2", "e3", "coverage", "avoidance", "car", *_tops(result), "grounded_mrr", "ungrounded_names"]
     last = result.place(_tops(result)[-1])
-    table = Table(
-        title=f"{len(result.truths)} cases, {len(result.labels)} labels; all figures in %",
-        caption="Top-n and MRR after grounding. Difference to MINT: 95 % interval over groups, p after Holm",
-        title_justify="left",
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
+    table = figure_table(
+        result.truths,
+        result.labels,
+        "Top-n and MRR after grounding. Difference to MINT: 95 % interval over groups, p after Holm",
     )
-    table.add_column("")
     for key in keys:
         table.add_column(result.figures[result.place(key)].title, justify="right")
     table.add_column(f"{result.figures[last].title} − MINT", justify="right")
@@ -162,8 +152,7 @@ def comparison_table(result: Comparison) -> Table:
 
 def print_comparison(result: Comparison) -> None:
     """Print the table; where there is no terminal, wide enough to be read in a log."""
-    console = Console()
-    (console if console.is_terminal else Console(width=LOG_WIDTH)).print(comparison_table(result))
+    print_wide(lambda _: comparison_table(result), LOG_WIDTH)
 
 
 def _tops(result: Comparison) -> list[str]:

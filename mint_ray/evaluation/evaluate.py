@@ -86,7 +86,7 @@ def evaluate(run: Run) -> StageReport:
     write_report(run, result, folder / "report.html")
     print_table(result)
     graded = sum(len(answers) for answers in result.graded.values())
-    figures = {name: _values(result, name) for name in result.intervals}
+    figures = {name: values(result.figures, found) for name, found in result.intervals.items()}
     return StageReport(graded, graded, {}, figures)
 
 
@@ -239,11 +239,7 @@ def summary(run: Run, result: Result) -> dict[str, Any]:
     """What metrics.json holds."""
     figures = result.figures
     return {
-        "split": run.config.inference.split,
-        "cases": len(result.truths),
-        "groups": len({truth.group_id for truth in result.truths}),
-        "labels": len(result.labels),
-        "interval": f"95 %, percentile bootstrap over groups, {run.config.evaluation.bootstrap} draws",
+        **extent(run, result.truths, result.labels),
         "models": {name: keyed(figures, intervals) for name, intervals in result.intervals.items()},
         "aligned_minus_base": keyed(figures, result.difference) if result.difference else None,
         "aligned_minus_prior": keyed(figures, result.over_prior) if result.over_prior else None,
@@ -251,5 +247,17 @@ def summary(run: Run, result: Result) -> dict[str, Any]:
     }
 
 
-def _values(result: Result, name: str) -> dict[str, float | None]:
-    return {f.key: interval.value for f, interval in zip(result.figures, result.intervals[name], strict=True)}
+def extent(run: Run, truths: Sequence[Truth], labels: Sequence[Label]) -> dict[str, Any]:
+    """What figures are over: split, cases, groups and labels, and how their intervals are made."""
+    return {
+        "split": run.config.inference.split,
+        "cases": len(truths),
+        "groups": len({truth.group_id for truth in truths}),
+        "labels": len(labels),
+        "interval": f"95 %, percentile bootstrap over groups, {run.config.evaluation.bootstrap} draws",
+    }
+
+
+def values(figures: Sequence[Figure], intervals: Sequence[Interval]) -> dict[str, float | None]:
+    """Figures by key, without their intervals."""
+    return {figure.key: interval.value for figure, interval in zip(figures, intervals, strict=True)}

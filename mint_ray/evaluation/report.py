@@ -19,7 +19,7 @@ from PIL import Image
 from mint_ray.corpora.store import case_table
 from mint_ray.evaluation import plots
 from mint_ray.evaluation.by_label import by_label
-from mint_ray.evaluation.evaluate import PRIOR, Reply, Result
+from mint_ray.evaluation.evaluate import PRIOR, Reply, Result, extent
 from mint_ray.evaluation.metrics import rank_of
 from mint_ray.evaluation.pages import provenance, write_page
 from mint_ray.evaluation.tables import TITLES, digests, endings, families, headline, tiles
@@ -47,12 +47,7 @@ def page(run: Run, result: Result) -> dict[str, Any]:
     manifests = {name: run.stage(name).manifest for name in STAGES if run.stage(name).complete}
     return {
         **provenance(run, next(iter(manifests.values()), None)),
-        "counts": {
-            "cases": len(result.truths),
-            "groups": len({truth.group_id for truth in result.truths}),
-            "labels": len(result.labels),
-            "split": run.config.inference.split,
-        },
+        "counts": extent(run, result.truths, result.labels),
         "headline": headline(result, size),
         "tiles": tiles(result, size),
         "difference": result.difference is not None,

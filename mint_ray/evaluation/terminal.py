@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from mint_ray.evaluation.evaluate import Result
+from mint_ray.evaluation.evaluate import Result, Truth
 from mint_ray.evaluation.intervals import Interval
 from mint_ray.evaluation.metrics import Figure
 from mint_ray.evaluation.tables import TITLES, shown
+from mint_ray.tasks.base import Label
 
 LOG_WIDTH = 104  # where there is no terminal
 ROOM_FOR_REFERENCES = 92  # columns
@@ -17,16 +20,7 @@ ROOM_FOR_REFERENCES = 92  # columns
 
 def result_table(result: Result, width: int = LOG_WIDTH) -> Table:
     """Base against aligned with 95 % intervals; the scorer and the prior beside them where there is room."""
-    groups = len({truth.group_id for truth in result.truths})
-    table = Table(
-        title=f"{len(result.truths)} cases in {groups} groups, {len(result.labels)} labels; all figures in %",
-        caption="(from–to): 95 % interval by bootstrap over groups",
-        title_justify="left",
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    table.add_column("")
+    table = figure_table(result.truths, result.labels, "(from–to): 95 % interval by bootstrap over groups")
     models = [name for name in result.intervals if name in result.graded]
     references = [name for name in result.intervals if name not in result.graded and width >= ROOM_FOR_REFERENCES]
     for name in models:
@@ -47,10 +41,30 @@ def result_table(result: Result, width: int = LOG_WIDTH) -> Table:
 
 def print_table(result: Result) -> None:
     """Print the table; where there is no terminal, wide enough to be read in a log."""
+    print_wide(lambda width: result_table(result, width), LOG_WIDTH)
+
+
+def figure_table(truths: Sequence[Truth], labels: Sequence[Label], caption: str) -> Table:
+    """A table of figures with its title, and a first column for what each row is."""
+    groups = len({truth.group_id for truth in truths})
+    table = Table(
+        title=f"{len(truths)} cases in {groups} groups, {len(labels)} labels; all figures in %",
+        caption=caption,
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("")
+    return table
+
+
+def print_wide(table: Callable[[int], Table], log_width: int) -> None:
+    """Print the table that is made for a width in columns: the terminal's, or where there is none the log's."""
     console = Console()
     if not console.is_terminal:
-        console = Console(width=LOG_WIDTH)
-    console.print(result_table(result, console.width))
+        console = Console(width=log_width)
+    console.print(table(console.width))
 
 
 def _title(figure: Figure) -> str:

@@ -35,17 +35,21 @@ class Weights:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A case as the model is asked about it: its messages as text and tokens, with one token where an image stands.
+    """What the model sees of a case, and the same as text and tokens, with one token where an image stands.
 
     `length` counts what the model reads, an image with as many tokens as it makes features of it. `retrieved` holds the
     labels of the passages in it, None where nothing was looked up.
     """
 
+    view: View
     text: str
     tokens: list[int]
     length: int
-    image: bytes | None = None
     retrieved: list[str] | None = None
+
+    @property
+    def image(self) -> bytes | None:
+        return self.view.image
 
 
 class Said(NamedTuple):
@@ -148,12 +152,12 @@ class AnswerEngine(ABC):
                 raise ModelError(f"task.kind {self.task.kind} shows the model an image, and alignment.model sees none")
             text = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
             tokens = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-            return Prompt(text, tokens, len(tokens))
+            return Prompt(view, text, tokens, len(tokens))
         if view.image is None:
             raise RowError("no-image", "image", "nothing", "an image, as alignment.model sees images")
         text = self.vision.render(messages, add_generation_prompt=True)
         tokens = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return Prompt(text, tokens, len(self.vision.expanded(messages, view.image)), view.image)
+        return Prompt(view, text, tokens, len(self.vision.expanded(messages, view.image)))
 
     def case_seed(self, case: Case) -> int:
         """A case's own seed: what it is answered does not hang on which cases share its batch."""

@@ -1,20 +1,19 @@
-"""A case as a request of OpenAI's chat API: what batch inference sends, and `mint_ray.ask` prints."""
+"""What a model sees of a case as a request of OpenAI's chat API: what batch inference sends, and `mint_ray.ask` prints."""
 
 from __future__ import annotations
 
 import base64
 from typing import Any
 
-from mint_ray.records import Case, Message
-from mint_ray.tasks.base import Task
+from mint_ray.records import Message
+from mint_ray.tasks.base import Task, View
 
 
-def chat_request(task: Task, case: Case, model: str, **settings: Any) -> dict[str, Any]:
-    """The body of a chat completion: the task's own prompt for the case, and `settings` (`max_tokens` ...).
+def chat_request(task: Task, view: View, model: str, **settings: Any) -> dict[str, Any]:
+    """The body of a chat completion: the task's own prompt for what is seen, and `settings` (`max_tokens` ...).
 
     Without settings the service answers as evaluation measured: greedily.
     """
-    view = task.downstream_view(case)
     return {"model": model, "messages": chat_messages(task.prompt(view), view.image), **settings}
 
 

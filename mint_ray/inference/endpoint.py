@@ -15,14 +15,13 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from mint_ray.client import Retries, ServiceError, ask_patiently
+from mint_ray.client import TOKEN, Retries, ServiceError, ask_patiently
 from mint_ray.config import InferenceSection
 from mint_ray.errors import EndpointError
 from mint_ray.inference.answering import AnswerEngine, Prompt, Said, Weights
 from mint_ray.inference.asking import chat_request
 from mint_ray.records import Case
 
-TOKEN = "MINT_RAY_TOKEN"
 PATIENCE = Retries(attempts=10, base=0.5)  # a replica that died is back within a minute
 TIMEOUT = httpx.Timeout(660, connect=10)  # the service itself gives up earlier, and says so
 
@@ -124,13 +123,13 @@ class EndpointEngine(AnswerEngine):
 
     def ask(self, cases: Sequence[Case], prompts: Sequence[Prompt]) -> list[Said]:
         with ThreadPoolExecutor(len(cases)) as threads:
-            return [said(answer) for answer in threads.map(self.endpoint.complete, map(self.request, cases))]
+            return [said(answer) for answer in threads.map(self.endpoint.complete, map(self.request, cases, prompts))]
 
-    def request(self, case: Case) -> dict[str, Any]:
-        """The case's request, with every setting that a server may have a default of its own for."""
+    def request(self, case: Case, prompt: Prompt) -> dict[str, Any]:
+        """The prompt's request, with every setting that a server may have a default of its own for."""
         settings = {"temperature": self.section.temperature, "max_tokens": self.section.max_tokens}
         neutral = {"top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0}
-        return chat_request(self.task, case, self.name, **settings, **neutral, seed=self.case_seed(case))
+        return chat_request(self.task, prompt.view, self.name, **settings, **neutral, seed=self.case_seed(case))
 
 
 def said(answer: dict[str, Any]) -> Said:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
+from mint_ray.client import TOKEN
 from mint_ray.config import EngineSection
 from mint_ray.errors import ConfigError
 from mint_ray.sections import Section, resolve_kind
@@ -68,7 +69,7 @@ class AutoscalingSection(Section):
 class AccessSection(Section):
     """Who may ask. Without a token only this machine may, by a loopback address and name."""
 
-    token_env: str = "MINT_RAY_TOKEN"
+    token_env: str = TOKEN
     token_file: Path | None = Field(None, description="its first line; wins over the environment")
 
     def token(self) -> str | None:

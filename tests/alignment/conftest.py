@@ -58,6 +58,31 @@ def tiny_model(tmp_path_factory, tokenizer) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def encoded(tokenizer):
+    """24 pairs as tokens."""
+    from mint_ray.alignment.collation import encode_pairs
+
+    return encode_pairs([pair(i) for i in range(24)], tokenizer, 512)[0]
+
+
+@pytest.fixture
+def make(tiny_model, encoded, tmp_path, monkeypatch):
+    """A function from settings to a trainer of the tiny model over 24 pairs, in fp32, two epochs of 8 a step."""
+    from mint_ray.alignment.methods import build_trainer
+    from mint_ray.config import AlignmentSection, LoraSection
+
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "tensorboard"))
+
+    def build(validation=(), scratch="scratch", dropout=0.0, model=tiny_model, **settings):
+        defaults = dict(precision="fp32", batch_size=8, epochs=2, learning_rate=1e-2, save_steps=4)
+        lora = LoraSection(rank=4, alpha=8, dropout=dropout)
+        section = AlignmentSection(model=str(model), lora=lora, **{**defaults, **settings})
+        return build_trainer(section, model, {"train": encoded, "validation": list(validation)}, 7, tmp_path / scratch)
+
+    return build
+
+
 def pair(number: int, split: str = "train") -> dict:
     """A pair in the columns of `PreferencePair`; lengths differ from pair to pair."""
     task = RareDisease(kind="rare_disease", answer_size=2)

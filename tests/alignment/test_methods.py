@@ -6,13 +6,10 @@ import torch
 import torch.nn.functional as F
 
 from mint_ray.alignment.align import align
-from mint_ray.alignment.collation import encode_pairs
-from mint_ray.alignment.methods import build_trainer
-from mint_ray.config import AlignmentSection, LoraSection
+from mint_ray.config import AlignmentSection
 from mint_ray.errors import ModelError, TrainingError
 from mint_ray.inference.predict import weights
 from mint_ray.models import load_model, merge_adapter, model_digest
-from tests.alignment.conftest import pair
 from tests.alignment.test_align import after_the_first_checkpoint, run_of
 from tests.alignment.test_align import losses as curve_losses
 from tests.alignment.test_trainer import losses, wake_adapter
@@ -20,25 +17,6 @@ from tests.tiny_run import finish_stage
 
 # On a CPU a step of TRL's trainers passes over the whole vocabulary in tiles, DPO four times: a training takes minutes.
 METHODS = tuple(pytest.param(method, marks=pytest.mark.slow) for method in ("sft", "dpo"))
-
-
-@pytest.fixture(scope="module")
-def encoded(tokenizer):
-    return encode_pairs([pair(i) for i in range(24)], tokenizer, 512)[0]
-
-
-@pytest.fixture
-def make(tiny_model, encoded, tmp_path, monkeypatch):
-    """A function from a method and settings to a trainer over 24 pairs, in fp32, two epochs of 8 a step."""
-    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "tensorboard"))
-
-    def build(method, validation=(), scratch="scratch", dropout=0.0, model=tiny_model, **settings):
-        defaults = dict(precision="fp32", batch_size=8, epochs=2, learning_rate=1e-2, save_steps=4)
-        lora = LoraSection(rank=4, alpha=8, dropout=dropout)
-        section = AlignmentSection(model=str(model), method=method, lora=lora, **{**defaults, **settings})
-        return build_trainer(section, model, {"train": encoded, "validation": list(validation)}, 7, tmp_path / scratch)
-
-    return build
 
 
 def answer_log_prob(model, prompt: list[int], answer: list[int]) -> torch.Tensor:
@@ -52,7 +30,7 @@ def batch_of(trainer, pairs: int) -> dict:
 
 
 def test_sft_learns_the_chosen_answers_tokens_alone(make, encoded):
-    trainer = make("sft")
+    trainer = make(method="sft")
     wake_adapter(trainer.model)
     loss = trainer.compute_loss(trainer.model, batch_of(trainer, 3))
     sums = [answer_log_prob(trainer.model, p.prompt, p.chosen) for p in encoded[:3]]
@@ -60,7 +38,7 @@ def test_sft_learns_the_chosen_answers_tokens_alone(make, encoded):
 
 
 def test_dpo_holds_both_answers_against_the_model_without_its_adapter(make, encoded):
-    trainer = make("dpo", beta=0.3)
+    trainer = make(method="dpo", beta=0.3)
     assert trainer.compute_loss(trainer.model, batch_of(trainer, 3)).item() == pytest.approx(0.6931, abs=1e-4)
     wake_adapter(trainer.model)
     loss = trainer.compute_loss(trainer.model, batch_of(trainer, 3))
@@ -78,7 +56,7 @@ def test_dpo_holds_both_answers_against_the_model_without_its_adapter(make, enco
 def test_every_method_sees_the_same_pairs_in_the_same_order(make):
     orders = []
     for method in ("orpo", "sft", "dpo"):
-        batches = make(method, scratch=method).get_train_dataloader()
+        batches = make(method=method, scratch=method).get_train_dataloader()
         orders.append([case_id for batch in batches for case_id in batch["case_ids"]])
     assert orders[0] == orders[1] == orders[2]
     assert len(set(orders[0])) == 24
@@ -86,9 +64,9 @@ def test_every_method_sees_the_same_pairs_in_the_same_order(make):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_resumed_run_has_the_losses_of_an_undisturbed_one(method, make, tmp_path):
-    straight = make(method)
+    straight = make(method=method)
     straight.train()
-    resumed = make(method, scratch="other")
+    resumed = make(method=method, scratch="other")
     resumed.train(resume_from_checkpoint=str(tmp_path / "scratch" / "checkpoint-4"))
     assert losses(resumed) == pytest.approx(losses(straight), rel=1e-6)
     assert {"pairs_per_second", "tokens_per_second", "grad_norm", "learning_rate"} <= set(straight.state.log_history[0])
@@ -96,7 +74,7 @@ def test_a_resumed_run_has_the_losses_of_an_undisturbed_one(method, make, tmp_pa
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_loss_falls_on_training_and_validation_pairs(method, make, encoded):
-    trainer = make(method, epochs=4, validation=encoded[:6])
+    trainer = make(method=method, epochs=4, validation=encoded[:6])
     trainer.train()
     validations = [row["eval_loss"] for row in trainer.state.log_history if "eval_loss" in row]
     assert losses(trainer)[-1] < losses(trainer)[0]
@@ -106,7 +84,7 @@ def test_the_loss_falls_on_training_and_validation_pairs(method, make, encoded):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_bf16_gives_the_losses_of_fp32_but_for_rounding(method, make):
-    exact, rounded = make(method), make(method, scratch="other", precision="bf16")
+    exact, rounded = make(method=method), make(method=method, scratch="other", precision="bf16")
     exact.train()
     rounded.train()
     assert losses(rounded)[:3] == pytest.approx(losses(exact)[:3], rel=0.05)
@@ -114,7 +92,7 @@ def test_bf16_gives_the_losses_of_fp32_but_for_rounding(method, make):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_loss_that_is_not_finite_stops_before_the_update(method, make):
-    trainer = make(method)
+    trainer = make(method=method)
     weight = next(p for n, p in trainer.model.named_parameters() if "norm" in n)
     weight.data.fill_(float("nan"))
     with pytest.raises(TrainingError, match=r"step 1: the loss is not finite for case-\d+"):
@@ -122,11 +100,11 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(method, make):
 
 
 def test_a_dpo_from_an_adapter_has_the_adapters_model_as_its_reference(make, encoded, tiny_model, tmp_path):
-    sft = make("sft", epochs=4)
+    sft = make(method="sft", epochs=4)
     sft.train()
     sft.model.save_pretrained(tmp_path / "sft")
     merged = merge_adapter(tiny_model, tmp_path / "sft", tmp_path / "start")
-    dpo = make("dpo", scratch="other", model=merged)
+    dpo = make(method="dpo", scratch="other", model=merged)
     wake_adapter(dpo.model)
     chosen, rejected = dpo.compute_ref_log_probs(dpo.model, _tensors(batch_of(dpo, 4)))
     sft.model.eval()
@@ -146,7 +124,7 @@ def _tensors(batch: dict) -> dict:
 def test_a_model_that_sees_images_is_told_to_take_orpo(make, monkeypatch):
     monkeypatch.setattr("mint_ray.alignment.trl_trainers.sees_images", lambda folder: True)
     with pytest.raises(ModelError, match=r"sft trains text models alone.*take orpo"):
-        make("sft")
+        make(method="sft")
 
 
 def test_a_term_that_the_method_lacks_is_refused():

@@ -6,32 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from mint_ray.alignment.collation import Collator, EncodedPair, encode_pairs
+from mint_ray.alignment.collation import Collator, EncodedPair
 from mint_ray.alignment.methods import build_trainer
 from mint_ray.config import AlignmentSection, LoraSection
 from mint_ray.errors import ModelError, TrainingError
 from tests.alignment.conftest import pair
-
-
-@pytest.fixture(scope="module")
-def encoded(tokenizer):
-    return encode_pairs([pair(i) for i in range(24)], tokenizer, 512)[0]
-
-
-@pytest.fixture
-def make(tiny_model, encoded, tmp_path, monkeypatch):
-    """A function from settings to a trainer of the tiny model over 24 pairs, in fp32, two epochs of 8 a step."""
-    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "tensorboard"))
-
-    def build(validation=(), scratch="scratch", **settings):
-        defaults = dict(precision="fp32", batch_size=8, epochs=2, learning_rate=1e-2, save_steps=4)
-        lora = LoraSection(rank=4, alpha=8, dropout=settings.pop("dropout", 0.0))
-        section = AlignmentSection(model=str(tiny_model), lora=lora, **{**defaults, **settings})
-        return build_trainer(
-            section, tiny_model, {"train": encoded, "validation": list(validation)}, 7, tmp_path / scratch
-        )
-
-    return build
 
 
 def losses(trainer) -> list[float]:

@@ -6,13 +6,17 @@ from pathlib import Path
 import httpx
 import pytest
 from pydantic import SecretStr, ValidationError
+from transformers import AutoTokenizer
 
 from mint_ray.client import Retries
-from mint_ray.config import InferenceSection
+from mint_ray.config import InferenceSection, RetrievalSection
 from mint_ray.errors import EndpointError
 from mint_ray.inference.answering import Weights
 from mint_ray.inference.asking import chat_request
-from mint_ray.inference.endpoint import Endpoint, check_endpoint, said
+from mint_ray.inference.endpoint import Endpoint, EndpointEngine, check_endpoint, said
+from mint_ray.inference.retrieval import Passage
+from mint_ray.models import resolve_model
+from mint_ray.tasks.base import Label
 from mint_ray.tasks.rare_disease import RareDisease
 from mint_ray.tasks.tissue import Tissue
 from tests.tiny_run import tiny_case
@@ -79,14 +83,40 @@ def test_a_model_of_another_run_or_of_other_settings_is_refused_before_anything_
 
 
 def test_a_request_is_the_tasks_own_prompt_and_an_image_stands_before_it():
-    text = chat_request(RareDisease(kind="rare_disease"), tiny_case(0), "aligned", seed=5)
+    disease, tissue = RareDisease(kind="rare_disease"), Tissue(kind="tissue")
+    text = chat_request(disease, disease.downstream_view(tiny_case(0)), "aligned", seed=5)
     (message,) = text["messages"]
     assert "Findings: Hypotonia" in message["content"]
     assert (text["model"], text["seed"]) == ("aligned", 5)
-    (message,) = chat_request(Tissue(kind="tissue"), tiny_case(0), "base")["messages"]
+    (message,) = chat_request(tissue, tissue.downstream_view(tiny_case(0)), "base")["messages"]
     picture, words = message["content"]
     assert picture["image_url"]["url"].startswith("data:image/png;base64,iVBOR")
     assert words["text"].startswith("You are a pathologist.")
+
+
+class Asker(EndpointEngine):
+    """Asks a service that is passed in; its tokenizer is the packaged model's."""
+
+    def load(self) -> None:
+        self.vision, self.tokenizer = None, AutoTokenizer.from_pretrained(self.weights.folder)
+        usage = {"prompt_tokens": 7, "completion_tokens": 2}
+        body = {"choices": [{"finish_reason": "stop", "message": {"content": "an answer"}}], "usage": usage}
+        self.endpoint, self.asked = endpoint(httpx.Response(200, json=body))
+
+
+def test_what_was_looked_up_is_sent_with_the_question(tmp_path):
+    label = Label(id="OMIM:1", name="Hypotonia syndrome")
+    section = InferenceSection(endpoint=URL, retrieval=RetrievalSection(), max_tokens=16)
+    passages = [Passage(label.id, "Hypotonia syndrome: Hypotonia and a long face"), Passage("OMIM:2", "Other: Fever")]
+    weights = Weights(resolve_model("packaged:smollm2-135m-instruct"), "d")
+    task, folders = RareDisease(kind="rare_disease"), (tmp_path / "answers", tmp_path / "refused")
+    asker = Asker("base", task, section, weights, 0, *folders, passages, token=None)
+    prompt = asker.prompt(tiny_case(0))
+    assert prompt.retrieved == [label.id]
+    assert asker.ask([tiny_case(0)], [prompt]) == [("an answer", True, 7, 2)]
+    (message,) = json.loads(asker.asked[0].content)["messages"]
+    assert "Hypotonia and a long face" in message["content"]
+    assert message["content"] in prompt.text
 
 
 def test_an_answer_that_was_cut_off_is_known_as_such():

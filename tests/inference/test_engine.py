@@ -4,13 +4,14 @@ from mint_ray.config import InferenceSection
 from mint_ray.errors import ModelError, RowError
 from mint_ray.inference.answering import Prompt, Said, Weights, check_length, finish
 from mint_ray.inference.engine import engine_arguments, lora_rank_limit
+from mint_ray.tasks.base import View
 
 
 def test_a_prompt_is_refused_where_a_full_answer_would_not_fit():
     section = InferenceSection(max_tokens=100, max_model_len=300)
-    check_length(Prompt("", [0] * 20, 200), section)
+    check_length(Prompt(View(), "", [0] * 20, 200), section)
     with pytest.raises(RowError, match="prompt-too-long: prompt: saw 201 tokens; expected at most 200 "):
-        check_length(Prompt("", [0] * 20, 201), section)
+        check_length(Prompt(View(), "", [0] * 20, 201), section)
 
 
 @pytest.mark.parametrize(

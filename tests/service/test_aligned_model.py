@@ -55,7 +55,7 @@ def words(model: str, **more) -> dict:
 def first_words(run: Run, model, case) -> str:
     """What a model of transformers says first, greedily: four tokens."""
     tokenizer = AutoTokenizer.from_pretrained(resolve_model(MODEL))
-    messages = chat_request(run.config.task, case, "")["messages"]
+    messages = chat_request(run.config.task, run.config.task.downstream_view(case), "")["messages"]
     prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt")
     said = model.generate(**prompt, do_sample=False, max_new_tokens=4)
     return tokenizer.decode(said[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True)
@@ -76,7 +76,9 @@ def test_each_name_answers_with_its_own_weights_through_the_openai_client(servic
     base = load_model(resolve_model(MODEL), torch.float32)
     said = {}
     for name in ("base", "aligned"):
-        answer = client.chat.completions.create(**chat_request(run.config.task, case, name, max_tokens=4))
+        answer = client.chat.completions.create(
+            **chat_request(run.config.task, run.config.task.downstream_view(case), name, max_tokens=4)
+        )
         said[name] = answer.choices[0].message.content
     assert said["base"] == first_words(run, base, case)
     assert said["aligned"] == first_words(run, PeftModel.from_pretrained(base, adapter), case)

@@ -30,7 +30,10 @@ def test_an_adapter_over_one_engine_says_what_it_says_merged(tmp_path):
     for import_path in ("tests.service.models:build_with_adapter", "deployments.aligned_model:build"):
         config = write_models_config(tmp_path, import_path, run=str(run.dir))
         with running(config, patience=PATIENCE) as service:
-            requests = [chat_request(run.config.task, tiny_case(0), name, max_tokens=4) for name in ("base", "aligned")]
+            requests = [
+                chat_request(run.config.task, run.config.task.downstream_view(tiny_case(0)), name, max_tokens=4)
+                for name in ("base", "aligned")
+            ]
             said[import_path] = [text(answer(service.url, request)) for request in requests]
     as_such, merged = said.values()
     assert as_such == merged
@@ -46,7 +49,9 @@ def test_images_are_seen(tmp_path):
     task = Tissue(kind="tissue", answer_size=2)
     with running(config, patience=PATIENCE) as service:
         requests = [
-            chat_request(task, tiny_case(0, image=picture(colour, 128, seed=1)), "base", max_tokens=6)
+            chat_request(
+                task, task.downstream_view(tiny_case(0, image=picture(colour, 128, seed=1))), "base", max_tokens=6
+            )
             for colour in [(220, 40, 40), (40, 40, 220), (240, 240, 240)]
         ]
         assert len({text(answer(service.url, request)) for request in requests}) > 1, "the images were not seen"
