@@ -38,8 +38,8 @@ def test_a_stage_that_failed_is_not_complete_and_is_resumed(tmp_path):
 
 def test_another_configuration_is_refused_by_the_settings_that_differ(tmp_path):
     a_run(tmp_path).carry_out("cases", some_work)
-    with pytest.raises(RunError, match=r"splits\.test: was 0\.1, is now 0\.2"):
-        a_run(tmp_path, "splits={train: 0.7, validation: 0.1, test: 0.2}").carry_out("cases", some_work)
+    with pytest.raises(RunError, match=r"splits\.min_cases_per_label: was 1, is now 2"):
+        a_run(tmp_path, "splits.min_cases_per_label=2").carry_out("cases", some_work)
 
 
 def test_a_change_upstream_is_refused_downstream(tmp_path):

@@ -7,6 +7,7 @@ nothing had happened: order, blinding and moves of the examples depend on seed a
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ def train_worker(config: dict) -> None:
     """Ray Train's entry: `config["plan"]`, and the streams `train` and `validation`."""
     import ray.train
 
+    logging.getLogger("ray.train").setLevel(logging.WARNING)  # it prints every report; `validate` says what matters
     fitting, section = Fitting(config["plan"]), config["plan"].section
     if checkpoint := ray.train.get_checkpoint():
         with checkpoint.as_directory() as folder:
