@@ -21,6 +21,7 @@ from mint_ray.evaluation.grounding import NameIndex
 from mint_ray.evaluation.intervals import Bootstrap, Interval, bootstrap
 from mint_ray.evaluation.metrics import Figure, Preferred, catalogue, grounded, published
 from mint_ray.inference.store import answer_folder, answer_table, refusal_table
+from mint_ray.preferences.shuffling import draw_donors
 from mint_ray.preferences.store import ranking_table, write_part
 from mint_ray.records import Answer, GradedAnswer, from_table, to_table
 from mint_ray.runs import Run, StageReport, write_atomically
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 SCORER = "scorer"  # its ranking's first names, as if it had answered
 PRIOR = "prior"  # the most frequent labels of the training cases, the same answer for every case
+SWAPPED = "swapped"  # what the aligned model said of another case
+REFERENCES = (SCORER, PRIOR, SWAPPED)  # which no model was asked for
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,8 @@ def measure(run: Run) -> Result:
     replies = {model: replies_of(answers) for model, answers in graded.items()}
     truths = known_truths(run, set.intersection(*(set(by_case) for by_case in replies.values())))
     replies |= references(run, truths, labels)
+    if "aligned" in replies:
+        replies[SWAPPED] = swapped(run, truths, replies["aligned"])
     figures = catalogue(run.config.task.answer_size, *depth_and_tail(run))
     draws = {
         name: resampled(run, truths, figure_values(run, truths, by_case, figures, index))
@@ -189,6 +194,16 @@ def references(run: Run, truths: list[Truth], labels: Sequence[Label]) -> dict[s
         SCORER: {t.case_id: first_names(t.ranking, names, size) for t in truths if t.ranking is not None},
         PRIOR: {t.case_id: frequent for t in truths},
     }
+
+
+def swapped(run: Run, truths: list[Truth], replies: dict[str, Reply]) -> dict[str, Reply]:
+    """Each case with the answer to another one: what remains of a figure when the model is shown someone else.
+
+    Exact for a model that answers greedily, since it says of a case what it says of it anywhere.
+    """
+    cases = {"case_id": [truth.case_id for truth in truths], "split": [run.config.inference.split] * len(truths)}
+    donors = draw_donors(pa.table(cases), run.config.run.seed)
+    return {case_id: replies[donor] for case_id, donor in donors.items()}
 
 
 def first_names(ranking: Sequence[str], names: Mapping[str, str], size: int) -> Reply:

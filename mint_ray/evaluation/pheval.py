@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from mint_ray.evaluation.evaluate import PRIOR, SCORER, Result
+from mint_ray.evaluation.evaluate import REFERENCES, SCORER, Result
 from mint_ray.preferences.store import ranking_table, write_part
 from mint_ray.runs import Run
 
@@ -54,7 +54,7 @@ def said(run: Run, result: Result) -> dict[str, dict[str, list[Ranked]]]:
     found = {
         model: {case_id: in_order(reply.label_ids) for case_id, reply in replies.items()}
         for model, replies in result.replies.items()
-        if model not in (PRIOR, SCORER)
+        if model not in REFERENCES
     }
     columns = ["case_id", "label_ids", "scores"]
     rankings = ranking_table(run, [run.config.inference.split], columns).to_pylist()

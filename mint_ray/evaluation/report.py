@@ -19,7 +19,7 @@ from PIL import Image
 from mint_ray.corpora.store import case_table
 from mint_ray.evaluation import plots
 from mint_ray.evaluation.by_label import by_label
-from mint_ray.evaluation.evaluate import PRIOR, Reply, Result, extent
+from mint_ray.evaluation.evaluate import PRIOR, SWAPPED, Reply, Result, extent
 from mint_ray.evaluation.metrics import rank_of
 from mint_ray.evaluation.pages import provenance, write_page
 from mint_ray.evaluation.tables import TITLES, digests, endings, families, headline, tiles
@@ -147,7 +147,7 @@ def worked_cases(run: Run, result: Result) -> list[dict[str, Any]]:
             "columns": [
                 column(TITLES[name], replies[truth.case_id], truth.label_id)
                 for name, replies in result.replies.items()
-                if name != PRIOR and truth.case_id in replies
+                if name not in (PRIOR, SWAPPED) and truth.case_id in replies
             ],
         }
         for truth in truths

@@ -7,10 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from mint_ray.evaluation.evaluate import PRIOR, SCORER, Result
+from mint_ray.evaluation.evaluate import PRIOR, SCORER, SWAPPED, Result
 from mint_ray.evaluation.intervals import Interval
 
-TITLES = {"base": "Base", "aligned": "Aligned", SCORER: "Scorer", PRIOR: "Most frequent"}
+TITLES = {
+    "base": "Base",
+    "aligned": "Aligned",
+    SCORER: "Scorer",
+    PRIOR: "Most frequent",
+    SWAPPED: "Aligned, swapped cases",
+}
 
 
 def shown(interval: Interval, digits: int = 1, signed: bool = False) -> dict[str, str | None] | None:

@@ -14,8 +14,8 @@ from mint_ray.evaluation.metrics import Figure
 from mint_ray.evaluation.tables import TITLES, shown
 from mint_ray.tasks.base import Label
 
-LOG_WIDTH = 104  # where there is no terminal
-ROOM_FOR_REFERENCES = 92  # columns
+LOG_WIDTH = 112  # where there is no terminal
+ROOM_FOR_REFERENCES = 102  # columns
 
 
 def result_table(result: Result, width: int = LOG_WIDTH) -> Table:

@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mint_ray.errors import EvaluationError
-from mint_ray.evaluation.evaluate import evaluate, measure
+from mint_ray.evaluation.evaluate import Reply, evaluate, known_truths, measure, swapped
 from mint_ray.inference.store import answer_folder, refusal_folder
 from mint_ray.preferences.store import write_part
 from mint_ray.records import GradedAnswer, Refusal, from_table, to_table
@@ -28,6 +28,16 @@ def test_figures_of_a_run_by_hand(tmp_path):
     assert metrics["aligned_minus_base"]["e2"] == {"value": 1, "low": 1, "high": 1}
 
 
+def test_swapped_cases_each_have_the_answer_to_another(tmp_path):
+    run = answered_run(tmp_path)
+    truths = known_truths(run, {f"case-{i:03}" for i in range(12)})
+    own = {truth.case_id: Reply([truth.case_id], [truth.label_id]) for truth in truths}
+    given = {case_id: reply.names[0] for case_id, reply in swapped(run, truths, own).items()}
+    assert sorted(given) == sorted(given.values()) == sorted(own)
+    assert all(case_id != other for case_id, other in given.items())
+    assert swapped(run, truths[::-1], own) == swapped(run, truths, own)
+
+
 def test_graded_answers_carry_names_and_labels(tmp_path):
     run = answered_run(tmp_path)
     evaluate(run)
@@ -42,7 +52,7 @@ def test_the_table_tells_base_from_aligned(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "12 cases in 12 groups" in printed
     (row,) = [line.split() for line in printed.splitlines() if line.startswith(" E2")]
-    assert row == ["E2", "0.0", "(0–0)", "100.0", "(100–100)", "+100.0", "(100", "to", "100)", "100.0", "50.0"]
+    assert row == ["E2", "0.0", "(0–0)", "100.0", "(100–100)", "+100.0", "(100", "to", "100)", "100.0", "50.0", "58.3"]
 
 
 def test_answers_of_other_cases_are_refused(tmp_path):
