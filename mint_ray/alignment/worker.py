@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ def train_worker(config: dict[str, Plan]) -> str | None:
     A loss that is not finite is returned, not raised: Ray would start the workers again for an error,
     and they would meet the same loss.
     """
+    logging.getLogger().setLevel(logging.WARNING)  # Ray tells of every report; `Progress` says what matters
     plan = config["plan"]
     use_all_cores()
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(plan.folder / "tensorboard")

@@ -67,7 +67,7 @@ def train_worker(config: dict) -> None:
     """Ray Train's entry: `config["plan"]`, and the streams `train` and `validation`."""
     import ray.train
 
-    logging.getLogger("ray.train").setLevel(logging.WARNING)  # it prints every report; `validate` says what matters
+    logging.getLogger().setLevel(logging.WARNING)  # Ray tells of every report; `validate` says what matters
     fitting, section = Fitting(config["plan"]), config["plan"].section
     if checkpoint := ray.train.get_checkpoint():
         with checkpoint.as_directory() as folder:
