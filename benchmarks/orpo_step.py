@@ -2,7 +2,8 @@
 
     python benchmarks/orpo_step.py [--pairs 24] [--batch 4] [--threads 2] [--rank 64]
 
-Each side runs in a process of its own, in bf16, with the same LoRA on SmolLM2-135M-Instruct, once over the pairs.
+Each side runs in a process of its own, with the same LoRA on SmolLM2-135M-Instruct, once over the pairs,
+in bf16 where the processor has instructions for it, else in fp32.
 The pairs are real prompts and answers of the rare-disease task over the HPO's own findings and diseases. Printed are
 pairs a second (wall clock, whatever else the machine does), CPU seconds a pair (steadier on a busy machine), and
 peak memory. `ours, NLL over the sequence` does exactly TRL's work; `ours` is the default.
@@ -75,6 +76,7 @@ def trl_trainer(options: argparse.Namespace, scratch: Path):
 
     from mint_ray.alignment.methods import build_model
     from mint_ray.models import resolve_model
+    from mint_ray.precision import computes_bf16
 
     folder = resolve_model("packaged:smollm2-135m-instruct")
     settings = ORPOConfig(
@@ -83,7 +85,7 @@ def trl_trainer(options: argparse.Namespace, scratch: Path):
         num_train_epochs=1,
         beta=0.1,
         max_length=1024,
-        bf16=True,
+        bf16=computes_bf16(use_gpu=False),
         use_cpu=True,
         gradient_checkpointing=False,
         save_strategy="no",
