@@ -16,7 +16,7 @@ include-path = "/v1/rank/upload"
 # No schema can say that bytes are an image, nor that a form shows something of a patient at all.
 checks.positive_data_acceptance.expected-statuses = ["2xx", 413, 415, 422]
 # A form has no null and no empty field: what is empty counts as absent, where the schema would refuse it.
-checks.negative_data_rejection.enabled = false
+checks.negative_data_rejection.expected-statuses = [200, 400, 401, 403, 404, 405, 413, 415, 422]
 """
 
 
