@@ -104,8 +104,11 @@ class Fitting:
     def _validation_shard(self) -> Shard | None:
         import ray.train
 
-        stream = ray.train.get_dataset_shard("validation")
-        return stream and Shard(stream, self.plan.section.score_batch, self.plan.section.in_memory, 0)
+        try:
+            stream = ray.train.get_dataset_shard("validation")
+        except KeyError:  # the run keeps no case for validation
+            return None
+        return Shard(stream, self.plan.section.score_batch, self.plan.section.in_memory, 0)
 
     def train_epoch(self) -> None:
         """One pass over the worker's examples."""
