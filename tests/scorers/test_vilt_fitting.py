@@ -103,6 +103,14 @@ def test_a_killed_fit_goes_on_after_its_last_epoch_and_ends_as_the_undisturbed_o
     assert digests[0] == digests[1]
 
 
+def test_without_validation_cases_the_curve_has_losses_alone(local_ray, tmp_path):
+    run = coloured_run(tmp_path, tiny_section(epochs=1), validation=0)
+    run.carry_out("scorer", fit_scorer)
+    figures = run.stage("scorer").manifest["figures"]
+    assert [set(point) for point in figures["curve"]] == [{"epoch", "loss"}]
+    assert figures["held_out"]["all"]["cases"] == 18
+
+
 def test_without_training_cases_nothing_is_fitted(tmp_path):
     run = coloured_run(tmp_path, tiny_section(), train=0)
     with pytest.raises(CorpusError, match="0 training cases"):

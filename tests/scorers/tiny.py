@@ -71,9 +71,11 @@ def coloured_case(number: int, split: str, **fields) -> Case:
     return Case(**(values | fields))
 
 
-def coloured_run(folder: Path, section: Vilt, train: int = 48, extra: tuple[Case, ...] = ()) -> Run:
-    """A run with complete cases: `train` to learn from, 12 to validate, 18 to test."""
+def coloured_run(
+    folder: Path, section: Vilt, train: int = 48, validation: int = 12, extra: tuple[Case, ...] = ()
+) -> Run:
+    """A run with complete cases: `train` to learn from, `validation` to validate, 18 to test."""
     run = Run(tiny_config(folder, scorer=section))
-    counts = {"train": train, "validation": 12, "test": 18}
+    counts = {"train": train, "validation": validation, "test": 18}
     write_cases(run, [coloured_case(i, split) for split, n in counts.items() for i in range(n)] + list(extra))
     return run
