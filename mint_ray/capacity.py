@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from mint_ray.config import Configuration, NodeGroup
+from mint_ray.config import ASKING_CPUS, Configuration, NodeGroup
 from mint_ray.errors import ConfigError
 
 
@@ -19,6 +19,7 @@ class Demand:
     """`count` actors or workers that run at one time, each on one node with `cpus` and `gpus`.
 
     Args:
+        beside: CPUs that the tasks which feed them take, on any node; without them the stage would wait for ever.
         count_key, cpus_key, gpus_key: the settings that ask for them, by dotted key; "" where it is fixed.
     """
 
@@ -28,6 +29,7 @@ class Demand:
     gpus: float
     cpus_key: str = ""
     gpus_key: str = ""
+    beside: float = 0
 
 
 def check_capacity(config: Configuration, stages: Iterable[str]) -> None:
@@ -54,14 +56,17 @@ def shortfall(demand: Demand, now: list[NodeGroup], at_most: list[NodeGroup] = (
     """What is wanted and not there, in the user's words; None where the demand fits."""
     if _fits(demand, now) or _fits(demand, at_most):
         return None
-    without_cpus = replace(demand, cpus=0)
+    without_cpus = replace(demand, cpus=0, beside=0)
     if demand.gpus and not (_fits(without_cpus, now) or _fits(without_cpus, at_most)):
         return _told(demand, "GPU", demand.gpus, demand.gpus_key, now, at_most)
     return _told(demand, "CPU", demand.cpus, demand.cpus_key, now, at_most)
 
 
 def _fits(demand: Demand, nodes: Iterable[NodeGroup]) -> bool:
-    return sum(_room(group, demand) for group in nodes) >= demand.count
+    nodes = list(nodes)
+    cpus = sum(group.nodes * group.cpus for group in nodes)
+    room = sum(_room(group, demand) for group in nodes)
+    return room >= demand.count and cpus >= demand.count * demand.cpus + demand.beside
 
 
 def _room(group: NodeGroup, demand: Demand) -> int:
@@ -73,8 +78,9 @@ def _room(group: NodeGroup, demand: Demand) -> int:
 def _told(demand: Demand, kind: str, each: float, key: str, now: list[NodeGroup], at_most: list[NodeGroup]) -> str:
     keys = [name for name in (demand.count_key, key) if name]
     grown = f", which may grow to {_shapes(at_most, kind)}" if at_most else ""
+    beside = f" and {demand.beside:g} more to read the cases" if demand.beside and kind == "CPU" else ""
     return (
-        f"{' and '.join(keys)}: {demand.count} x {each:g} {kind} wanted, each on one node; this cluster has "
+        f"{' and '.join(keys)}: {demand.count} x {each:g} {kind} wanted, each on one node{beside}; this cluster has "
         f"{_shapes(now, kind)}{grown}. Lower {' or '.join(keys)}, run on a cluster that has them, or say in "
         "cluster.autoscaling what this one may grow to"
     )
@@ -103,9 +109,15 @@ def _scorer(config: Configuration) -> Demand:
     scorer = config.scorer
     gpus = 1 if getattr(scorer, "use_gpu", False) else 0
     if scorer.ready_made or not hasattr(scorer, "workers"):
-        return Demand("", 1, 1, gpus, gpus_key="scorer.use_gpu")
+        return Demand("", 1, 1, gpus, gpus_key="scorer.use_gpu", beside=1)
     return Demand(
-        "scorer.workers", scorer.workers, scorer.cpus_per_worker, gpus, "scorer.cpus_per_worker", "scorer.use_gpu"
+        "scorer.workers",
+        scorer.workers,
+        scorer.cpus_per_worker,
+        gpus,
+        "scorer.cpus_per_worker",
+        "scorer.use_gpu",
+        beside=1,
     )
 
 
@@ -118,6 +130,7 @@ def _preferences(config: Configuration) -> Demand:
         settings.gpus_per_actor,
         "preferences.cpus_per_actor",
         "preferences.gpus_per_actor",
+        beside=1,
     )
 
 
@@ -128,8 +141,16 @@ def _alignment(config: Configuration) -> Demand:
 
 def _answers(config: Configuration) -> Demand:
     settings = config.inference
+    if settings.endpoint:
+        return Demand("inference.engines", settings.engines, ASKING_CPUS, 0, beside=1)
     gpus = settings.tensor_parallel if settings.use_gpu else 0
     key = "inference.tensor_parallel" if settings.use_gpu else ""
     return Demand(
-        "inference.engines", settings.engines, settings.cpus_per_engine, gpus, "inference.cpus_per_engine", key
+        "inference.engines",
+        settings.engines,
+        settings.cpus_per_engine,
+        gpus,
+        "inference.cpus_per_engine",
+        key,
+        beside=1,
     )

@@ -183,6 +183,9 @@ class EngineSection(Section):
     memory_share: float = hardware(0.9, gt=0, le=1, description="share of a GPU's memory that an engine takes")
 
 
+ASKING_CPUS = 0.5  # of an engine that only asks an endpoint
+
+
 class InferenceSection(EngineSection):
     """Batch inference on Ray Data, greedy unless `temperature` says otherwise.
 

@@ -72,6 +72,14 @@ def test_cpus_are_counted_too():
     assert "2 x 8" not in told and "has 1 x 2 CPU" in told
 
 
+def test_the_tasks_that_read_cases_need_a_cpu_beside_the_engines():
+    on_cpus = ["inference.use_gpu=false", "inference.engines=1", "inference.cpus_per_engine=2"]
+    [told] = problems("answers", [node(2, 0)], *on_cpus)
+    assert "1 x 2 CPU wanted, each on one node and 1 more to read the cases; this cluster has 1 x 2 CPU." in told
+    assert problems("answers", [node(2, 0), node(1, 0)], *on_cpus) == []
+    assert problems("answers", [node(2, 0)], "inference.engines=2", "inference.endpoint=http://127.0.0.1:8001/v1") == []
+
+
 def test_a_cluster_that_grows_is_believed_up_to_its_maximum():
     grows = [node(16, 1, nodes=4)]
     assert problems("alignment", LAPTOP, at_most=grows) == []

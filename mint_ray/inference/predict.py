@@ -11,7 +11,7 @@ from typing import Any
 
 from mint_ray import telemetry
 from mint_ray.alignment.start import adapted_model
-from mint_ray.config import InferenceSection
+from mint_ray.config import ASKING_CPUS, InferenceSection
 from mint_ray.corpora.store import case_dataset, case_table, run_labels
 from mint_ray.inference.answering import TOKENS, AnswerEngine, Weights
 from mint_ray.inference.retrieval import read_passages
@@ -118,7 +118,7 @@ def secrets(section: InferenceSection) -> dict[str, Any]:
 def placement(section: InferenceSection) -> dict[str, Any]:
     """What an engine takes of the cluster; one that only asks takes next to nothing."""
     if section.endpoint:
-        return {"num_cpus": 0.5}
+        return {"num_cpus": ASKING_CPUS}
     return {
         "num_cpus": section.cpus_per_engine,
         "num_gpus": section.tensor_parallel if section.use_gpu else None,
