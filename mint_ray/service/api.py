@@ -181,7 +181,7 @@ class ScorerCard(ScorerName):
     task: str
     modalities: list[str]
     labels: int
-    limits: dict[str, float]
+    limits: dict[str, int | float]
     image_formats: list[str]
 
 
