@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from socket import socket
@@ -180,11 +180,9 @@ def process(command: list[str], port: int, log: Path) -> Iterator[subprocess.Pop
 def _wait(server: subprocess.Popen, url: str, log: Path) -> None:
     until = time.monotonic() + 180
     while time.monotonic() < until and server.poll() is None:
-        try:
+        with suppress(httpx.TransportError):  # it does not listen yet
             if httpx.get(url).status_code == 200:
                 return
-        except httpx.HTTPError:
-            pass
         time.sleep(0.3)
     raise SystemExit(f"the server did not start; see {log}")
 
