@@ -27,41 +27,21 @@ class QueueFull(Exception):
 
 
 class ForwardFailed(Exception):
-    """The forward failed on this item alone. The cause's text is dropped: it may quote the item."""
-
-
-@dataclass
-class Timing:
-    """Seconds that one item spent waiting and in its forward, and the size of the batch it shared."""
-
-    queue: float = 0.0
-    forward: float = 0.0
-    batch: int = 0
+    """The forward of this item's batch failed. The cause's text is dropped: it may quote an item."""
 
 
 @dataclass
 class _Item:
     value: Any
     future: asyncio.Future
-    timing: Timing = field(default_factory=Timing)
     since: float = field(default_factory=time.perf_counter)
 
 
 class Batcher:
-    """Runs `forward(list of items) -> one row each` in its own thread, on whatever waits.
+    """Runs `forward(list of items) -> one row each` in its own thread, on whatever waits. Use from one event loop."""
 
-    Use from one event loop. `on_batch(size, seconds)` is told of each forward.
-    """
-
-    def __init__(
-        self,
-        forward: Forward,
-        max_batch_size: int,
-        max_queued: int,
-        on_batch: Callable[[int, float], None] | None = None,
-    ):
+    def __init__(self, forward: Forward, max_batch_size: int, max_queued: int):
         self._forward, self._max_batch_size, self._max_queued = forward, max_batch_size, max_queued
-        self._on_batch = on_batch or (lambda size, seconds: None)
         self._waiting: deque[_Item] = deque()
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="forward")
@@ -95,17 +75,16 @@ class Batcher:
         finally:
             self.queued -= count
 
-    async def submit(self, value: Any) -> tuple[Any, Timing]:
-        """The forward's row for one item. Cancelled while waiting, the item never reaches a forward.
+    async def submit(self, value: Any) -> tuple[Any, float]:
+        """The forward's row for one item, and the seconds that it waited. Cancelled meanwhile, it reaches no forward.
 
         Raises:
-            ForwardFailed: the forward fails on this item, also alone.
+            ForwardFailed: the forward raised.
         """
         item = _Item(value, asyncio.get_running_loop().create_future())
         self._waiting.append(item)
         self._arrived.set()
-        row = await item.future
-        return row, item.timing
+        return await item.future
 
     async def _run(self) -> None:
         while True:
@@ -129,23 +108,15 @@ class Batcher:
         try:
             rows = await self._in_thread([item.value for item in batch])
         except Exception as error:
-            await self._serve_apart(batch, error)
-            return
-        seconds = time.perf_counter() - started
-        self._on_batch(len(batch), seconds)
-        for item, row in zip(batch, rows, strict=True):
-            item.timing = Timing(started - item.since, seconds, len(batch))
-            if not item.future.done():
-                item.future.set_result(row)
-
-    async def _serve_apart(self, batch: list[_Item], error: Exception) -> None:
-        """One item must not spoil the others: each of a failed batch is tried alone."""
-        logger.warning("a forward over %d item(s) failed: %s", len(batch), type(error).__name__)
-        if len(batch) > 1:
-            for item in batch:
-                await self._serve([item])
-        elif not batch[0].future.done():
-            batch[0].future.set_exception(ForwardFailed())
+            logger.error("a forward over %d item(s) failed: %s", len(batch), type(error).__name__)
+            rows = None
+        for index, item in enumerate(batch):
+            if item.future.done():
+                continue
+            if rows is None:
+                item.future.set_exception(ForwardFailed())
+            else:
+                item.future.set_result((rows[index], started - item.since))
 
     async def _in_thread(self, values: list[Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._forward, values)

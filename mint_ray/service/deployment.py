@@ -1,14 +1,13 @@
-"""The Ray Serve deployment: a scorer, an engine, and the HTTP application in one process a replica.
+"""The Ray Serve deployment: a replica is the HTTP application and its queue, and the scorer in a process beside it.
 
-Image bytes cross one process border at most, and a request meets those of all other clients in the
-replica's one queue. A replica is ready when its constructor returns: weights loaded, one forward run.
+A request meets those of all other clients in the replica's one queue. A replica is ready when its constructor
+returns: weights loaded, one forward run. Where its scorer ends, it says so to its health check and is replaced.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from ray import serve
@@ -16,17 +15,16 @@ from starlette.types import ASGIApp
 
 from mint_ray.errors import RowError
 from mint_ray.scorers import load_scorer
-from mint_ray.scorers.base import Scorer
 from mint_ray.service.app import create_app
 from mint_ray.service.engine import Engine
 from mint_ray.service.handle import Card
 from mint_ray.service.metrics import Metrics
+from mint_ray.service.scoring import Load, ScorerProcess
 from mint_ray.service.settings import ServiceSection
 from mint_ray.tasks.base import View
 
 logger = logging.getLogger(__name__)
 
-Load = Callable[[Path, str], Scorer]
 DEPLOYMENT = "scorer"
 DRAIN_SECONDS = 20.0
 
@@ -57,11 +55,18 @@ class ScorerDeployment:
 
     async def __init__(self, settings: ServiceSection, load: Load):
         settings.access.check(listening_host())
-        self._token, self._batch_size = settings.access.token(), settings.batching.max_batch_size
-        _use_threads(settings.torch_threads)
-        scorer = load(settings.scorer, settings.device)
+        batching = settings.batching
+        self._token, self._batch_size = settings.access.token(), batching.max_batch_size
+        scorer = await asyncio.to_thread(
+            ScorerProcess,
+            load,
+            settings.scorer,
+            settings.device,
+            settings.torch_threads,
+            batching.preparing_threads,
+        )
         metrics = Metrics(serve.get_replica_context().replica_id.unique_id)
-        self._engine = Engine(scorer, settings.task, settings.limits, settings.batching, metrics)
+        self._engine = Engine(scorer, settings.task, settings.limits, self._batch_size, metrics)
         await self._engine.start()
         logger.info("%s %s is ready", scorer.name, scorer.digest)
 
@@ -70,12 +75,12 @@ class ScorerDeployment:
 
     async def check_health(self) -> None:
         if not self._engine.alive:
-            raise RuntimeError("the queue is not being served")
+            raise RuntimeError("the scorer's process or its queue has ended")
 
     async def card(self) -> Card:
         """What is being served."""
         scorer, chunk = self._engine.scorer, min(self._batch_size, self._engine.limits.queued_cases)
-        return Card(scorer.name, scorer.digest, scorer.labels, tuple(scorer.modalities), chunk)
+        return Card(scorer.name, scorer.digest, scorer.labels, scorer.modalities, chunk)
 
     async def scores(self, views: list[View]) -> list[np.ndarray | RowError]:
         """The scores of each view over all labels, or why it has none; shares forwards with HTTP."""
@@ -87,12 +92,3 @@ def listening_host() -> str | None:
     from ray.serve.context import _get_global_client
 
     return _get_global_client().http_config.host
-
-
-def _use_threads(count: int | None) -> None:
-    """Ray gives a worker as many OpenMP threads as its logical CPUs; a forward wants the machine's."""
-    import os
-
-    import torch
-
-    torch.set_num_threads(count or len(os.sched_getaffinity(0)))

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import logging
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from mint_ray.corpora.images import check_image
 from mint_ray.errors import RowError
-from mint_ray.scorers.base import Scorer
 from mint_ray.service import intake
 from mint_ray.service.api import EXAMPLE_IMAGE, CaseProblem, CaseRanking, RankedLabel
 from mint_ray.service.batching import Batcher, ForwardFailed, QueueFull
 from mint_ray.service.metrics import Metrics
 from mint_ray.service.problems import Problem, overloaded
-from mint_ray.service.settings import BatchingSection, LimitsSection
+from mint_ray.service.scoring import Row, Scoring
+from mint_ray.service.settings import LimitsSection
 from mint_ray.tasks.base import Task, View
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,14 +35,11 @@ class Submission:
 
 
 class Engine:
-    """A scorer, the threads that prepare its inputs, and the queue before its forwards. Use from one event loop."""
+    """A scorer and the queue before its batches. Use from one event loop."""
 
-    def __init__(self, scorer: Scorer, task: Task, limits: LimitsSection, batching: BatchingSection, metrics: Metrics):
+    def __init__(self, scorer: Scoring, task: Task, limits: LimitsSection, max_batch_size: int, metrics: Metrics):
         self.scorer, self.task, self.limits, self.metrics = scorer, task, limits, metrics
-        self._staged = hasattr(scorer, "prepare") and hasattr(scorer, "score_prepared")
-        forward = scorer.score_prepared if self._staged else scorer.scores
-        self._batcher = Batcher(forward, batching.max_batch_size, limits.queued_cases, metrics.batch)
-        self._threads = ThreadPoolExecutor(batching.preparing_threads, thread_name_prefix="prepare")
+        self._batcher = Batcher(self._score, max_batch_size, limits.queued_cases)
 
     async def start(self) -> None:
         """Begin to serve; returns once a forward has run, so that what is ready is known to work."""
@@ -56,11 +48,10 @@ class Engine:
 
     async def stop(self) -> None:
         await self._batcher.stop()
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     @property
     def alive(self) -> bool:
-        return self._batcher.alive
+        return self._batcher.alive and self.scorer.alive
 
     @property
     def queued(self) -> int:
@@ -102,9 +93,9 @@ class Engine:
     async def _ranked(self, submission: Submission, top_k: int, bottom_q: int) -> CaseRanking:
         started = time.perf_counter()
         try:
-            case_id, prepared = await self._in_thread(self._prepare_case, submission)
-            self.metrics.stage("prepare", time.perf_counter() - started)
-            scores = await self._forward(prepared)
+            case_id, view = await asyncio.to_thread(self._read, submission)
+            self.metrics.stage("read", time.perf_counter() - started)
+            scores = await self._scores(view)
         except Problem:
             self.metrics.case("problem")
             raise
@@ -112,44 +103,42 @@ class Engine:
         top, bottom = self._head_and_tail(scores, top_k, bottom_q)
         return CaseRanking(id=case_id, top=top, bottom=bottom)
 
-    def _prepare_case(self, submission: Submission) -> tuple[str, Any]:
+    def _read(self, submission: Submission) -> tuple[str, View]:
         case = intake.read_case(submission.fields, self.limits)
         image = submission.image if submission.image is not None else intake.decode_image(case.image, self.limits)
         if image is not None:
             intake.check_header(image, self.limits)
+        return case.id, intake.scorer_view(case.case(image), self.task)
+
+    async def _scores(self, view: View) -> np.ndarray:
         try:
-            return case.id, self._prepared(intake.scorer_view(case.case(image), self.task))
+            return await self.row(view)
         except RowError as error:
             raise intake.from_row_error(error) from None
-
-    def _prepared(self, view: View) -> Any:
-        try:
-            if not self._staged and view.image is not None:
-                check_image(view.image)
-            return self.scorer.prepare(view) if self._staged else view
-        except RowError:
-            raise
-        except Exception as error:  # its text may quote the case
-            logger.error("a case could not be prepared: %s", type(error).__name__)
-            raise RowError("not-scorable", "image or text", type(error).__name__) from None
 
     async def row(self, view: View) -> np.ndarray:
         """The scores of one view over all labels.
 
         Raises:
             RowError: the view cannot be scored.
+            Problem: `not-ready`, the scorer is gone.
         """
-        prepared = await self._in_thread(self._prepared, view)
         try:
-            return await self._forward(prepared)
-        except Problem as problem:
-            raise RowError("not-scorable", "scores", problem.code) from None
+            row, waited = await self._batcher.submit(view)
+        except ForwardFailed:
+            raise Problem("not-ready", "the scorer ended", headers=self._retry_after) from None
+        self.metrics.stage("queue", waited)
+        if isinstance(row, RowError):
+            raise row
+        if not np.isfinite(row).all():
+            raise RowError("not-scorable", "scores", "a score that is not finite")
+        return row
 
     async def rows(self, views: list[View]) -> list[np.ndarray | RowError]:
         """The scores of each view, or why there are none. They share forwards with everyone else's.
 
         Raises:
-            Problem: `overloaded`, for all of them or none.
+            Problem: `overloaded` or `not-ready`, for all of them or none.
         """
         with self._places(len(views)):
             results = await asyncio.gather(*(self.row(view) for view in views), return_exceptions=True)
@@ -158,18 +147,15 @@ class Engine:
                 raise result
         return results
 
-    async def _forward(self, prepared: Any) -> np.ndarray:
-        try:
-            scores, timing = await self._batcher.submit(prepared)
-        except ForwardFailed:
-            raise Problem("scoring-failed") from None
-        self.metrics.stage("queue", timing.queue)
-        if not np.isfinite(scores).all():
-            raise Problem("scoring-failed", "a score is not finite")
-        return scores
+    def _score(self, views: list[View]) -> list[Row]:
+        """In the batcher's thread."""
+        scored = self.scorer(views)
+        self.metrics.batch(len(views), scored.prepare, scored.forward)
+        return scored.rows
 
-    async def _in_thread(self, function, *arguments) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+    @property
+    def _retry_after(self) -> dict[str, str]:
+        return {"Retry-After": str(self.limits.retry_after_seconds)}
 
     def _head_and_tail(
         self, scores: np.ndarray, top_k: int, bottom_q: int

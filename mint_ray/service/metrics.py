@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 
+import psutil
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 BATCH = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-STAGES = ("read", "prepare", "queue", "forward")
+STAGES = ("read", "queue", "prepare", "forward")
 
 
 class HttpMetrics:
@@ -27,7 +26,7 @@ class HttpMetrics:
         self._stages = self._new(Histogram, "stage_seconds", "Time by stage", "stage", buckets=SECONDS)
         self._request_seconds = self._child(self._stages, stage="request")
         self._in_flight = self._child(self._new(Gauge, "requests_in_flight", "Requests being worked on"))
-        memory = self._new(Gauge, "resident_bytes", "Memory of the replica's process")
+        memory = self._new(Gauge, "resident_bytes", "Memory of the replica's processes")
         self._child(memory).set_function(_resident_bytes)
 
     def _new(self, kind: type, name: str, description: str, *labels: str, **more):
@@ -67,9 +66,10 @@ class Metrics(HttpMetrics):
     def stage(self, name: str, seconds: float) -> None:
         self._stage[name].observe(seconds)
 
-    def batch(self, size: int, seconds: float) -> None:
+    def batch(self, size: int, prepare: float, forward: float) -> None:
         self._batch.observe(size)
-        self._stage["forward"].observe(seconds)
+        self._stage["prepare"].observe(prepare)
+        self._stage["forward"].observe(forward)
 
     def watch_queue(self, queued: Callable[[], float]) -> None:
         """Read the gauge when scraped."""
@@ -77,5 +77,5 @@ class Metrics(HttpMetrics):
 
 
 def _resident_bytes() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    replica = psutil.Process()
+    return float(sum(process.memory_info().rss for process in (replica, *replica.children(recursive=True))))

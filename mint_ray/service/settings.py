@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,7 +56,7 @@ class BatchingSection(Section):
     """How requests share forwards. A forward takes whatever waits, up to `max_batch_size`, and never waits for more."""
 
     max_batch_size: int = Field(32, ge=1)
-    preparing_threads: int = Field(2, ge=1, description="decode images and make tensors while a forward runs")
+    preparing_threads: int = Field(2, ge=1, description="decode the images of a batch")
 
 
 class AutoscalingSection(Section):
@@ -193,6 +194,7 @@ class ModelSection(HttpSection):
         return self
 
 
+@lru_cache(1024)  # asked of every request, about few addresses
 def is_loopback(host: str) -> bool:
     """Whether an address or name reaches this machine alone."""
     if host.lower() == "localhost":

@@ -10,7 +10,8 @@ from mint_ray.errors import ConfigError
 from mint_ray.service.app import create_app
 from mint_ray.service.engine import Engine
 from mint_ray.service.metrics import Metrics
-from mint_ray.service.settings import AccessSection, BatchingSection, LimitsSection, ServiceSection, is_loopback
+from mint_ray.service.scoring import LocalScoring
+from mint_ray.service.settings import AccessSection, LimitsSection, ServiceSection, is_loopback
 from mint_ray.tasks.rare_disease import RareDisease
 from tests.service.toy import ToyScorer
 
@@ -25,11 +26,11 @@ def answers(
     async def scenario() -> list[httpx.Response]:
         section = LimitsSection(**limits)
         engine = Engine(
-            ToyScorer("00", seconds),
+            LocalScoring(ToyScorer("00", seconds), threads=1),
             RareDisease(kind="rare_disease"),
             section,
-            BatchingSection(max_batch_size=2),
-            Metrics(),
+            max_batch_size=2,
+            metrics=Metrics(),
         )
         await engine.start()
         transport = httpx.ASGITransport(create_app(engine, token))

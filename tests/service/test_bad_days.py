@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 import yaml
 
@@ -135,6 +136,33 @@ def test_a_replica_that_is_killed_costs_the_clients_repeats_and_no_failure(tmp_p
         load.wait_for(300)
     assert load.failed == []
     assert load.done > 300
+
+
+def scorer_processes() -> list[psutil.Process]:
+    """Those beside the replicas that run on this machine."""
+    replicas = [
+        p for p in psutil.process_iter(["cmdline"]) if "ray::ServeReplica:scorer" in " ".join(p.info["cmdline"])
+    ]
+    children = [child for replica in replicas for child in replica.children()]
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+@pytest.mark.slow
+def test_a_scorer_that_is_killed_takes_its_replica_along_and_costs_the_clients_repeats_alone(tmp_path):
+    config = write_config(tmp_path, toy(tmp_path / "toy", seconds=0.02), replicas=2)
+    with running(config) as service, Load(service.url, 8, Retries(attempts=12, base=0.2)).on() as load:
+        load.wait_for(100)
+        first, second = scorer_processes()
+        first.kill()
+        load.wait_for(300)
+        until = time.monotonic() + 90
+        while len(scorer_processes()) < 2 and time.monotonic() < until:
+            time.sleep(0.5)
+        load.wait_for(100)
+        assert len(scorer_processes()) == 2
+        assert second in scorer_processes()
+    assert load.failed == []
+    assert load.done > 500
 
 
 @pytest.mark.slow
