@@ -1,13 +1,15 @@
 """The Ray Serve deployment: a replica is the HTTP application and its queue, and the scorer in a process beside it.
 
 A request meets those of all other clients in the replica's one queue. A replica is ready when its constructor
-returns: weights loaded, one forward run. Where its scorer ends, it says so to its health check and is replaced.
+returns: weights loaded, one forward run. Where its scorer ends it ends, too, and Serve starts another.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import threading
 
 import numpy as np
 from ray import serve
@@ -68,6 +70,7 @@ class ScorerDeployment:
         metrics = Metrics(serve.get_replica_context().replica_id.unique_id)
         self._engine = Engine(scorer, settings.task, settings.limits, self._batch_size, metrics)
         await self._engine.start()
+        threading.Thread(target=_end_with, args=(scorer,), daemon=True, name="scorer-watch").start()
         logger.info("%s %s is ready", scorer.name, scorer.digest)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
@@ -85,6 +88,11 @@ class ScorerDeployment:
     async def scores(self, views: list[View]) -> list[np.ndarray | RowError]:
         """The scores of each view over all labels, or why it has none; shares forwards with HTTP."""
         return await self._engine.rows(views)
+
+
+def _end_with(scorer: ScorerProcess) -> None:
+    logger.error("the scorer's process ended with %s: this replica ends, and another takes its place", scorer.wait())
+    os._exit(1)
 
 
 def listening_host() -> str | None:

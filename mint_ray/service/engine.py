@@ -61,7 +61,7 @@ class Engine:
         """One result a case, in order.
 
         Raises:
-            Problem: `overloaded`, for all of them or none.
+            Problem: `overloaded` or `not-ready`, for all of them or none.
         """
         with self._places(len(submissions)):
             return list(await asyncio.gather(*(self._result(case, top_k, bottom_q) for case in submissions)))
@@ -87,6 +87,8 @@ class Engine:
         try:
             return await self._ranked(submission, top_k, bottom_q)
         except Problem as problem:
+            if problem.code == "not-ready":  # no fault of the case
+                raise
             self.metrics.refusal(problem.code)
             return CaseProblem(id=intake.case_id(submission.fields), problem=problem.details)
 

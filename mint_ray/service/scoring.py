@@ -152,6 +152,11 @@ class ScorerProcess:
         except (EOFError, OSError) as error:
             raise ConnectionError(f"the scorer's process is gone ({type(error).__name__})") from None
 
+    def wait(self) -> int:
+        """Until the process ends; its exit code."""
+        self._process.join()
+        return self._process.exitcode
+
     def stop(self) -> None:
         self._connection.close()
         self._process.terminate()
