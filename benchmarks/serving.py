@@ -28,6 +28,7 @@ import yaml
 from mint_ray.client import QueryCase, rank_body
 
 REPOSITORY = Path(__file__).parent.parent
+DROPPED = 0  # the connection ended without an answer
 
 
 def run_cases(cases: Path, count: int) -> list[QueryCase]:
@@ -57,7 +58,8 @@ def requests(cases: list[QueryCase], port: int) -> list[bytes]:
 
 @dataclass
 class Measured:
-    """What `clients` saw in `seconds`: latencies of answers 200 in order of completion, others by status."""
+    """What `clients` saw in `seconds`: latencies of answers 200 in order of completion, others by status
+    (0: the connection ended without an answer)."""
 
     clients: int
     seconds: float
@@ -116,7 +118,11 @@ async def _client(
         elif started >= end:
             break
         writer.write(sent[turn % len(sent)])
-        status = await _answer(reader)
+        try:
+            status = await _answer(reader)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            status = DROPPED
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
         turn += 1
         finished = time.perf_counter()
         if status != 200:
