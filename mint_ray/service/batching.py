@@ -11,15 +11,14 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 logger = logging.getLogger(__name__)
 
-Forward = Callable[[list[Any]], Any]
+Forward = Callable[[list[Any]], Awaitable[list[Any]]]
 
 
 class QueueFull(Exception):
@@ -38,13 +37,12 @@ class _Item:
 
 
 class Batcher:
-    """Runs `forward(list of items) -> one row each` in its own thread, on whatever waits. Use from one event loop."""
+    """Awaits `forward(list of items) -> one row each`, one at a time, on whatever waits. Use from one event loop."""
 
     def __init__(self, forward: Forward, max_batch_size: int, max_queued: int):
         self._forward, self._max_batch_size, self._max_queued = forward, max_batch_size, max_queued
         self._waiting: deque[_Item] = deque()
         self._arrived = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="forward")
         self._task: asyncio.Task | None = None
         self.queued = 0
 
@@ -54,7 +52,6 @@ class Batcher:
     async def stop(self) -> None:
         if self._task:
             self._task.cancel()
-        self._thread.shutdown(wait=False, cancel_futures=True)
 
     @property
     def alive(self) -> bool:
@@ -106,7 +103,7 @@ class Batcher:
     async def _serve(self, batch: list[_Item]) -> None:
         started = time.perf_counter()
         try:
-            rows = await self._in_thread([item.value for item in batch])
+            rows = await self._forward([item.value for item in batch])
         except Exception as error:
             logger.error("a forward over %d item(s) failed: %s", len(batch), type(error).__name__)
             rows = None
@@ -117,6 +114,3 @@ class Batcher:
                 item.future.set_exception(ForwardFailed())
             else:
                 item.future.set_result((rows[index], started - item.since))
-
-    async def _in_thread(self, values: list[Any]) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._forward, values)

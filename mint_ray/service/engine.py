@@ -18,7 +18,7 @@ from mint_ray.service.api import EXAMPLE_IMAGE, CaseProblem, CaseRanking, Ranked
 from mint_ray.service.batching import Batcher, ForwardFailed, QueueFull
 from mint_ray.service.metrics import Metrics
 from mint_ray.service.problems import Problem, overloaded
-from mint_ray.service.scoring import Row, Scoring
+from mint_ray.service.scoring import AT_ONCE, Row, Scoring
 from mint_ray.service.settings import LimitsSection
 from mint_ray.tasks.base import Task, View
 
@@ -29,6 +29,12 @@ class Submission:
 
     fields: Any
     image: bytes | None = None
+
+    @property
+    def size(self) -> int:
+        """Characters of its texts and bytes of its image, about."""
+        texts = self.fields.values() if isinstance(self.fields, dict) else ()
+        return len(self.image or b"") + sum(len(text) for text in texts if isinstance(text, str))
 
     def __repr__(self) -> str:
         return "Submission()"
@@ -95,7 +101,7 @@ class Engine:
     async def _ranked(self, submission: Submission, top_k: int, bottom_q: int) -> CaseRanking:
         started = time.perf_counter()
         try:
-            case_id, view = await asyncio.to_thread(self._read, submission)
+            case_id, view = await self._in_time(submission)
             self.metrics.stage("read", time.perf_counter() - started)
             scores = await self._scores(view)
         except Problem:
@@ -104,6 +110,10 @@ class Engine:
         self.metrics.case("ranking")
         top, bottom = self._head_and_tail(scores, top_k, bottom_q)
         return CaseRanking(id=case_id, top=top, bottom=bottom)
+
+    async def _in_time(self, submission: Submission) -> tuple[str, View]:
+        """A small case is read at once: to hand it to a thread would cost more than to read it."""
+        return self._read(submission) if submission.size <= AT_ONCE else await asyncio.to_thread(self._read, submission)
 
     def _read(self, submission: Submission) -> tuple[str, View]:
         case = intake.read_case(submission.fields, self.limits)
@@ -149,9 +159,8 @@ class Engine:
                 raise result
         return results
 
-    def _score(self, views: list[View]) -> list[Row]:
-        """In the batcher's thread."""
-        scored = self.scorer(views)
+    async def _score(self, views: list[View]) -> list[Row]:
+        scored = await self.scorer.score(views)
         self.metrics.batch(len(views), scored.prepare, scored.forward)
         return scored.rows
 

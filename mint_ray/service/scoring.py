@@ -8,6 +8,7 @@ crashes takes no connection with it.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import multiprocessing
 import os
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -31,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 Load = Callable[[Path, str], Scorer]
 Row = np.ndarray | RowError
+AT_ONCE = 2**18  # bytes that an event loop may read or write without others noticing
 
 
 class Scored(NamedTuple):
@@ -42,7 +45,7 @@ class Scored(NamedTuple):
 
 
 class Scoring(Protocol):
-    """What the engine asks: a scorer's card, and a call that scores a batch and blocks until it has."""
+    """What the engine asks: a scorer's card, and a call that scores a batch; one call at a time."""
 
     name: str
     digest: str
@@ -52,7 +55,7 @@ class Scoring(Protocol):
     @property
     def alive(self) -> bool: ...
 
-    def __call__(self, views: list[View]) -> Scored:
+    async def score(self, views: list[View]) -> Scored:
         """One row a view, in order; raises ConnectionError where the scorer is gone."""
 
 
@@ -72,6 +75,9 @@ class LocalScoring:
         self._prepare = scorer.prepare if staged else _decodable
         self._forward = scorer.score_prepared if staged else scorer.scores
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="prepare")
+
+    async def score(self, views: list[View]) -> Scored:
+        return await asyncio.to_thread(self, views)
 
     def __call__(self, views: list[View]) -> Scored:
         started = time.perf_counter()
@@ -110,7 +116,7 @@ def _or_why_not(work: Callable[[Any], Any], field: str, value: Any) -> Any:
 
 
 class ScorerProcess:
-    """`Scoring` in a process of its own, which ends with this one. Calls come from one thread at a time.
+    """`Scoring` in a process of its own, which ends with this one.
 
     Args:
         load: opens `folder` on a device; importable, and run in the other process.
@@ -145,12 +151,27 @@ class ScorerProcess:
     def alive(self) -> bool:
         return self._process.is_alive()
 
-    def __call__(self, views: list[View]) -> Scored:
+    async def score(self, views: list[View]) -> Scored:
         try:
-            self._connection.send(views)
+            await self._send(ForkingPickler.dumps(views))
+            await self._readable()
             return self._connection.recv()
         except (EOFError, OSError) as error:
             raise ConnectionError(f"the scorer's process is gone ({type(error).__name__})") from None
+
+    async def _send(self, message: memoryview) -> None:
+        if len(message) > AT_ONCE:
+            await asyncio.to_thread(self._connection.send_bytes, message)
+        else:  # a thread's hand-over would cost more
+            self._connection.send_bytes(message)
+
+    async def _readable(self) -> None:
+        loop, arrived = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._connection.fileno(), arrived.set)
+        try:
+            await arrived.wait()
+        finally:
+            loop.remove_reader(self._connection.fileno())
 
     def wait(self) -> int:
         """Until the process ends; its exit code."""

@@ -25,7 +25,10 @@ class Doubler:
 
 
 async def batcher_of(forward, max_batch_size=4, max_queued=8):
-    batcher = Batcher(forward, max_batch_size, max_queued)
+    async def in_thread(values):
+        return await asyncio.to_thread(forward, values)
+
+    batcher = Batcher(in_thread, max_batch_size, max_queued)
     batcher.start()
     return batcher
 

@@ -17,10 +17,10 @@ from tests.service.toy import ToyScorer
 class Mortal(LocalScoring):
     gone = False
 
-    def __call__(self, views):
+    async def score(self, views):
         if self.gone:
             raise ConnectionError
-        return super().__call__(views)
+        return await super().score(views)
 
 
 def test_a_scorer_that_is_gone_is_not_held_against_the_cases():
