@@ -365,7 +365,9 @@ def _problem(error: dict[str, Any]) -> str:
 
 
 def _without_credentials(value: Any) -> Any:
-    return re.sub(r"(?<=://)[^/]*@", "...@", value) if isinstance(value, str) else value
+    if not isinstance(value, str) or "://" not in value:
+        return value
+    return re.sub(r"[?#].*", "?...", re.sub(r"(?<=://)[^/]*@", "...@", value))
 
 
 def _siblings(location: tuple) -> list[str]:

@@ -26,6 +26,33 @@ def local_ray():
         yield
 
 
+@pytest.fixture(scope="module")
+def object_store():
+    """An S3 with one empty bucket, which the environment leads to: ask for it before Ray, whose workers inherit that."""
+    import boto3
+    import s3fs
+
+    from tests.object_store import BUCKET, ENVIRONMENT, ObjectStore
+
+    store = ObjectStore()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**ENVIRONMENT, "AWS_ENDPOINT_URL": store.endpoint}.items():
+            patch.setenv(name, value)
+        s3fs.S3FileSystem.clear_instance_cache()  # an instance keeps the endpoint that it was made with
+        boto3.client("s3").create_bucket(Bucket=BUCKET)
+        yield store
+    store.close()
+
+
+@pytest.fixture
+def bucket(object_store, request):
+    """A place of this test's own in the bucket."""
+    from tests.object_store import place
+
+    yield place(request.node.name.replace("[", "-").replace("]", ""))
+    object_store.refuse(lambda method, path: None)
+
+
 @pytest.fixture
 def real_data():
     """A function from a name to a path of real data; skips where the folder is not there."""
