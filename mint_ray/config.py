@@ -28,7 +28,7 @@ def _kind(package: str) -> BeforeValidator:
 
 
 class RunSection(Section):
-    """Where a run lives, and the one seed that fixes cohort, splits, pairs and training order."""
+    """Where a run lives, a path or a URL, and the one seed that fixes cohort, splits, pairs and training order."""
 
     dir: Location
     seed: int = 0
@@ -123,7 +123,7 @@ class AlignmentSection(Section):
     (Rafailov et al. 2023) are what it is compared with, by TRL's trainers.
     """
 
-    model: str = Field(description="a Hugging Face id, a folder, or `packaged:smollm2-135m-instruct`")
+    model: str = Field(description="a Hugging Face id, a folder, its URL, or `packaged:smollm2-135m-instruct`")
     method: Literal["orpo", "sft", "dpo"] = "orpo"
     start: Location | None = Field(
         None,
