@@ -95,7 +95,20 @@ def _take(run_dir: Path) -> tuple[Path, Holder]:
     except FileExistsError:
         if _read(path) != holder:  # another job was faster; else the store did it, and its answer was lost
             return _take(run_dir)
+    if storage.remote(path):
+        _see_that_it_was_granted(path, holder)
     return path, holder
+
+
+def _see_that_it_was_granted(path: Path, holder: Holder) -> None:
+    """Say so where a store takes no notice of the condition that a file must not exist yet."""
+    try:
+        storage.create(path, _text(holder))
+    except FileExistsError:
+        return
+    logger.warning(
+        "%s: this store knows no conditional writes: of two jobs that start at once neither is refused", path
+    )
 
 
 def _text(holder: Holder) -> str:

@@ -10,16 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from mint_ray.alignment.align import align
 from mint_ray.errors import StorageError
-from mint_ray.models import model_digest
 from mint_ray.preferences.store import part_files
 from mint_ray.scorers import load_scorer
 from mint_ray.scorers.fitting.fit import fit_scorer
-from mint_ray.storage import files_below, files_in, local_copy, read_table
+from mint_ray.storage import files_below, read_table
 from mint_ray.tasks.base import View
-from tests.alignment.conftest import packaged_model, tiny_model, tokenizer  # noqa: F401
-from tests.alignment.test_align import curve, losses, run_of
 from tests.conftest import REPOSITORY
 from tests.object_store import SECRET
 from tests.preferences.test_build import build, rows
@@ -119,50 +115,6 @@ def test_a_scorer_is_fitted_in_a_store_measured_and_loaded_from_there(bucket):
     assert load_scorer(adopting.stage("scorer").path).scores([View(text="Hypotonia")]) == pytest.approx(
         scorer.scores([View(text="Hypotonia")]), abs=1e-5
     )
-
-
-# alignment and answers
-
-
-@pytest.fixture(scope="module")
-def trained_on_a_disk(local_ray, tiny_model, tmp_path_factory):  # noqa: F811
-    run = run_of(tmp_path_factory.mktemp("disk"), tiny_model)
-    align(run)
-    return run
-
-
-def test_an_adapter_is_trained_in_a_store_with_the_losses_of_a_disk(trained_on_a_disk, tiny_model, bucket):  # noqa: F811
-    run = run_of(bucket / "run", tiny_model)
-    report = align(run)
-    assert losses(run) == pytest.approx(losses(trained_on_a_disk), rel=1e-6)
-    folder = run.stage("alignment").path
-    assert {"adapter_config.json", "adapter_model.safetensors"} <= {path.name for path in files_in(folder / "adapter")}
-    assert [path for path in files_below(folder / "tensorboard") if "tfevents" in path.name]
-    assert report.figures["adapter_digest"] == model_digest(local_copy(folder / "adapter"))
-    written = (folder / "adapter" / "adapter_config.json").stat().st_mtime
-    assert align(run).figures == report.figures
-    assert (folder / "adapter" / "adapter_config.json").stat().st_mtime == written
-
-
-def test_training_that_the_store_refuses_goes_on_after_its_last_checkpoint(
-    trained_on_a_disk,
-    tiny_model,
-    bucket,
-    object_store,  # noqa: F811
-):
-    run, checkpoints = run_of(bucket / "run", tiny_model), []
-
-    def refused(method: str, path: str) -> str | None:
-        checkpoints.extend([path] if method == "PUT" and path.endswith("trainer_state.json") else [])
-        return "ExpiredToken" if len(checkpoints) > 1 else None
-
-    object_store.refuse(refused)
-    with pytest.raises(StorageError, match=r"the credentials have expired"):
-        align(run)
-    object_store.refuse(lambda method, path: None)
-    align(run_of(bucket / "run", tiny_model))
-    assert losses(run) == pytest.approx(losses(trained_on_a_disk), rel=1e-4)
-    assert [row["step"] for row in curve(run) if "loss" in row] == list(range(1, 13))
 
 
 # the whole line

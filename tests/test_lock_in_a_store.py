@@ -109,6 +109,15 @@ def test_a_job_that_was_let_in_and_did_not_hear_of_it_is_not_refused_by_itself(b
         assert len(jobs(bucket)) == 1
 
 
+def test_a_store_without_conditional_writes_is_said_to_be_one(bucket, object_store, caplog):
+    with sole_job(bucket):
+        assert "conditional writes" not in caplog.text
+    object_store.ignores_conditions = True
+    with sole_job(bucket):
+        assert "this store knows no conditional writes" in caplog.text
+    object_store.ignores_conditions = False
+
+
 def test_of_many_jobs_that_start_at_once_one_is_let_in(bucket):
     code = f"""
 import sys, time
