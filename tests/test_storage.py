@@ -13,7 +13,9 @@ import pytest
 
 from mint_ray import storage
 from mint_ray.config import load_config
-from mint_ray.errors import ConfigError, StorageError
+from mint_ray.errors import ConfigError, ModelError, StorageError
+from mint_ray.inference.answering import Weights
+from mint_ray.models import resolve_model
 from mint_ray.runs import Run, StageReport, plain_errors, write_atomically
 from mint_ray.storage import (
     arrow_filesystem,
@@ -209,6 +211,28 @@ def test_a_single_file_is_fetched_under_its_name(bucket, cache):
     put(bucket / "fold2" / "images.npy", "2")
     copies = [local_copy(bucket / fold / "images.npy") for fold in ("fold1", "fold2")]
     assert [copy.read_text() for copy in copies] == ["1", "2"] and {copy.name for copy in copies} == {"images.npy"}
+
+
+def test_a_model_in_a_store_is_fetched(bucket, cache):
+    put(bucket / "model" / "config.json", "{}")
+    with pytest.raises(ModelError, match=r"has a config\.json but no weights"):
+        resolve_model(f"{bucket}/model")
+    put(bucket / "model" / "model.safetensors", "1")
+    folder = resolve_model(f"{bucket}/model/")
+    assert folder.is_relative_to(cache) and (folder / "model.safetensors").read_text() == "1"
+    with pytest.raises(StorageError, match="there is nothing by that name"):
+        resolve_model(f"{bucket}/other")
+    with pytest.raises(ModelError, match="ftp:// is none of"):
+        resolve_model("ftp://bucket/model")
+
+
+def test_what_an_engine_loads_is_found_by_each_node_for_itself(bucket, cache, tmp_path):
+    for name in ("merged/config.json", "merged/model.safetensors", "adapter/adapter_config.json"):
+        put(bucket / name, "{}")
+    here = Weights(bucket / "merged", "d", adapter=bucket / "adapter").here()
+    assert here.folder.is_relative_to(cache) and here.adapter.is_relative_to(cache)
+    assert Weights(str(bucket / "merged"), "d").here().folder == here.folder
+    assert Weights(tmp_path, "d").here() == Weights(tmp_path, "d")
 
 
 # A store that refuses

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from mint_ray import telemetry
 from mint_ray.alignment.start import adapted_model
 from mint_ray.config import ASKING_CPUS, InferenceSection
 from mint_ray.corpora.store import case_dataset, case_table, run_labels
+from mint_ray.errors import StorageError
 from mint_ray.inference.answering import TOKENS, AnswerEngine, Weights
 from mint_ray.inference.retrieval import read_passages
 from mint_ray.inference.store import answer_folder, answer_table, refusal_folder, refusal_table
@@ -183,7 +184,8 @@ def weights(run: Run, model: str) -> Iterator[Weights]:
     try:
         yield Weights(merged, **made_of)
     finally:
-        remove(merged)
+        with suppress(OSError, StorageError):  # never in place of what went wrong before
+            remove(merged)
 
 
 def summary(answers: list[dict]) -> dict[str, Any]:
