@@ -199,8 +199,8 @@ def files_below(path: Path) -> list[Path]:
         return [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
     with reaching(path):
         names = path.fs.find(path.path)
-    below = len(path.path) + 1
-    return sorted(path if name == path.path else path / name[below:] for name in names if not name.endswith("/"))
+    key = path.path.rstrip("/")  # a bucket's own ends with one
+    return sorted(path if name == key else path / name[len(key) + 1 :] for name in names if not name.endswith("/"))
 
 
 def _objects(path: Path) -> dict[str, dict[str, Any]]:
@@ -291,7 +291,7 @@ def _put(source: Path, folder: Path, last: str | None) -> None:
     with reaching(folder):
         for batch in ([name for name in names if name != last], [name for name in names if name == last]):
             if batch:
-                folder.fs.put([str(source / name) for name in batch], [f"{folder.path}/{name}" for name in batch])
+                folder.fs.put([str(source / name) for name in batch], [(folder / name).path for name in batch])
 
 
 def cache_folder() -> Path:

@@ -164,6 +164,21 @@ def test_listings_are_those_of_a_folder(bucket, tmp_path):
     assert files_below(bucket / "nowhere") == files_in(bucket / "nowhere") == []
 
 
+def test_a_whole_bucket_is_a_place_too(object_store):
+    boto3.client("s3").create_bucket(Bucket="whole-bucket")
+    whole = location("s3://whole-bucket")
+    put(whole / "a.json", "1")
+    with written_folder(whole / "b", last="c.json") as folder:
+        (folder / "c.json").write_text("2")
+    assert [str(path) for path in files_below(whole)] == ["s3://whole-bucket/a.json", "s3://whole-bucket/b/c.json"]
+    assert [path.relative_to(whole).as_posix() for path in files_below(whole)] == ["a.json", "b/c.json"]
+    assert [path.name for path in files_in(whole)] == ["a.json"]
+    check_there(whole)
+    for path in files_below(whole):
+        remove(path)
+    boto3.client("s3").delete_bucket(Bucket="whole-bucket")
+
+
 def test_parquet_goes_through_one_door(bucket):
     table = pa.table({"id": ["a", "b", "c"], "n": [1, 2, 3]})
     with written(bucket / "t.parquet") as file:
