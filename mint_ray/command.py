@@ -83,9 +83,14 @@ def check_sources(config: Configuration, stages: Iterable[str]) -> None:
 
     Raises:
         StorageError: what is not, and why.
+        ConfigError: a text is a URL that leads nowhere.
     """
     for section in dict.fromkeys(name for stage in stages for name in STAGES[stage][0]):
-        for place in locations(getattr(config, section)):
+        try:
+            places = list(locations(getattr(config, section)))
+        except ValueError as error:
+            raise ConfigError([f"{section}: {error}"]) from None
+        for place in places:
             check_there(place)
 
 

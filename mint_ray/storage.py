@@ -74,8 +74,13 @@ def location(text: str | Path) -> Path:
     return UPath(f"{scheme}://{place.rstrip('/')}", use_listings_cache=False)
 
 
+def remote(path: Any) -> bool:
+    """Whether a path lies in an object store."""
+    return hasattr(path, "storage_options")
+
+
 def _located(value: Any, local: Any) -> Path:
-    if _remote(value):
+    if remote(value):
         return value
     return location(value) if isinstance(value, str) and "://" in value else local(value)
 
@@ -84,24 +89,19 @@ Location = Annotated[Path, WrapValidator(_located), PlainSerializer(str, when_us
 """The type of a setting that holds a path, of either kind."""
 
 
-def _remote(path: Any) -> bool:
-    return hasattr(path, "storage_options")
-
-
-def remote(path: Path) -> bool:
-    """Whether a path lies in an object store."""
-    return _remote(path)
-
-
 def locations(section: Any) -> Iterator[Path]:
-    """The paths in object stores that settings name, also where a text names one."""
+    """The paths in object stores that settings name, also where a text names one.
+
+    Raises:
+        ValueError: a text is a URL that leads nowhere.
+    """
     if isinstance(section, BaseModel):
         for name in type(section).model_fields:
             yield from locations(getattr(section, name))
     elif isinstance(section, dict):
         for value in section.values():
             yield from locations(value)
-    elif _remote(section):
+    elif remote(section):
         yield section
     elif isinstance(section, str) and section.startswith(tuple(f"{scheme}://" for scheme in DRIVERS)):
         yield location(section)
@@ -127,7 +127,7 @@ def written(path: Path) -> Iterator[BinaryIO]:
     Raises:
         StorageError: the store refuses.
     """
-    if _remote(path):
+    if remote(path):
         whole = io.BytesIO()  # a file of fsspec's own is put as it stands when a writer fails
         yield whole
         with reaching(path):
@@ -152,7 +152,7 @@ def create(path: Path, text: str) -> None:
         FileExistsError: it exists.
         StorageError: the store refuses.
     """
-    if not _remote(path):
+    if not remote(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644), "w") as file:
             file.write(text)
@@ -184,7 +184,7 @@ def files_in(folder: Path, pattern: str = "*") -> list[Path]:
     Raises:
         StorageError: the store refuses.
     """
-    if not _remote(folder):
+    if not remote(folder):
         return sorted(folder.glob(pattern))
     return sorted(folder / name for name in _objects(folder) if fnmatch.fnmatchcase(name, pattern))
 
@@ -195,7 +195,7 @@ def files_below(path: Path) -> list[Path]:
     Raises:
         StorageError: the store refuses.
     """
-    if not _remote(path):
+    if not remote(path):
         return [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
     with reaching(path):
         names = path.fs.find(path.path)
@@ -225,7 +225,7 @@ def remove(path: Path) -> None:
     Raises:
         StorageError: the store refuses.
     """
-    if not _remote(path):
+    if not remote(path):
         with suppress(FileNotFoundError):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         return
@@ -236,7 +236,7 @@ def remove(path: Path) -> None:
 
 def last_seen(path: Path) -> float:
     """Seconds since a file was written, by the clock of whoever keeps it: a store's may go differently from ours."""
-    if not _remote(path):
+    if not remote(path):
         return time.time() - path.stat().st_mtime
     probe = path.with_name(f".now-{uuid.uuid4().hex}")
     with reaching(path):
@@ -248,7 +248,7 @@ def last_seen(path: Path) -> float:
 
 def touch(path: Path, text: str) -> None:
     """Let a file that holds this text look as if just written."""
-    if not _remote(path):
+    if not remote(path):
         os.utime(path)
         return
     with written(path) as file:
@@ -267,7 +267,7 @@ def written_folder(folder: Path, last: str | None = None) -> Iterator[Path]:
     Raises:
         StorageError: the store refuses.
     """
-    if _remote(folder):
+    if remote(folder):
         with TemporaryDirectory() as temporary:
             yield Path(temporary)
             _put(Path(temporary), folder, last)
@@ -307,7 +307,7 @@ def local_copy(path: Path) -> Path:
     Raises:
         StorageError: there is nothing by that name, or the store refuses.
     """
-    if not _remote(path):
+    if not remote(path):
         return path
     found = _objects(path)
     if not found:
@@ -351,12 +351,12 @@ class _StoreHandler(pyarrow.fs.FSSpecHandler):
 
 def arrow_filesystem(path: Path) -> pyarrow.fs.FileSystem | None:
     """What Arrow, Ray Data and Ray Train reach a path through; None: their own way on this machine."""
-    return pyarrow.fs.PyFileSystem(_StoreHandler(path.fs)) if _remote(path) else None
+    return pyarrow.fs.PyFileSystem(_StoreHandler(path.fs)) if remote(path) else None
 
 
 def arrow_path(path: Path) -> str:
     """A path as they take it beside `arrow_filesystem`."""
-    return path.path if _remote(path) else str(path)
+    return path.path if remote(path) else str(path)
 
 
 def train_storage(folder: Path) -> dict[str, Any]:
@@ -431,7 +431,7 @@ def reaching(path: Path) -> Iterator[None]:
     except MintError:
         raise
     except Exception as error:
-        if _remote(path) and (why := _refusal(error)):
+        if remote(path) and (why := _refusal(error)):
             raise StorageError(_sentence(path, why)) from error
         raise
 

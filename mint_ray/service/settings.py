@@ -144,7 +144,7 @@ class HttpSection(Section):
 class ServiceSection(HttpSection):
     """One scorer as a service."""
 
-    scorer: Location = Field(description="a finished scorer's folder, e.g. runs/demo/scorer")
+    scorer: Location = Field(description="a finished scorer's folder or its URL, e.g. runs/demo/scorer")
     task: Annotated[SerializeAsAny[Task], BeforeValidator(lambda value: resolve_kind("mint_ray.tasks", value))]
     num_cpus: float = Field(1.0, ge=0, description="a replica's logical CPUs")
     num_gpus: float = Field(0.0, ge=0, description="a replica's share of a GPU, e.g. 0.25")
@@ -173,7 +173,7 @@ class ModelSection(HttpSection):
     `run` stands for the run's own: its base model as `base`, its adapter as `aligned`.
     """
 
-    run: Location | None = Field(None, description="the directory of a run that is aligned, e.g. runs/demo")
+    run: Location | None = Field(None, description="the directory of a run that is aligned, or its URL, e.g. runs/demo")
     model: str | None = Field(None, description="a base model without a run, named as alignment.model is")
     adapters: dict[Annotated[str, Field(pattern=NAME)], Location] = Field({}, description="further adapters, by name")
     names: list[Annotated[str, Field(pattern=NAME)]] | None = Field(
