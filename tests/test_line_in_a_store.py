@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mint_ray.errors import StorageError
+from mint_ray.evaluation.evaluate import evaluate
 from mint_ray.preferences.store import part_files
 from mint_ray.scorers import load_scorer
 from mint_ray.scorers.fitting.fit import fit_scorer
@@ -21,6 +22,7 @@ from tests.object_store import SECRET
 from tests.preferences.test_build import build, rows
 from tests.preferences.toys import hard_cases, toy_run
 from tests.scorers.tiny import COLOURS, coloured_run, picture, tiny_section
+from tests.tiny_run import answered_run
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -115,6 +117,19 @@ def test_a_scorer_is_fitted_in_a_store_measured_and_loaded_from_there(bucket):
     assert load_scorer(adopting.stage("scorer").path).scores([View(text="Hypotonia")]) == pytest.approx(
         scorer.scores([View(text="Hypotonia")]), abs=1e-5
     )
+
+
+# evaluation
+
+
+def test_figures_and_pages_are_those_of_a_run_on_a_disk(bucket, tmp_path):
+    for folder in (tmp_path, bucket / "run"):
+        evaluate(answered_run(folder))
+    names = [path.relative_to(tmp_path).as_posix() for path in files_below(tmp_path)]
+    assert [path.relative_to(bucket / "run").as_posix() for path in files_below(bucket / "run")] == names
+    metrics = "evaluation/metrics.json"
+    assert json.loads((bucket / "run" / metrics).read_text()) == json.loads((tmp_path / metrics).read_text())
+    assert (bucket / "run" / "evaluation" / "report.html").read_text().startswith("<!doctype html>")
 
 
 # the whole line

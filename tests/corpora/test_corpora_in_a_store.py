@@ -120,7 +120,8 @@ def pannuke(folder: Path) -> dict:
 
 def corpus(folder: Path, settings: dict):
     kind = settings["kind"]
-    paths = {key: folder / value if value else folder for key, value in settings.items() if isinstance(value, str)}
+    named = ("path", "folder", "label_list")
+    paths = {key: folder / value if value else folder for key, value in settings.items() if key in named}
     given = {key: value for key, value in settings.items() if key != "kind"} | paths
     return kind(kind=kind.__module__.rpartition(".")[2], **given)
 
