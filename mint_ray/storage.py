@@ -393,7 +393,7 @@ _NO_BUCKET = r"NoSuchBucket|bucket does not exist"
 # A pattern in what an error and its causes say: what is wrong, and what to do.
 _REFUSALS = {
     _NO_BUCKET: "there is no such bucket: mend the path, or make the bucket",
-    r"ExpiredToken|TokenRefreshRequired|RequestExpired|RefreshError|token has expired|\(400\)": (
+    r"ExpiredToken|TokenRefreshRequired|RequestExpired|RefreshError|token has expired|\(400\)|Bad Request": (
         "the credentials have expired, or are none of this store's: renew them where this job and Ray's workers find them"
     ),
     r"NoCredentialsError|PartialCredentials|DefaultCredentialsError|Unable to locate credentials": (
@@ -438,7 +438,9 @@ def reaching(path: Path) -> Iterator[None]:
 
 def refused_somewhere(error: BaseException, path: Path) -> StorageError | None:
     """The same of an error that came from afar, as Ray brings a worker's: `path` is what was being written."""
-    if _FROM_A_STORE.search(_told(error)) and (why := _refusal(error)):
+    error = getattr(error, "controller_failure", error)  # what Ray Train's controller met; its causes are lost
+    of_a_store = (remote(path) and isinstance(error, OSError)) or _FROM_A_STORE.search(_told(error))
+    if of_a_store and (why := _refusal(error)):
         return StorageError(_sentence(path, why))
     return None
 

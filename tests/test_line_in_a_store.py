@@ -113,7 +113,7 @@ def test_a_scorer_is_fitted_in_a_store_measured_and_loaded_from_there(bucket):
     scorer = load_scorer(folder)
     assert scorer.scores([View(image=picture(COLOURS[0]), text="Hypotonia")]).shape == (1, 6)
     adopting = coloured_run(bucket / "adopting", tiny_section(folder=folder))
-    adopting.carry_out("scorer", fit_scorer)
+    adopting.config.scorer.fit(adopting, adopting.stage("scorer").path)
     assert load_scorer(adopting.stage("scorer").path).scores([View(text="Hypotonia")]) == pytest.approx(
         scorer.scores([View(text="Hypotonia")]), abs=1e-5
     )
