@@ -87,10 +87,10 @@ def test_a_missing_driver_is_named(monkeypatch):
 
 
 def test_a_place_goes_to_another_process_and_remembers_no_listing(bucket):
-    there = pickle.loads(pickle.dumps(bucket))
-    assert there == bucket and files_in(there) == []
+    there = pickle.loads(pickle.dumps(put(bucket / "first", "1").parent))
+    assert there == bucket and [path.name for path in files_in(there)] == ["first"]
     boto3.client("s3").put_object(Bucket=BUCKET, Key=f"{bucket.name}/late", Body=b"1")
-    assert [path.name for path in files_in(there)] == ["late"]
+    assert [path.name for path in files_in(there)] == ["first", "late"]
 
 
 # Writing
