@@ -101,7 +101,7 @@ def test_credentials_that_expire_in_the_middle_end_the_stage_in_one_sentence_and
 
 
 def test_a_scorer_is_fitted_in_a_store_measured_and_loaded_from_there(bucket):
-    learns = {"epochs": 2, "batch_size": 8, "checkpoint_every": 1}
+    learns = {"epochs": 1, "batch_size": 8}
     run = coloured_run(bucket / "run", tiny_section(**learns))
     run.carry_out("scorer", fit_scorer)
     folder = run.stage("scorer").path
