@@ -40,6 +40,6 @@ lock:
 	uv pip compile requirements/cpu.in --override requirements/cpu.overrides --python-version 3.11 \
 	  --no-header --no-emit-package torch --output-file requirements/cpu.txt --quiet
 	cp requirements/cpu.txt requirements/cuda.txt
-	uv pip compile pyproject.toml --extra vllm-gpu --extra service --extra demo --extra dense \
+	uv pip compile pyproject.toml --extra vllm-gpu --extra service --extra demo --extra dense --extra s3 \
 	  --override requirements/cuda.overrides --constraint requirements/cpu.in --python-version 3.11 \
 	  --python-platform x86_64-manylinux_2_35 --no-header --output-file requirements/cuda.txt --quiet

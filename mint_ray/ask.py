@@ -20,6 +20,7 @@ from mint_ray.errors import CorpusError, MintError
 from mint_ray.inference.asking import chat_request
 from mint_ray.records import Case, Phenotype, Sex
 from mint_ray.runs import open_run
+from mint_ray.storage import location
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -34,7 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="the run whose models are served, e.g. runs/demo")
+    parser.add_argument("run", type=location, help="the run whose models are served, e.g. runs/demo")
     parser.add_argument("--model", default="aligned", help="the name that it is served by")
     parser.add_argument("--findings", default="", help="names or HPO ids, separated by ;")
     parser.add_argument("--excluded", default="", help="findings that were looked for and are not there")

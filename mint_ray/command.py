@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from mint_ray.config import Configuration, load_config
 from mint_ray.errors import ConfigError, MintError
 from mint_ray.lock import sole_job
-from mint_ray.runs import Run, StageReport
+from mint_ray.runs import STAGES, Run, StageReport, plain_errors
+from mint_ray.storage import check_there, locations
 
 Work = Callable[[Run], StageReport]
 
@@ -41,7 +42,7 @@ def run_stages(description: str, stages: dict[str, Callable[[], Work]]) -> Run:
     """
     config, fresh = parse_command(description)
     run = Run(config)
-    with reported(), sole_job(run.dir):
+    with reported(), plain_errors(run.dir), sole_job(run.dir):
         if fresh:
             run.clear_from(next(iter(stages)))
         _carry_out(run, stages)
@@ -66,13 +67,31 @@ def session(config: Configuration, stages: Iterable[str]) -> Iterator[None]:
 
     Raises:
         ConfigError: it does not have what they ask for.
+        StorageError: what they read of object stores is not there, or refused.
     """
     from mint_ray.capacity import check_capacity
     from mint_ray.cluster import ray_session
 
+    check_sources(config, stages)
     with ray_session(config.cluster):
         check_capacity(config, stages)
         yield
+
+
+def check_sources(config: Configuration, stages: Iterable[str]) -> None:
+    """See that what stages read from object stores is there, at once and not after an hour.
+
+    Raises:
+        StorageError: what is not, and why.
+        ConfigError: a text is a URL that leads nowhere.
+    """
+    for section in dict.fromkeys(name for stage in stages for name in STAGES[stage][0]):
+        try:
+            places = list(locations(getattr(config, section)))
+        except ValueError as error:
+            raise ConfigError([f"{section}: {error}"]) from None
+        for place in places:
+            check_there(place)
 
 
 @contextmanager

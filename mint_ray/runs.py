@@ -1,6 +1,6 @@
 """The run directory: the one module that knows its paths, its manifests, and what resuming means.
 
-<run.dir>/
+<run.dir>/        a folder, or a place in an object store: see `mint_ray.storage`
   config.yaml     the resolved configuration of the last command
   jobs/           who works here, and who did: see `mint_ray.lock`
   cases/          Parquet parts, labels.json
@@ -24,7 +24,6 @@ import json
 import logging
 import os
 import re
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +35,7 @@ from typing import Any
 
 import yaml
 
-from mint_ray import errors, telemetry
+from mint_ray import errors, storage, telemetry
 from mint_ray.config import Configuration, load_config
 from mint_ray.errors import MintError, RunError
 from mint_ray.sections import result_settings
@@ -67,14 +66,9 @@ class StageReport:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write beside, then rename: a reader sees the old file or the new one, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    """Write a text: a reader sees the old file or the new one, never half of one."""
+    with storage.written(path) as file:
+        file.write(text.encode())
 
 
 def digest_of(value: Any) -> str:
@@ -165,7 +159,6 @@ class Stage:
         return self.path
 
     def begin(self) -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
         if not self._begun_path.exists():
             write_atomically(
                 self._begun_path, json.dumps({"settings": self.settings, "at": _now()}, indent=1, default=str)
@@ -187,8 +180,8 @@ class Stage:
         write_atomically(self._manifest_path, json.dumps(manifest, indent=1, default=str))
 
     def clear(self) -> None:
-        if self.path.exists():
-            shutil.rmtree(self.path)
+        storage.remove(self._manifest_path)  # first, so that what a kill leaves of the rest is not complete
+        storage.remove(self.path)
 
 
 class Run:
@@ -273,19 +266,21 @@ def open_run(folder: Path) -> Run:
         ConfigError: its configuration is no longer valid.
     """
     path = folder / CONFIG
-    if not path.is_file():
-        raise RunError(f"{folder}: is no run's directory (no {CONFIG}); name the run.dir of a configuration")
-    return Run(load_config(path, [f"run.dir={json.dumps(str(folder))}"]))
+    with storage.reaching(folder):
+        if not path.exists():
+            raise RunError(f"{folder}: is no run's directory (no {CONFIG}); name the run.dir of a configuration")
+        return Run(load_config(path, [f"run.dir={json.dumps(str(folder))}"]))
 
 
 @contextmanager
 def plain_errors(folder: Path) -> Iterator[None]:
-    """Say in one sentence what is wrong where a disk is full or a worker raised one of our errors.
+    """Say in one sentence what is wrong where a disk is full, a store refuses or a worker raised one of our errors.
 
     Ray brings a worker's exception back as an error of its own, with the original in its text alone.
 
     Raises:
         RunError: no space was left while `folder` was written.
+        StorageError: an object store refused meanwhile.
         MintError: what a worker raised; every other exception passes as it is.
     """
     try:
@@ -300,7 +295,7 @@ def plain_errors(folder: Path) -> Iterator[None]:
                 f"{folder}: the disk is full. Free some space, or take another run.dir, and run the same command again: "
                 "what is complete is kept"
             ) from error
-        if mine := _worker_error(error):
+        if mine := _worker_error(error) or storage.refused_somewhere(error, folder):
             raise mine from error
         raise
 

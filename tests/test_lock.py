@@ -33,9 +33,9 @@ def holding(run_dir: Path, **environment: str) -> subprocess.Popen:
     """A process of its own that holds a run directory until it is killed."""
     code = f"""
 import sys, time
-from pathlib import Path
 from mint_ray.lock import sole_job
-with sole_job(Path({str(run_dir)!r})):
+from mint_ray.storage import location
+with sole_job(location({str(run_dir)!r})):
     print("held", flush=True)
     time.sleep(120)
 """

@@ -9,7 +9,8 @@ import torch
 
 from mint_ray import models
 from mint_ray.errors import ModelError
-from mint_ray.models import checked_model, merge_adapter, model_digest, resolve_model, written_folder
+from mint_ray.models import checked_model, merge_adapter, model_digest, name_elsewhere, resolve_model
+from mint_ray.storage import written_folder
 
 PACKAGED = "packaged:smollm2-135m-instruct"
 
@@ -55,6 +56,14 @@ def test_the_packaged_model_is_an_ordinary_folder_in_bf16_with_its_template_and_
     assert text.endswith("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n")
     assert tokenizer.eos_token == "<|im_end|>"
     assert GenerationConfig.from_pretrained(packaged).eos_token_id == tokenizer.eos_token_id
+
+
+def test_a_name_goes_to_other_nodes_as_it_is_and_a_folder_by_its_whole_path(tmp_path, monkeypatch):
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert name_elsewhere("model") == str(tmp_path / "model")
+    for name in (PACKAGED, "org/model", "s3://bucket/model"):
+        assert name_elsewhere(name) == name
 
 
 def test_the_packaged_model_answers_in_words_and_stops(packaged):

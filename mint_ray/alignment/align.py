@@ -25,10 +25,11 @@ from mint_ray.alignment.collation import EncodedPair, encode_pairs
 from mint_ray.alignment.start import adapted_model
 from mint_ray.config import AlignmentSection
 from mint_ray.errors import ConfigError, TrainingError
-from mint_ray.models import model_digest
+from mint_ray.models import ADAPTER_CONFIG, model_digest, resolve_model
 from mint_ray.preferences.store import PAIR_SPLITS, pair_dataset, write_part
 from mint_ray.records import Refusal, to_table
 from mint_ray.runs import Run, StageReport
+from mint_ray.storage import local_copy, refused_somewhere, train_storage
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,8 @@ def align(run: Run) -> StageReport:
 
     section, folder = run.config.alignment, run.stage("alignment").path
     _check_reporter(section)
-    model = adapted_model(run)
+    name = adapted_model(run)
+    model = resolve_model(name)
     pairs, refused = encode_splits(run, model)
     write_part(to_table(refused, Refusal), folder / "refused" / "part-00000.parquet")
     counts = {split: len(encoded) for split, encoded in pairs.items()}
@@ -57,15 +59,16 @@ def align(run: Run) -> StageReport:
             f"no training pair is left ({_told(reasons)}): raise alignment.max_length, or look at {folder / 'refused'}"
         )
     logger.info("alignment: %d training pairs, %d for validation, %s", *counts.values(), _told(reasons))
-    if not (folder / ADAPTER).exists():
-        train(run, model, pairs)
+    if not (folder / ADAPTER / ADAPTER_CONFIG).exists():
+        train(run, name, pairs)
+    adapter = local_copy(folder / ADAPTER)
     figures = {
         "model": section.model,
         "method": section.method,
-        **({"start_digest": model_digest(section.start)} if section.start else {}),
+        **({"start_digest": model_digest(local_copy(section.start))} if section.start else {}),
         "model_digest": model_digest(model),
-        "adapter_digest": model_digest(folder / ADAPTER),
-        "trainable_parameters": parameter_count(folder / ADAPTER),
+        "adapter_digest": model_digest(adapter),
+        "trainable_parameters": parameter_count(adapter),
         **{f"{split}_pairs": count for split, count in counts.items()},
         **curve_figures(folder / CURVE, section),
     }
@@ -87,7 +90,7 @@ def encode_splits(run: Run, model: Path) -> tuple[dict[str, list[EncodedPair]], 
     return pairs, refused
 
 
-def train(run: Run, model: Path, pairs: dict[str, list[EncodedPair]]) -> None:
+def train(run: Run, model: str, pairs: dict[str, list[EncodedPair]]) -> None:
     """Carry the training out on Ray Train; the same run again goes on after its last checkpoint.
 
     Raises:
@@ -107,17 +110,14 @@ def train(run: Run, model: Path, pairs: dict[str, list[EncodedPair]]) -> None:
     from mint_ray.alignment.worker import Plan, train_worker
 
     section, folder = run.config.alignment, run.stage("alignment").path
-    # A folder's path may be relative to here; any other name is resolved on each worker's own node.
-    local = section.start is not None or Path(section.model).expanduser().exists()
-    name = str(model) if local else section.model
     trainer = TorchTrainer(
         train_worker,
-        train_loop_config={"plan": Plan(section, name, folder, run.config.run.seed, ray.put(pairs))},
+        train_loop_config={"plan": Plan(section, model, folder, run.config.run.seed, ray.put(pairs))},
         torch_config=TorchConfig(backend="nccl" if section.use_gpu else "gloo"),
         scaling_config=ScalingConfig(num_workers=section.workers, use_gpu=section.use_gpu),
         run_config=RunConfig(
             name="checkpoints",
-            storage_path=str(folder),
+            **train_storage(folder),
             failure_config=FailureConfig(max_failures=RESTARTS),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
             logging_config=LoggingConfig("WARNING"),
@@ -126,7 +126,8 @@ def train(run: Run, model: Path, pairs: dict[str, list[EncodedPair]]) -> None:
     try:
         failure = trainer.fit().return_value
     except TrainingFailedError as error:
-        raise TrainingError(f"the workers failed {RESTARTS + 1} times: {error}") from error
+        refused = refused_somewhere(error, folder)
+        raise refused or TrainingError(f"the workers failed {RESTARTS + 1} times: {error}") from error
     if failure:
         raise TrainingError(failure)
 

@@ -6,6 +6,8 @@ import json
 import logging
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,8 +23,9 @@ from mint_ray import telemetry
 from mint_ray.alignment.methods import build_trainer
 from mint_ray.config import AlignmentSection
 from mint_ray.errors import TrainingError
-from mint_ray.models import resolve_model, written_folder
+from mint_ray.models import ADAPTER_CONFIG, resolve_model
 from mint_ray.runs import write_atomically
+from mint_ray.storage import remote, written_folder
 
 ADAPTER = "adapter"
 CURVE = "curve.jsonl"
@@ -49,9 +52,8 @@ def train_worker(config: dict[str, Plan]) -> str | None:
     logging.getLogger().setLevel(logging.WARNING)  # Ray tells of every report; `Progress` says what matters
     plan = config["plan"]
     use_all_cores()
-    os.environ["TENSORBOARD_LOGGING_DIR"] = str(plan.folder / "tensorboard")
     pairs, folder = ray.get(plan.pairs), resolve_model(plan.model)
-    with TemporaryDirectory() as scratch:
+    with TemporaryDirectory() as scratch, curves_for_tensorboard(plan.folder / "tensorboard"):
         trainer = build_trainer(plan.section, folder, pairs, plan.seed, Path(scratch))
         for callback in (RayTrainReportCallback(), Progress(), Counts(plan.folder.parent.name)):
             trainer.add_callback(callback)
@@ -61,9 +63,17 @@ def train_worker(config: dict[str, Plan]) -> str | None:
             return str(error)
         if trainer.is_world_process_zero():
             save_curve(trainer, plan.folder / CURVE)
-            with written_folder(plan.folder / ADAPTER) as temporary:
+            with written_folder(plan.folder / ADAPTER, last=ADAPTER_CONFIG) as temporary:
                 trainer.accelerator.unwrap_model(trainer.model).save_pretrained(temporary)
     return None
+
+
+@contextmanager
+def curves_for_tensorboard(folder: Path) -> Iterator[None]:
+    """Have TensorBoard's files written to a folder; to a store, which cannot append, only when the block ends well."""
+    with written_folder(folder) if remote(folder) else nullcontext(folder) as local:
+        os.environ["TENSORBOARD_LOGGING_DIR"] = str(local)
+        yield
 
 
 def _train(trainer: Trainer) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Corpus(KindSection):
-    """A source on disk, or a simulation. Subclasses import ray inside `outcomes`, never at the top."""
+    """A source on disk or in an object store, or a simulation. Subclasses import ray inside `outcomes`, never at the top."""
 
     def label_count(self) -> int | None:
         """The number of labels where the settings alone tell it, so that wrong settings are refused at once."""

@@ -38,6 +38,7 @@ from mint_ray.corpora.phenopackets import known_phenotypes, sex_of
 from mint_ray.corpora.reading import ROWS_PER_BLOCK, Row, parsed, place_of, refusal
 from mint_ray.errors import CorpusError, RowError
 from mint_ray.records import Case, Phenotype, Refusal
+from mint_ray.storage import Location, opened, remote
 from mint_ray.tasks.base import Label
 
 if TYPE_CHECKING:
@@ -57,9 +58,9 @@ USED = (
 class Gmdb(Corpus):
     """Photographed patients of GMDB: the `frequent` or the `rare` set."""
 
-    folder: Path
+    folder: Location
     set: Literal["frequent", "rare"] = "frequent"
-    label_list: Path | None = Field(
+    label_list: Location | None = Field(
         None, description="GestaltMML's disease_dict.json ({internal_syndrome_id: name}); None: the set's syndromes"
     )
 
@@ -75,7 +76,9 @@ class Gmdb(Corpus):
         return [label_of(syndrome, names[syndrome]) for syndrome in sorted(names, key=_by_number)]
 
     def label_count(self) -> int | None:
-        return len(read_label_list(self.label_list)) if self.label_list and self.label_list.exists() else None
+        if self.label_list is None or remote(self.label_list) or not self.label_list.exists():
+            return None  # a store is not asked before the settings are known to be right
+        return len(read_label_list(self.label_list))
 
     def outcomes(self, seed: int) -> ray.data.Dataset:
         import ray
@@ -114,7 +117,7 @@ class Gmdb(Corpus):
 def _table(path: Path, required: tuple[str, ...], delimiter: str) -> Iterator[tuple[int, dict[str, str]]]:
     """Line and row of a table with a header, absent fields empty; ids as `12`, never `12.0`."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with opened(path, mode="r", newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, delimiter=delimiter, restval="")
             if missing := [name for name in required if name not in (reader.fieldnames or ())]:
                 raise CorpusError(f"{path}: has no column {', '.join(missing)}")
@@ -187,7 +190,7 @@ def photograph(crops: Path, image_id: str) -> bytes:
         raise RowError("malformed-id", "image_id", "other characters", "letters, digits, - and _")
     path = crops / f"{image_id}_aligned.jpg"
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             return check_image(file.read(MAX_BYTES + 1), path.name)
     except OSError as error:
         raise RowError("no-photograph", path.name, type(error).__name__, "a readable file in gmdb_crops") from None

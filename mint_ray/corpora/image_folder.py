@@ -31,6 +31,7 @@ from mint_ray.corpora.images import FORMATS, MAX_BYTES, open_image
 from mint_ray.corpora.reading import ROWS_PER_BLOCK, Row, files_under, parsed, place_of, refusal
 from mint_ray.errors import CorpusError, RowError
 from mint_ray.records import Case, Refusal
+from mint_ray.storage import Location, opened
 from mint_ray.tasks.base import Label
 from mint_ray.tasks.tissue import TISSUES, tissue
 
@@ -47,7 +48,7 @@ class ImageFolder(Corpus):
     Without a group column or pattern each image is its own group: do so only where no two show one patient.
     """
 
-    path: Path
+    path: Location
     table: Path | None = Field(
         None, description="a CSV with a header, relative to `path`; none: a folder for each label"
     )
@@ -94,7 +95,7 @@ class ImageFolder(Corpus):
         path = self.path / self.table
         wanted = {"path": self.path_column, "label": self.label_column, "group": self.group_column}
         try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
+            with opened(path, mode="r", newline="", encoding="utf-8-sig") as file:
                 reader = csv.DictReader(file, restval="")
                 missing = [c for c in wanted.values() if c is not None and c not in (reader.fieldnames or ())]
                 if missing:
@@ -154,7 +155,7 @@ def _image(row: Row, corpus: ImageFolder) -> bytes:
     if not path.is_relative_to(corpus.path.resolve()):
         raise RowError("no-image-file", "path", "a path outside of the folder", "a file below corpus.path")
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             return plain_image(file.read(MAX_BYTES + 1), corpus.side)
     except OSError as error:
         raise RowError("no-image-file", "path", type(error).__name__, "a file that can be read") from None

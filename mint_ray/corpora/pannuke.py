@@ -3,7 +3,7 @@
     <folder>/**/images/fold<N>/images.npy   (n, 256, 256, 3), float64 of 0 to 255
     <folder>/**/images/fold<N>/types.npy    n names of 19 tissues
 
-`images.npy` has 4 GB: it is memory-mapped, and read in ranges of `PATCHES` by one Ray task each. A case
+`images.npy` has 4 GB: it is memory-mapped (from an object store, in a copy that each node fetches once), and read in ranges of `PATCHES` by one Ray task each. A case
 is `fold1-000123`, counted from 0 as in the array. PanNuke names no patients, so every patch is a group of its
 own, and an interval over groups is one over patches: it is narrower than one over patients would be.
 What is refused, by reason:
@@ -27,6 +27,7 @@ from mint_ray.corpora.base import Corpus, outcome_table
 from mint_ray.corpora.reading import Row, Unit, read_units, refusal
 from mint_ray.errors import CorpusError, RowError
 from mint_ray.records import Case, Refusal, Split
+from mint_ray.storage import Location, files_below, local_copy, location
 from mint_ray.tasks.base import Label
 from mint_ray.tasks.tissue import TISSUES, tissue
 
@@ -43,7 +44,7 @@ DTYPES = ("float64", "float32", "uint8")
 class PanNuke(Corpus):
     """Folds and the split that each serves; `folds: {1: train, 2: null, 3: null}` leaves fold 2 and 3 to `splits`."""
 
-    folder: Path
+    folder: Location
     folds: dict[Literal[1, 2, 3], Split | None] = Field({1: "train", 2: "validation", 3: "test"}, min_length=1)
 
     def labels(self) -> list[Label] | None:
@@ -66,7 +67,7 @@ class PanNuke(Corpus):
 
     def _images(self, fold: int) -> Path:
         pattern = f"images/fold{fold}/images.npy"
-        found = sorted(self.folder.rglob(pattern))
+        found = [path for path in files_below(self.folder) if path.as_posix().endswith(f"/{pattern}")]
         if len(found) == 1:
             return found[0]
         seen = f"{len(found)} of them" if found else "none"
@@ -100,7 +101,7 @@ def _array(path: Path) -> np.ndarray:
     import numpy as np
 
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.load(local_copy(path), mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise CorpusError(f"{path}: is not there; a fold is images.npy with types.npy beside it") from None
     except (OSError, ValueError, EOFError) as error:
@@ -111,8 +112,8 @@ def _array(path: Path) -> np.ndarray:
 
 
 def _read_range(unit: Unit) -> Iterator[pa.Table]:
-    path = Path(unit["path"])
-    images, source = _array(path), path.relative_to(unit["root"]).as_posix()
+    path = location(unit["path"])
+    images, source = _array(path), path.relative_to(location(unit["root"])).as_posix()
     outcomes = []
     for index, name in enumerate(unit["types"], unit["start"]):
         row = {"source": source, "row": index, "fold": unit["fold"], "split": unit["split"], "type": name}

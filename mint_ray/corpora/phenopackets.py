@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -35,6 +34,7 @@ from mint_ray.corpora.base import Corpus
 from mint_ray.corpora.reading import Row, field_error, json_object, parsed, place_of, refusal, text_rows
 from mint_ray.errors import RowError
 from mint_ray.records import Case, Phenotype, Refusal, Sex
+from mint_ray.storage import Location
 from mint_ray.tasks.base import Label
 from mint_ray.tasks.rare_disease import disease_label
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 class Phenopackets(Corpus):
     """Published patients without photographs. Labels are the diagnoses that the packets carry, or the causal genes."""
 
-    path: Path
+    path: Location
     label: Literal["disease", "gene"] = "disease"
 
     def entity(self) -> str | None:

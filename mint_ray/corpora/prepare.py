@@ -8,10 +8,9 @@ A stage that was cut short is done again from the start.
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -25,9 +24,19 @@ import pyarrow.parquet as pq
 from mint_ray.config import Configuration, label_conflicts
 from mint_ray.corpora.cohort import Cohort, Member, choose_cohort
 from mint_ray.corpora.store import LABELS
-from mint_ray.errors import ConfigError, CorpusError
+from mint_ray.errors import ConfigError, CorpusError, StorageError
 from mint_ray.records import Case, Refusal, Split, arrow_schema, to_table
 from mint_ray.runs import Run, StageReport
+from mint_ray.storage import (
+    arrow_filesystem,
+    arrow_path,
+    files_in,
+    location,
+    parquet_file,
+    read_table,
+    remove,
+    written,
+)
 from mint_ray.tasks.base import Label, save_labels
 
 PART_ROWS = 256
@@ -49,9 +58,8 @@ def prepare_cases(run: Run) -> StageReport:
     listed = config.corpus.labels()
     if listed is not None:
         _check_labels(config, listed)
-    outcomes = (
-        folder / f"{OUTCOMES}.{uuid4().hex}"
-    )  # of this attempt: workers of a killed one may still write to theirs
+    # Of this attempt: workers of a killed one may still write to theirs.
+    outcomes = folder / OUTCOMES / uuid4().hex
     try:
         parts = write_outcomes(config, outcomes)
         members, refused = read_small_columns(parts)
@@ -60,7 +68,8 @@ def prepare_cases(run: Run) -> StageReport:
         _check_labels(config, cohort.labels)
         counts = write_parts(parts, cohort, folder)
     finally:
-        shutil.rmtree(outcomes, ignore_errors=True)
+        with suppress(OSError, StorageError):
+            remove(folder / OUTCOMES)
     save_labels([config.corpus.named(label) for label in cohort.labels], folder / LABELS)
     figures = {"labels": len(cohort.labels), "splits": _split_figures(cohort, members), "with": dict(counts)}
     return StageReport(len(members) + len(refused), len(cohort.splits), _reasons(refused, cohort), figures)
@@ -68,10 +77,10 @@ def prepare_cases(run: Run) -> StageReport:
 
 def _clear(folder: Path) -> None:
     """Remove what a stage that was cut short may have left; `begun.json` stays."""
-    for part in folder.glob("*.parquet"):
-        part.unlink()
-    for leftover in [folder / "refused", *folder.glob(f"{OUTCOMES}.*")]:
-        shutil.rmtree(leftover, ignore_errors=True)
+    for part in [*files_in(folder, "*.parquet"), *files_in(folder, ".part-*")]:
+        part.unlink(missing_ok=True)
+    for leftover in (folder / "refused", folder / OUTCOMES):
+        remove(leftover)
 
 
 @contextmanager
@@ -92,15 +101,17 @@ def write_outcomes(config: Configuration, folder: Path) -> list[Path]:
     with _source_order():
         outcomes = config.corpus.outcomes(config.run.seed)
         # Strict, or Ray fuses reading and writing into one task a source file, which would hold all of it.
-        outcomes.repartition(target_num_rows_per_block=PART_ROWS, strict=True).write_parquet(str(folder))
-    return sorted(folder.glob("*.parquet"))
+        outcomes.repartition(target_num_rows_per_block=PART_ROWS, strict=True).write_parquet(
+            arrow_path(folder), filesystem=arrow_filesystem(folder)
+        )
+    return files_in(folder, "*.parquet")
 
 
 def read_small_columns(parts: list[Path]) -> tuple[dict[int, Member], list[dict[str, Any]]]:
     """The cases' small columns by position in the corpus, and where and why rows were refused."""
     members, refused, position = {}, [], 0
     for part in parts:
-        for row in pq.ParquetFile(part).read(columns=_SMALL).to_pylist():
+        for row in parquet_file(part).read(columns=_SMALL).to_pylist():
             if row["case"] is not None:
                 members[position] = Member(**row["case"])
             else:
@@ -113,8 +124,7 @@ def write_parts(parts: list[Path], cohort: Cohort, folder: Path) -> Counter[str]
     """Write the cases and the refusals of each part of outcomes; how many cases have what."""
     import ray
 
-    (folder / "refused").mkdir(exist_ok=True)
-    starts = accumulate((pq.read_metadata(part).num_rows for part in parts), initial=0)
+    starts = accumulate((parquet_file(part).metadata.num_rows for part in parts), initial=0)
     ranges = [range(*bounds) for bounds in pairwise(starts)]
     orders = [_order(n, part, ranges[n], cohort) for n, part in enumerate(parts)]
     items = ray.data.from_items(orders, override_num_blocks=len(orders))
@@ -130,7 +140,7 @@ def _order(number: int, part: Path, positions: range, cohort: Cohort) -> dict[st
 
 def _write_part(order: dict[str, str], folder: Path) -> dict[str, int]:
     decided = json.loads(order["decided"])
-    outcomes = pq.read_table(order["outcomes"])
+    outcomes = read_table(location(order["outcomes"]))
     cases = _chosen(outcomes["case"], decided["splits"])
     _write(cases, folder / order["name"])
     _write(_refusals(outcomes, decided["faults"]), folder / "refused" / order["name"])
@@ -161,9 +171,8 @@ def _refusals(outcomes: pa.Table, faults: dict[str, dict[str, str]]) -> pa.Table
 def _write(table: pa.Table, path: Path) -> None:
     """Nothing for no rows; else a file that is whole or not there."""
     if len(table):
-        temporary = path.with_name(f".{path.name}")
-        pq.write_table(table, temporary)
-        temporary.replace(path)
+        with written(path) as file:
+            pq.write_table(table, file)
 
 
 def _has(cases: pa.Table) -> dict[str, int]:

@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from mint_ray.corpora.base import outcome_table
 from mint_ray.errors import CorpusError, RowError
 from mint_ray.records import Case, Refusal
+from mint_ray.storage import files_below, location, opened
 
 if TYPE_CHECKING:
     import ray.data
@@ -98,10 +99,10 @@ def files_under(path: Path) -> list[Path]:
     Raises:
         CorpusError: there is nothing by that name.
     """
-    if not path.exists():
+    found = files_below(path)
+    if not found and not path.exists():
         raise CorpusError(f"{path}: is not there; name a file or a folder")
-    found = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
-    return sorted(p for p in found if not p.name.startswith("."))
+    return [file for file in found if not file.name.startswith(".")]
 
 
 def text_units(path: Path) -> list[Unit]:
@@ -127,7 +128,7 @@ def _unit(root: Path, file: str, members: list[str]) -> Unit:
 
 def _json_members(path: Path) -> list[str]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with opened(path) as file, zipfile.ZipFile(file) as archive:
             names = sorted(archive.namelist())
     except UNREADABLE as error:
         raise CorpusError(f"{path}: is no ZIP that can be read ({type(error).__name__})") from None
@@ -135,9 +136,9 @@ def _json_members(path: Path) -> list[str]:
 
 
 def _read_texts(unit: Unit) -> Iterator[pa.Table]:
-    root = Path(unit["root"])
+    root = location(unit["root"])
     if not unit["file"]:
-        rows = (_document(name, (root / name).read_bytes) for name in unit["members"])
+        rows = (_document(name, partial(_bytes, root / name)) for name in unit["members"])
     elif unit["members"]:
         rows = _members(root, unit["file"], unit["members"])
     else:
@@ -150,6 +151,11 @@ def _text(source: str, row: int | None, text: bytes | None, problem: str | None 
     return {"source": source, "row": row, "text": text, "problem": problem}
 
 
+def _bytes(path: Path) -> bytes:
+    with opened(path) as file:
+        return file.read()
+
+
 def _document(source: str, read: Callable[[], bytes]) -> Row:
     try:
         return _text(source, None, read())
@@ -158,7 +164,7 @@ def _document(source: str, read: Callable[[], bytes]) -> Row:
 
 
 def _members(root: Path, file: str, members: list[str]) -> Iterator[Row]:
-    with zipfile.ZipFile(root / file) as archive:
+    with opened(root / file) as stored, zipfile.ZipFile(stored) as archive:
         for member in members:
             yield _document(f"{file}!{member}", partial(archive.read, member))
 
@@ -166,7 +172,7 @@ def _members(root: Path, file: str, members: list[str]) -> Iterator[Row]:
 def _lines(root: Path, file: str) -> Iterator[Row]:
     number = 0
     try:
-        with (gzip.open if file.endswith(".gz") else open)(root / file, "rb") as lines:
+        with opened(root / file) as stored, gzip.open(stored) if file.endswith(".gz") else stored as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     yield _text(file, number, line)

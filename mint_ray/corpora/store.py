@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from mint_ray.records import Case, arrow_schema
 from mint_ray.runs import Run
+from mint_ray.storage import arrow_filesystem, arrow_path, files_in, parquet_dataset
 from mint_ray.tasks.base import Label, load_labels
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def case_files(run: Run) -> list[Path]:
     Raises:
         RunError: the stage `cases` is not complete.
     """
-    return sorted(run.stage("cases").require().glob("*.parquet"))
+    return files_in(run.stage("cases").require(), "*.parquet")
 
 
 def case_dataset(run: Run) -> ray.data.Dataset:
@@ -34,8 +35,13 @@ def case_dataset(run: Run) -> ray.data.Dataset:
     """
     import ray
 
-    files = [str(path) for path in case_files(run)]
-    return ray.data.read_parquet(files, schema=arrow_schema(Case), override_num_blocks=len(files))
+    files = case_files(run)
+    return ray.data.read_parquet(
+        [arrow_path(file) for file in files],
+        filesystem=arrow_filesystem(files[0]),
+        schema=arrow_schema(Case),
+        override_num_blocks=len(files),
+    )
 
 
 def case_table(run: Run, columns: list[str] | None = None, splits: list[str] | None = None) -> pa.Table:
@@ -49,9 +55,8 @@ def case_table(run: Run, columns: list[str] | None = None, splits: list[str] | N
         RunError: the stage `cases` is not complete.
     """
     import pyarrow.compute as pc
-    import pyarrow.dataset
 
-    cases = pyarrow.dataset.dataset([str(path) for path in case_files(run)], schema=arrow_schema(Case))
+    cases = parquet_dataset(case_files(run), arrow_schema(Case))
     kept = None if splits is None else pc.field("split").isin(splits)
     return cases.to_table(columns=columns, filter=kept)
 

@@ -45,6 +45,7 @@ from mint_ray.corpora.reading import (
 )
 from mint_ray.errors import CorpusError, RowError
 from mint_ray.records import Case, Refusal, arrow_schema
+from mint_ray.storage import Location, location, opened, parquet_file, reaching
 from mint_ray.tasks.base import Label, load_labels
 
 if TYPE_CHECKING:
@@ -56,8 +57,10 @@ REQUIRED = ("case_id", "label_id")
 class Table(Corpus):
     """Cases that someone has prepared: one file, or a folder of Parquet files or of JSON lines."""
 
-    path: Path
-    label_list: Path | None = Field(None, description="labels.json ([{id, name, synonyms}]); None: the cases' labels")
+    path: Location
+    label_list: Location | None = Field(
+        None, description="labels.json ([{id, name, synonyms}]); None: the cases' labels"
+    )
 
     def labels(self) -> list[Label] | None:
         if self.label_list is None:
@@ -84,10 +87,9 @@ class Table(Corpus):
 
 def _row_groups(path: Path, root: Path) -> Iterator[Unit]:
     """One unit a row group, once the file's columns are known to be a case's."""
-    import pyarrow.parquet as pq
-
     try:
-        footer = pq.read_metadata(path)
+        with parquet_file(path) as file:
+            footer = file.metadata
         schema = footer.schema.to_arrow_schema()
     except (OSError, pa.ArrowInvalid) as error:
         raise CorpusError(f"{path}: is no Parquet file ({type(error).__name__})") from None
@@ -105,9 +107,8 @@ def _row_groups(path: Path, root: Path) -> Iterator[Unit]:
 
 
 def _read_row_group(unit: Unit) -> Iterator[pa.Table]:
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(Path(unit["root"]) / unit["file"]) as file:
+    path = location(unit["root"]) / unit["file"]
+    with reaching(path), parquet_file(path) as file:
         batches = file.iter_batches(ROWS_PER_BLOCK, row_groups=[unit["group"]])
         rows = enumerate((row for batch in batches for row in batch.to_pylist()), unit["first"])
         for chunk in chunks(rows, ROWS_PER_BLOCK):
@@ -186,7 +187,7 @@ def _image_file(name: str, folder: Path) -> bytes:
             "no-image-file", "image_path", "a path outside of the folder", "a file beside the table or below"
         )
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             return check_image(file.read(MAX_BYTES + 1), "image_path")
     except OSError as error:
         raise RowError("no-image-file", "image_path", type(error).__name__, "a file that can be read") from None

@@ -25,6 +25,7 @@ from mint_ray.evaluation.pages import provenance, write_page
 from mint_ray.evaluation.tables import TITLES, digests, endings, families, headline, tiles
 from mint_ray.records import Case
 from mint_ray.runs import STAGES, Run
+from mint_ray.storage import files_in
 
 THUMBNAIL = (160, 160)  # pixels
 LONGEST_NAME = 100  # characters shown; a model that explains instead of naming fills the page otherwise
@@ -112,7 +113,7 @@ def pair_plots(run: Run) -> list[dict[str, str]]:
     folder = run.stage("preferences").path / "plots"
     return [
         {"title": PAIR_PLOTS.get(path.stem, path.stem), "image": base64.b64encode(path.read_bytes()).decode()}
-        for path in sorted(folder.glob("*.png"), key=lambda path: (path.stem not in PAIR_PLOTS, path.stem))
+        for path in sorted(files_in(folder, "*.png"), key=lambda path: (path.stem not in PAIR_PLOTS, path.stem))
     ]
 
 

@@ -14,9 +14,11 @@ import pyarrow as pa
 from mint_ray.config import InferenceSection
 from mint_ray.errors import ModelError, RowError
 from mint_ray.inference.retrieval import Passage, open_retriever
+from mint_ray.models import resolve_model
 from mint_ray.preferences.store import write_part
 from mint_ray.records import Answer, Case, Refusal, from_table, to_table
 from mint_ray.runs import digest_of
+from mint_ray.storage import local_copy
 from mint_ray.tasks.base import Task, View
 
 TOKENS = ("prompt_tokens", "completion_tokens")
@@ -24,13 +26,25 @@ TOKENS = ("prompt_tokens", "completion_tokens")
 
 @dataclass(frozen=True)
 class Weights:
-    """What an engine loads: a model, and an adapter where it is not merged into the model already."""
+    """What an engine loads: a model, and an adapter where it is not merged into the model already.
 
-    folder: Path
+    `folder` is a folder that every node reaches, or a model's name, which each node follows by itself: see `here`.
+    """
+
+    folder: Path | str
     digest: str
     adapter: Path | None = None
     adapter_rank: int = 0
     adapter_digest: str | None = None
+
+    def here(self) -> Weights:
+        """The same, in folders of this node.
+
+        Raises:
+            ModelError, StorageError: they cannot be had here.
+        """
+        folder = resolve_model(self.folder) if isinstance(self.folder, str) else local_copy(self.folder)
+        return replace(self, folder=folder, adapter=self.adapter and local_copy(self.adapter))
 
 
 @dataclass(frozen=True)
@@ -78,7 +92,7 @@ class AnswerEngine(ABC):
         refused: Path,
         passages: Sequence[Passage] | None = None,
     ):
-        self.name, self.task, self.section, self.weights, self.seed = name, task, section, weights, seed
+        self.name, self.task, self.section, self.weights, self.seed = name, task, section, weights.here(), seed
         self.answers, self.refused = answers, refused
         self.retriever = open_retriever(section.retrieval, passages) if section.retrieval else None
         self.load()

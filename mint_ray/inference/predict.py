@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from mint_ray import telemetry
 from mint_ray.alignment.start import adapted_model
 from mint_ray.config import ASKING_CPUS, InferenceSection
 from mint_ray.corpora.store import case_dataset, case_table, run_labels
+from mint_ray.errors import StorageError
 from mint_ray.inference.answering import TOKENS, AnswerEngine, Weights
 from mint_ray.inference.retrieval import read_passages
 from mint_ray.inference.store import answer_folder, answer_table, refusal_folder, refusal_table
-from mint_ray.models import adapter_settings, adapts_language_alone, merge_adapter, model_digest, resolve_model
+from mint_ray.models import (
+    MODEL_CONFIG,
+    adapter_settings,
+    adapts_language_alone,
+    merge_adapter,
+    model_digest,
+    name_elsewhere,
+    resolve_model,
+)
 from mint_ray.runs import Run, StageReport
+from mint_ray.storage import local_copy, remove
 
 logger = logging.getLogger(__name__)
 
@@ -156,25 +165,27 @@ def weights(run: Run, model: str) -> Iterator[Weights]:
     On a CPU that is ten times faster; vLLM takes adapters of language layers alone, and no modules trained whole.
     """
     if model == "base":
-        base = resolve_model(run.config.alignment.model)
-        yield Weights(base, model_digest(base))
+        name = name_elsewhere(run.config.alignment.model)
+        yield Weights(name, model_digest(resolve_model(name)))
         return
-    adapter, base = run.stage("alignment").require() / "adapter", adapted_model(run)
+    stored, name = run.stage("alignment").require() / "adapter", adapted_model(run)
+    adapter, base = local_copy(stored), resolve_model(name)
     made_of = {"digest": model_digest(base), "adapter_digest": model_digest(adapter)}
     section = run.config.inference
     if section.endpoint:
-        yield Weights(base, **made_of)  # the tokenizer alone is needed here
+        yield Weights(name, **made_of)  # the tokenizer alone is needed here
         return
     if section.use_gpu and (section.engine == "transformers" or adapts_language_alone(base, adapter)):
-        yield Weights(base, **made_of, adapter=adapter, adapter_rank=adapter_settings(adapter)["r"])
+        yield Weights(name, **made_of, adapter=stored, adapter_rank=adapter_settings(adapter)["r"])
         return
     merged = run.stage("answers").path / "merged"
-    if not merged.exists():
+    if not (merged / MODEL_CONFIG).exists():
         merge_adapter(base, adapter, merged)
     try:
         yield Weights(merged, **made_of)
     finally:
-        shutil.rmtree(merged, ignore_errors=True)
+        with suppress(OSError, StorageError):  # never in place of what went wrong before
+            remove(merged)
 
 
 def summary(answers: list[dict]) -> dict[str, Any]:

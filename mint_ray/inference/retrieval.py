@@ -21,6 +21,7 @@ import numpy as np
 
 from mint_ray.config import RetrievalSection
 from mint_ray.errors import ConfigError
+from mint_ray.storage import location
 from mint_ray.tasks.base import Label
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def read_passages(section: RetrievalSection, labels: Sequence[Label]) -> list[Pa
         )
     if section.knowledge == "hpo":
         return hpo_passages(labels)
-    passages = summary_passages(Path(section.knowledge).expanduser(), labels)
+    passages = summary_passages(location(section.knowledge).expanduser(), labels)
     logger.info("retrieval: %s knows %d of %d labels", section.knowledge, len(passages), len(labels))
     return passages
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.dataset
 
 from mint_ray.preferences.store import part_files
 from mint_ray.records import Answer, Record, Refusal, arrow_schema
 from mint_ray.runs import Run
+from mint_ray.storage import parquet_dataset
 
 
 def answer_folder(run: Run, model: str) -> Path:
@@ -36,7 +36,7 @@ def refusal_table(run: Run, model: str) -> pa.Table:
 
 
 def _table(folder: Path, record: type[Record]) -> pa.Table:
-    files = [str(path) for path in part_files(folder)]
+    files = part_files(folder)
     if not files:
         return arrow_schema(record).empty_table()
-    return pyarrow.dataset.dataset(files, schema=arrow_schema(record)).to_table()
+    return parquet_dataset(files, arrow_schema(record)).to_table()

@@ -24,6 +24,7 @@ from mint_ray.preferences.shuffling import Donors, draw_donors
 from mint_ray.preferences.store import part_files, ranking_table, refusal_table
 from mint_ray.runs import Run, StageReport
 from mint_ray.scorers import load_scorer
+from mint_ray.storage import remote
 
 if TYPE_CHECKING:
     import ray.data
@@ -49,7 +50,8 @@ def build_preferences(run: Run, load: Loader | None = None) -> StageReport:
 
     folder, settings = run.stage("preferences").path, run.config.preferences
     every = case_parts(case_files(run), settings.part_rows)
-    pending = [part for part in every if not (folder / "rankings" / part.name).exists()]
+    done = {path.name for path in part_files(folder / "rankings")}
+    pending = [part for part in every if part.name not in done]
     logger.info("preferences: %d parts of %d to score", len(pending), len(every))
     if pending:
         score_parts(pending, run, load or own_loader(run))
@@ -140,6 +142,6 @@ def account(run: Run, rows_in: int) -> StageReport:
 
 
 def remove_debris(folder: Path) -> None:
-    """Remove what killed writers left beside the parts; it was never counted."""
-    for path in folder.rglob(".part-*.parquet.*"):
+    """Remove what killed writers left beside the parts; it was never counted. In a store they leave nothing."""
+    for path in [] if remote(folder) else folder.rglob(".part-*.parquet.*"):
         path.unlink(missing_ok=True)

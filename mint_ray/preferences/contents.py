@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from mint_ray.preferences.store import PAIR_SPLITS, part_files
 from mint_ray.runs import Run
+from mint_ray.storage import read_table
 
 SIDES = ("chosen", "rejected")
 
@@ -46,12 +46,12 @@ def read_contents(run: Run) -> Contents:
     rankings = part_files(folder / "rankings")
     contents = Contents(**_scorer(rankings))
     for path in rankings:
-        _count_rankings(pq.read_table(path, columns=["split", "label_id", "label_ids"]), contents)
+        _count_rankings(read_table(path, columns=["split", "label_id", "label_ids"]), contents)
     columns = ["chosen", "rejected", *(f"{side}_{what}" for side in SIDES for what in ("label_ids", "scores"))]
     for split in PAIR_SPLITS:
         contents.pairs[split] = 0
         for path in part_files(folder / "pairs" / split):
-            table = pq.read_table(path, columns=columns)
+            table = read_table(path, columns=columns)
             contents.pairs[split] += table.num_rows
             _count_pairs(table, contents)
     return contents
@@ -97,7 +97,7 @@ def _truth(ranks: np.ndarray, k: int) -> dict[str, float]:
 
 def _scorer(rankings) -> dict[str, Any]:
     for path in rankings:
-        table = pq.read_table(path, columns=["scorer", "scorer_digest", "label_ids"]).slice(0, 1)
+        table = read_table(path, columns=["scorer", "scorer_digest", "label_ids"]).slice(0, 1)
         for row in table.to_pylist():
             return {"labels": len(row["label_ids"]), "scorer": row["scorer"], "scorer_digest": row["scorer_digest"]}
     return {"labels": 0, "scorer": "", "scorer_digest": ""}

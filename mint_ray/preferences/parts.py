@@ -33,6 +33,7 @@ from mint_ray.records import (
     from_table,
     to_table,
 )
+from mint_ray.storage import location, parquet_file, reaching
 from mint_ray.tasks.base import Task, View
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def case_parts(files: Iterable[Path], rows: int) -> list[Part]:
     ranges = [
         (str(file), start, min(start + rows, total))
         for file in files
-        for total in [pq.read_metadata(file).num_rows]
+        for total in [parquet_file(file).metadata.num_rows]
         for start in range(0, total, rows)
     ]
     return [Part(f"part-{index:05d}.parquet", *each) for index, each in enumerate(ranges)]
@@ -80,7 +81,7 @@ class PartScorer:
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Score one part, given as columns, unless an actor that died since had done it; what was made of it, counted."""
         part, made = Part(*(batch[field.name].item() for field in fields(Part))), (0, 0)
-        if not (self.folder / "rankings" / part.name).exists():
+        if not self._done(part):
             try:
                 made = self.score(part)
             except (ConnectionError, TimeoutError) as error:
@@ -89,6 +90,11 @@ class PartScorer:
                     "what is done is kept"
                 ) from None
         return {"name": batch["name"], "cases_ranked": np.array(made[:1]), "pairs": np.array(made[1:])}
+
+    def _done(self, part: Part) -> bool:
+        done = self.folder / "rankings" / part.name
+        with reaching(done):
+            return done.exists()
 
     def score(self, part: Part) -> tuple[int, int]:
         """Write what becomes of a part's cases; the rankings last, since they say that it is done. Rankings, pairs."""
@@ -125,7 +131,12 @@ def scorer_view(case: Case, task: Task, settings: PreferencesSection) -> View:
 
 def read_rows(part: Part) -> pa.Table:
     """A part's rows; of its file, only the row groups that hold them are read."""
-    file = pq.ParquetFile(part.file)
+    path = location(part.file)
+    with reaching(path), parquet_file(path) as file:
+        return _rows_of(file, part)
+
+
+def _rows_of(file: pq.ParquetFile, part: Part) -> pa.Table:
     ends = np.cumsum([file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)])
     first, last = np.searchsorted(ends, [part.start, part.stop - 1], side="right")
     before = int(ends[first - 1]) if first else 0

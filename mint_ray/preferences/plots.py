@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mint_ray.preferences.contents import Contents
+from mint_ray.storage import written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,14 +34,14 @@ def draw(contents: Contents, folder: Path) -> dict[str, str]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    folder.mkdir(parents=True, exist_ok=True)
     drawn = {}
     for painter in (scores, coverage, lengths, truth_rank):
         with rc_context(STYLE):
             figure = Figure()
             FigureCanvasAgg(figure)
             painter(contents, figure.subplots())
-            figure.savefig(folder / f"{painter.__name__}.png")
+            with written(folder / f"{painter.__name__}.png") as file:
+                figure.savefig(file, format="png")
         drawn[f"{painter.__name__}.png"] = painter.__doc__
     return drawn
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset
 
 from mint_ray.records import Case, arrow_schema, from_table
+from mint_ray.storage import parquet_dataset
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Donors:
     def of(self, cases: Sequence[Case]) -> list[Case]:
         """The donors of these cases, in their order. The column of ids is read through once."""
         wanted = [self.by_case[case.case_id] for case in cases]
-        stored = pyarrow.dataset.dataset([str(file) for file in self.files], schema=arrow_schema(Case))
+        stored = parquet_dataset(self.files, arrow_schema(Case))
         found = {
             case.case_id: case for case in from_table(stored.to_table(filter=pc.field("case_id").isin(wanted)), Case)
         }

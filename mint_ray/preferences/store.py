@@ -9,8 +9,6 @@ preferences/
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +20,7 @@ import pyarrow.parquet as pq
 from mint_ray.errors import RunError
 from mint_ray.records import PreferencePair, Ranking, Refusal, arrow_schema
 from mint_ray.runs import Run
+from mint_ray.storage import files_in, parquet_dataset, parquet_file, written
 
 if TYPE_CHECKING:
     import datasets
@@ -31,18 +30,13 @@ PAIR_SPLITS = ("train", "validation")
 
 def part_files(folder: Path) -> list[Path]:
     """The finished Parquet parts of a folder, in their order; none where there is no folder."""
-    return sorted(folder.glob("part-*.parquet"))
+    return files_in(folder, "part-*.parquet")
 
 
 def write_part(table: pa.Table, path: Path) -> None:
-    """Write beside, then rename: a part is there as a whole or not at all, however the writer ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    with temporary.open("wb") as file:
+    """Write a part: it is there as a whole or not at all, however the writer ends."""
+    with written(path) as file:
         pq.write_table(table, file, compression="zstd")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def ranking_table(run: Run, splits: Sequence[str] | None = None, columns: list[str] | None = None) -> pa.Table:
@@ -73,11 +67,11 @@ def pair_dataset(run: Run, split: str) -> datasets.Dataset:
     import datasets
 
     folder = run.stage("preferences").path / "pairs"
-    written = [path for each in PAIR_SPLITS for path in part_files(folder / each)]
-    if not written:
+    found = [path for each in PAIR_SPLITS for path in part_files(folder / each)]
+    if not found:
         raise RunError(f"{folder} holds no pairs: run the stage `preferences` first")
     # Without the metadata that marks images as images, `datasets` hands their bytes on undecoded.
-    return datasets.Dataset(_table(folder / split, pq.read_schema(written[0]).remove_metadata()))
+    return datasets.Dataset(_table(folder / split, parquet_file(found[0]).schema_arrow.remove_metadata()))
 
 
 def refusal_table(run: Run) -> pa.Table:
@@ -103,8 +97,8 @@ def pair_schema(images: bool) -> pa.Schema:
 
 
 def _table(folder: Path, schema: pa.Schema, splits=None, columns=None) -> pa.Table:
-    files = [str(path) for path in part_files(folder)]
+    files = part_files(folder)
     if not files:
         return schema.empty_table().select(columns or schema.names)
     kept = None if splits is None else pyarrow.dataset.field("split").isin(list(splits))
-    return pyarrow.dataset.dataset(files, schema=schema).to_table(columns=columns, filter=kept)
+    return parquet_dataset(files, schema).to_table(columns=columns, filter=kept)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mint_ray.errors import ModelError
+from mint_ray.storage import local_copy, location
 
 if TYPE_CHECKING:
     from mint_ray.scorers.base import Scorer
@@ -20,10 +21,11 @@ def load_scorer(folder: Path | str, device: str = "cpu") -> Scorer:
         ModelError: the folder is no scorer's, or its weights cannot be loaded.
     """
     try:
-        section = json.loads((Path(folder) / "scorer.json").read_text())
+        folder = local_copy(location(folder) if isinstance(folder, str) else folder)
+        section = json.loads((folder / "scorer.json").read_text())
     except (OSError, ValueError):
         raise ModelError(
             f"{folder}: is no scorer's folder (no readable scorer.json); fit one, or name another"
         ) from None
     kind = importlib.import_module(f"mint_ray.scorers.{section['kind']}").KIND
-    return kind.model_validate(section).load(Path(folder), device)
+    return kind.model_validate(section).load(folder, device)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic import Field, model_validator
 
 from mint_ray.sections import KindSection, Precision, hardware
+from mint_ray.storage import Location
 from mint_ray.tasks.base import Label, View
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class ScorerSection(KindSection):
     `scorer.json` (`{"kind": ...}`), and is all that `mint_ray.scorers.load_scorer` needs.
     """
 
-    folder: Path | None = None
+    folder: Location | None = None
 
     @property
     def ready_made(self) -> bool:

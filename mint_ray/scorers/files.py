@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mint_ray.storage import remote, written_folder
 from mint_ray.tasks.base import Label, save_labels
 
 SETTINGS = "scorer.json"  # written last: a folder that has it is finished
@@ -19,15 +20,24 @@ LABELS = "labels.json"
 @contextmanager
 def finished_folder(folder: Path, labels: list[Label], settings: dict[str, Any]) -> Iterator[Path]:
     """A folder to write weights and processor into; at the end all files move into `folder`, `scorer.json` last."""
+    if remote(folder):
+        with written_folder(folder, last=SETTINGS) as temporary:
+            yield temporary
+            _describe(temporary, labels, settings)
+        return
     temporary = folder / ".writing"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     yield temporary
-    save_labels(labels, temporary / LABELS)
-    (temporary / SETTINGS).write_text(json.dumps(settings))
+    _describe(temporary, labels, settings)
     for path in sorted(temporary.iterdir(), key=lambda p: p.name == SETTINGS):
         path.replace(folder / path.name)
     temporary.rmdir()
+
+
+def _describe(folder: Path, labels: list[Label], settings: dict[str, Any]) -> None:
+    save_labels(labels, folder / LABELS)
+    (folder / SETTINGS).write_text(json.dumps(settings))
 
 
 def scorer_digest(folder: Path, names: Iterable[str]) -> str:

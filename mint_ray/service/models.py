@@ -10,6 +10,7 @@ from mint_ray.inference.answering import Weights
 from mint_ray.models import adapter_settings, adapts_language_alone, merge_adapter, model_digest, resolve_model
 from mint_ray.runs import Run, open_run
 from mint_ray.service.settings import ALIGNED, BASE, ModelSection
+from mint_ray.storage import local_copy
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ def engine_of(run: Run | None) -> EngineSection:
 
 def adapted(base: Path, adapter: Path, engine: EngineSection) -> Weights:
     """A model with an adapter; on a CPU, where LoRA is ten times slower, the two merged beside the adapter, once."""
+    adapter = local_copy(adapter)
     rank = adapter_settings(adapter)["r"]
     made_of = {"digest": model_digest(base), "adapter_digest": model_digest(adapter)}
     if engine.use_gpu and adapts_language_alone(base, adapter):

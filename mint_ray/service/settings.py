@@ -14,6 +14,7 @@ from mint_ray.client import TOKEN
 from mint_ray.config import EngineSection
 from mint_ray.errors import ConfigError
 from mint_ray.sections import Section, resolve_kind
+from mint_ray.storage import Location
 from mint_ray.tasks.base import Task
 
 MEBI = 2**20
@@ -144,7 +145,7 @@ class HttpSection(Section):
 class ServiceSection(HttpSection):
     """One scorer as a service."""
 
-    scorer: Path = Field(description="a finished scorer's folder, e.g. runs/demo/scorer")
+    scorer: Location = Field(description="a finished scorer's folder or its URL, e.g. runs/demo/scorer")
     task: Annotated[SerializeAsAny[Task], BeforeValidator(lambda value: resolve_kind("mint_ray.tasks", value))]
     num_cpus: float = Field(1.0, ge=0, description="a replica's logical CPUs")
     num_gpus: float = Field(0.0, ge=0, description="a replica's share of a GPU, e.g. 0.25")
@@ -173,9 +174,9 @@ class ModelSection(HttpSection):
     `run` stands for the run's own: its base model as `base`, its adapter as `aligned`.
     """
 
-    run: Path | None = Field(None, description="the directory of a run that is aligned, e.g. runs/demo")
+    run: Location | None = Field(None, description="the directory of a run that is aligned, or its URL, e.g. runs/demo")
     model: str | None = Field(None, description="a base model without a run, named as alignment.model is")
-    adapters: dict[Annotated[str, Field(pattern=NAME)], Path] = Field({}, description="further adapters, by name")
+    adapters: dict[Annotated[str, Field(pattern=NAME)], Location] = Field({}, description="further adapters, by name")
     names: list[Annotated[str, Field(pattern=NAME)]] | None = Field(
         None, min_length=1, description="what is served; null: `base` and every adapter"
     )

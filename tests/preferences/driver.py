@@ -7,10 +7,11 @@ from pathlib import Path
 from mint_ray.cluster import ray_session
 from mint_ray.config import ClusterSection
 from mint_ray.preferences.build import build_preferences
+from mint_ray.storage import location
 from tests.preferences.toys import WordScorer, hard_cases, toy_run
 
 if __name__ == "__main__":
-    folder, journal = map(Path, sys.argv[1:])
+    folder, journal = location(sys.argv[1]), Path(sys.argv[2])
     run = toy_run(folder, hard_cases())
     with ray_session(ClusterSection(cpus=4)):
         run.carry_out("preferences", partial(build_preferences, load=partial(WordScorer, pause=0.3, journal=journal)))

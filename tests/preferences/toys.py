@@ -17,6 +17,7 @@ from mint_ray.corpora.base import Corpus
 from mint_ray.records import Case, arrow_schema
 from mint_ray.runs import Run, StageReport
 from mint_ray.scorers.base import ScorerSection
+from mint_ray.storage import written
 from mint_ray.tasks.base import Label, View, save_labels
 
 LABELS = [Label(id=f"OMIM:{100 + i}", name=f"Syndrome {i}") for i in range(30)]
@@ -112,7 +113,8 @@ def toy_run(folder: Path, cases: list[Case], files: int = 3, task: str = "rare_d
         save_labels(LABELS, run.stage("cases").path / "labels.json")
         for index, rows in enumerate(np.array_split(np.arange(len(cases)), files)):
             table = pa.Table.from_pylist([cases[i].model_dump() for i in rows], schema=arrow_schema(Case))
-            pq.write_table(table, run.stage("cases").path / f"part-{index}.parquet", row_group_size=5)
+            with written(run.stage("cases").path / f"part-{index}.parquet") as file:
+                pq.write_table(table, file, row_group_size=5)
         return StageReport(len(cases), len(cases))
 
     run.carry_out("cases", write_cases)

@@ -20,6 +20,7 @@ from mint_ray.scorers.fitting.survey import survey
 from mint_ray.scorers.fitting.tokens import build_tokenizer
 from mint_ray.scorers.fitting.training import Plan
 from mint_ray.scorers.fitting.workers import example_streams, train
+from mint_ray.storage import local_copy
 from mint_ray.tasks.base import Label, Task, View
 
 if TYPE_CHECKING:
@@ -44,8 +45,9 @@ def fit_clip(section: Clip, run: Run, folder: Path) -> dict:
     if not (start / SETTINGS).exists():
         set_seed(run.config.run.seed)
         save_scorer(*starting_point(section, _captions(run), labels), labels, section, start)
-    clip = load_clip(start)
-    inputs = load_inputs(start, clip.config)
+    here = local_copy(start)
+    clip = load_clip(here)
+    inputs = load_inputs(here, clip.config)
     logger.info("scorer: %d training cases, %d labels, %d weights", seen.usable, len(labels), clip.num_parameters())
     streams = example_streams(run, partial(captioned, task=run.config.task), inputs, labels)
     progress = train(Plan(section, start, run.config.run.seed, seen.usable), streams, training, clip)

@@ -15,6 +15,7 @@ from mint_ray.errors import ModelError
 from mint_ray.models import resolve_model
 from mint_ray.scorers.clip.inputs import ClipInputs
 from mint_ray.scorers.files import finished_folder
+from mint_ray.storage import local_copy
 from mint_ray.tasks.base import Label
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def adopt_clip(section: Clip, run: Run, folder: Path) -> dict:
     Raises:
         ModelError: it is no CLIP, cannot be read, or its processor does not fit it.
     """
-    origin = section.folder or resolve_model(section.checkpoint)
+    origin = local_copy(section.folder) if section.folder else resolve_model(section.checkpoint)
     clip, labels = load_clip(origin), run_labels(run)
     save_scorer(clip, load_inputs(origin, clip.config), labels, section, folder)
     return {"origin": str(section.folder or section.checkpoint), "labels_used": len(labels)}

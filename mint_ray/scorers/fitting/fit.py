@@ -7,13 +7,13 @@ the knowledge that alignment will hand on.
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mint_ray.runs import Run, StageReport, write_atomically
 from mint_ray.scorers import load_scorer
 from mint_ray.scorers.fitting.survey import HELD_OUT, survey
+from mint_ray.storage import remove
 from mint_ray.tasks.base import Task, View
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def fit_scorer(run: Run) -> StageReport:
     figures = section.fit(run, folder)
     figures["held_out"] = held_out_figures(run, folder)
     write_atomically(folder / FIGURES, json.dumps(figures, indent=1))
-    shutil.rmtree(folder / "training", ignore_errors=True)
+    remove(folder / "training")
     train = survey(run, ("train",))
     return StageReport(train.rows, train.usable, dict(train.refused), figures)
 

@@ -6,11 +6,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import pyarrow.compute as pc
-import pyarrow.dataset
 
 from mint_ray.corpora.store import case_files, run_labels
 from mint_ray.records import Case, arrow_schema
 from mint_ray.runs import Run
+from mint_ray.storage import parquet_dataset
 
 HELD_OUT = ("validation", "test")
 
@@ -35,7 +35,7 @@ def survey(run: Run, splits: tuple[str, ...]) -> Survey:
         RunError: the stage `cases` is not complete.
     """
     labels = {label.id for label in run_labels(run)}
-    cases = pyarrow.dataset.dataset([str(path) for path in case_files(run)], schema=arrow_schema(Case))
+    cases = parquet_dataset(case_files(run), arrow_schema(Case))
     columns = {name: pc.field(name) for name in cases.schema.names if name != "image"}
     columns["has_image"] = pc.is_valid(pc.field("image"))
     found = Survey()

@@ -22,6 +22,7 @@ from transformers import get_cosine_schedule_with_warmup, set_seed
 from mint_ray.errors import TrainingError
 from mint_ray.precision import dtype_of
 from mint_ray.scorers.fitting.examples import Example, Shard
+from mint_ray.storage import local_copy
 
 if TYPE_CHECKING:
     from mint_ray.scorers.base import FittedSection
@@ -92,7 +93,7 @@ class Fitting:
         set_seed(plan.seed + self.rank)
         self.device = ray.train.torch.get_device()
         self.dtype = dtype_of(section.precision, section.use_gpu)
-        self.learner: Learner = section.learner(plan.start)
+        self.learner: Learner = section.learner(local_copy(plan.start))
         self.model = ray.train.torch.prepare_model(self.learner.module)
         self.optimiser, self.schedule = _optimiser(self.learner.module, plan)
         batch = section.batch_size // section.workers

@@ -13,6 +13,7 @@ from mint_ray.records import Case
 from mint_ray.scorers.fitting.examples import Inputs, encode_cases
 from mint_ray.scorers.fitting.survey import survey
 from mint_ray.scorers.fitting.training import PROGRESS, Plan, restore_weights, train_worker
+from mint_ray.storage import refused_somewhere, train_storage
 from mint_ray.tasks.base import Label, View
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _result(plan: Plan, streams: dict[str, ray.data.Dataset], folder: Path) -> R
         ),
         run_config=RunConfig(
             name="workers",
-            storage_path=str(folder),
+            **train_storage(folder),
             failure_config=FailureConfig(max_failures=RESTARTS),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
             logging_config=LoggingConfig("WARNING"),
@@ -91,6 +92,5 @@ def _result(plan: Plan, streams: dict[str, ray.data.Dataset], folder: Path) -> R
         return trainer.fit()
     except TrainingFailedError as error:
         failures = getattr(error, "worker_failures", {}).values()
-        raise next(
-            (f for f in failures if isinstance(f, MintError)), TrainingError(f"the workers failed: {error}")
-        ) from error
+        mine = next((f for f in failures if isinstance(f, MintError)), refused_somewhere(error, folder))
+        raise mine or TrainingError(f"the workers failed: {error}") from error

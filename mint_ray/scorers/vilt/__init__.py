@@ -21,6 +21,7 @@ from pydantic import Field, model_validator
 
 from mint_ray.scorers.base import FittedSection, Scorer
 from mint_ray.sections import Section
+from mint_ray.storage import Location
 
 if TYPE_CHECKING:
     from mint_ray.runs import Run
@@ -56,9 +57,11 @@ class Vilt(FittedSection):
     attention; a missing text reads `missing_text`.
     """
 
-    state_dict: Path | None = None
+    state_dict: Location | None = None
     pretrained: str | None = None
-    label_list: Path | None = Field(None, description="JSON: {index: name} as disease_dict.json, or a list of labels")
+    label_list: Location | None = Field(
+        None, description="JSON: {index: name} as disease_dict.json, or a list of labels"
+    )
     size: ViltSize = ViltSize()
     missing_text: str = ""
 

@@ -17,6 +17,7 @@ from mint_ray.scorers.files import LABELS
 from mint_ray.scorers.labels import label_positions, read_label_list
 from mint_ray.scorers.vilt.inputs import ViltInputs
 from mint_ray.scorers.vilt.model import labelled, load_inputs, load_vilt, read_config, save_scorer
+from mint_ray.storage import local_copy
 from mint_ray.tasks.base import Label, load_labels
 
 if TYPE_CHECKING:
@@ -42,15 +43,20 @@ def _opened(section: Vilt) -> tuple[ViltForQuestionAnswering, ViltInputs, list[L
         base = resolve_model(section.pretrained)
         labels = read_label_list(section.label_list)
         config = labelled(read_config(base), labels)
-        return load_state_dict(section.state_dict, config), load_inputs(base, config, section.missing_text), labels
-    config = read_config(section.folder)
-    inputs = load_inputs(section.folder, config, _missing_text(section))
+        return (
+            load_state_dict(local_copy(section.state_dict), config),
+            load_inputs(base, config, section.missing_text),
+            labels,
+        )
+    folder = local_copy(section.folder)
+    config = read_config(folder)
+    inputs = load_inputs(folder, config, _missing_text(section))
     labels = _known_labels(section, config)
     if len(labels) != config.num_labels:
         raise ModelError(
             f"{section.folder}: its label list has {len(labels)} labels, the model's head {config.num_labels}"
         )
-    return load_vilt(section.folder, config), inputs, labels
+    return load_vilt(folder, config), inputs, labels
 
 
 def _missing_text(section: Vilt) -> str:

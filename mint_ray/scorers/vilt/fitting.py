@@ -27,6 +27,7 @@ from mint_ray.scorers.vilt.model import (
     read_config,
     save_scorer,
 )
+from mint_ray.storage import local_copy
 from mint_ray.tasks.base import Label
 
 if TYPE_CHECKING:
@@ -49,11 +50,11 @@ def fit_vilt(section: Vilt, run: Run, folder: Path) -> dict:
         raise CorpusError(f"{run.dir}: {seen.usable} training cases have a label and something to see; none to fit on")
     start = training / "start"
     if not (start / SETTINGS).exists():
-        start.mkdir(parents=True, exist_ok=True)
         set_seed(run.config.run.seed)
         save_scorer(*starting_point(section, seen.texts, labels), labels, section, start)
-    config = read_config(start)
-    vilt, inputs = load_vilt(start, config), load_inputs(start, config, section.missing_text)
+    here = local_copy(start)
+    config = read_config(here)
+    vilt, inputs = load_vilt(here, config), load_inputs(here, config, section.missing_text)
     logger.info("scorer: %d training cases, %d labels, %d weights", seen.usable, len(labels), vilt.num_parameters())
     streams = example_streams(run, run.config.task.scorer_view, inputs, labels)
     progress = train(Plan(section, start, run.config.run.seed, seen.usable), streams, training, vilt)

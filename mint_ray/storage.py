@@ -1,0 +1,465 @@
+"""Where a path lives: on a file system, or in an object store. The one module that knows the difference.
+
+A path of the configuration is a `pathlib.Path`, or, where it is written as a URL (`s3://bucket/run`, `gs://bucket/run`),
+a `UPath` of the same methods over fsspec. What is annotated as `Path` takes either; what differs stands here:
+
+|                    | on a file system                      | in an object store                                       |
+|--------------------|---------------------------------------|----------------------------------------------------------|
+| a file is written  | beside, then renamed                  | in one go: there is no half of an object                 |
+| a folder           | beside, then renamed                  | object by object, the one that says it is whole last     |
+| a library reads it | where it lies                         | in a copy that each node fetches once                    |
+| its credentials    | none                                  | the environment's, by the store's own standard chain     |
+
+fsspec's `glob`, `is_file` and `is_dir` find nothing where a store refuses to answer, and its `mkdir` makes buckets: what
+is listed or read goes through this module, which raises `StorageError` then.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import fnmatch
+import hashlib
+import importlib.util
+import io
+import json
+import logging
+import os
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, TYPE_CHECKING, Annotated, Any, BinaryIO
+
+import pyarrow.fs
+from pydantic import BaseModel, PlainSerializer, WrapValidator
+
+from mint_ray.errors import MintError, StorageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.dataset
+    import pyarrow.parquet as pq
+
+logger = logging.getLogger(__name__)
+
+DRIVERS = {"s3": "s3fs", "gs": "gcsfs"}  # scheme: the package that fsspec reaches it by
+
+
+def location(text: str | Path) -> Path:
+    """The path that a text means: a URL's place in an object store, else a path of this machine.
+
+    Raises:
+        ValueError: the URL is none of a store that is known here, or holds credentials.
+    """
+    scheme, separator, place = str(text).partition("://")
+    if not separator:
+        return Path(text)
+    if scheme not in DRIVERS:
+        raise ValueError(
+            f"{scheme}:// is none of {', '.join(f'{known}://' for known in DRIVERS)}; or name a plain path"
+        )
+    if not re.fullmatch(r"[^/@?#]+(/[^@?#]*)?", place):
+        raise ValueError(
+            f"expected {scheme}://bucket/path, without @, ? and #: credentials belong to the environment, never here"
+        )
+    if importlib.util.find_spec(DRIVERS[scheme]) is None:
+        raise ValueError(f"{scheme}:// needs the package {DRIVERS[scheme]}, which is not installed")
+    from upath import UPath
+
+    # Other processes write too, so no listing may be remembered.
+    return UPath(f"{scheme}://{place.rstrip('/')}", use_listings_cache=False)
+
+
+def remote(path: Any) -> bool:
+    """Whether a path lies in an object store."""
+    return hasattr(path, "storage_options")
+
+
+def _located(value: Any, local: Any) -> Path:
+    if remote(value):
+        return value
+    return location(value) if isinstance(value, str) and "://" in value else local(value)
+
+
+Location = Annotated[Path, WrapValidator(_located), PlainSerializer(str, when_used="json")]
+"""The type of a setting that holds a path, of either kind."""
+
+
+def locations(section: Any) -> Iterator[Path]:
+    """The paths in object stores that settings name, also where a text names one.
+
+    Raises:
+        ValueError: a text is a URL that leads nowhere.
+    """
+    if isinstance(section, BaseModel):
+        for name in type(section).model_fields:
+            yield from locations(getattr(section, name))
+    elif isinstance(section, dict):
+        for value in section.values():
+            yield from locations(value)
+    elif remote(section):
+        yield section
+    elif isinstance(section, str) and section.startswith(tuple(f"{scheme}://" for scheme in DRIVERS)):
+        yield location(section)
+
+
+def check_there(path: Path) -> None:
+    """See that a store has something by that name and lets us read it.
+
+    Raises:
+        StorageError: why not.
+    """
+    with reaching(path):
+        there = path.fs.exists(path.path)
+    if not there:
+        _objects(path)  # says whether the bucket is there at all
+        raise StorageError(f"{path}: there is nothing by that name in the bucket; mend the path, or put it there")
+
+
+@contextmanager
+def written(path: Path) -> Iterator[BinaryIO]:
+    """A file to write into that takes its name when the block ends well: whoever reads it sees all of it, or none.
+
+    Raises:
+        StorageError: the store refuses.
+    """
+    if remote(path):
+        whole = io.BytesIO()  # a file of fsspec's own is put as it stands when a writer fails
+        yield whole
+        with reaching(path):
+            path.fs.pipe_file(path.path, whole.getvalue())
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def create(path: Path, text: str) -> None:
+    """Write a file that must not exist yet, which of many processes one alone is granted.
+
+    Raises:
+        FileExistsError: it exists.
+        StorageError: the store refuses.
+    """
+    if not remote(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644), "w") as file:
+            file.write(text)
+        return
+    with reaching(path):
+        try:
+            path.fs.pipe_file(path.path, text.encode(), mode="create")
+        except OSError as error:
+            if "ConditionalRequestConflict" in _told(error):  # another process is creating it at this moment
+                raise FileExistsError(str(path)) from error
+            raise
+
+
+@contextmanager
+def opened(path: Path, **how: Any) -> Iterator[IO]:
+    """A file to read, as `Path.open` has it; what a store refuses is no fault of the file.
+
+    Raises:
+        OSError: the file is missing or cannot be read.
+        StorageError: the store refuses.
+    """
+    with reaching(path), path.open(**({"mode": "rb"} | how)) as file:
+        yield file
+
+
+def files_in(folder: Path, pattern: str = "*") -> list[Path]:
+    """What lies in a folder by names of this pattern, in their order; nothing where there is no folder.
+
+    Raises:
+        StorageError: the store refuses.
+    """
+    if not remote(folder):
+        return sorted(folder.glob(pattern))
+    return sorted(folder / name for name in _objects(folder) if fnmatch.fnmatchcase(name, pattern))
+
+
+def files_below(path: Path) -> list[Path]:
+    """All files below a folder to the bottom, or the file itself, in order; nothing where there is neither.
+
+    Raises:
+        StorageError: the store refuses.
+    """
+    if not remote(path):
+        return [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
+    with reaching(path):
+        names = path.fs.find(path.path)
+    key = path.path.rstrip("/")  # a bucket's own ends with one
+    return sorted(path if name == key else path / name[len(key) + 1 :] for name in names if not name.endswith("/"))
+
+
+def _objects(path: Path) -> dict[str, dict[str, Any]]:
+    """The objects directly below a path, or the one by its name, each with what the store tells of it."""
+    with reaching(path):
+        try:
+            listed = path.fs.ls(path.path, detail=True)
+        except FileNotFoundError as error:
+            if _refusal(error):  # there is no bucket
+                raise
+            return {}
+    return {
+        entry["name"].rpartition("/")[2]: entry
+        for entry in listed
+        if entry["type"] == "file" and entry["name"][-1] != "/"
+    }
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with all below it, where there is one.
+
+    Raises:
+        StorageError: the store refuses.
+    """
+    if not remote(path):
+        with suppress(FileNotFoundError):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return
+    if files_below(path):
+        with reaching(path):
+            path.fs.rm(path.path, recursive=True)
+
+
+def last_seen(path: Path) -> float:
+    """Seconds since a file was written, by the clock of whoever keeps it: a store's may go differently from ours."""
+    if not remote(path):
+        return time.time() - path.stat().st_mtime
+    probe = path.with_name(f".now-{uuid.uuid4().hex}")
+    with reaching(path):
+        probe.fs.pipe_file(probe.path, b"")
+        seconds = probe.stat().st_mtime - path.stat().st_mtime
+        probe.unlink()
+    return seconds
+
+
+def touch(path: Path, text: str) -> None:
+    """Let a file that holds this text look as if just written."""
+    if not remote(path):
+        os.utime(path)
+        return
+    with written(path) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def written_folder(folder: Path, last: str | None = None) -> Iterator[Path]:
+    """A folder of this machine to write into that takes its name when the block ends well.
+
+    On a file system the first of two writers wins. In a store its files go one by one below `folder`.
+
+    Args:
+        last: the file by which the folder is known to be whole; put last.
+
+    Raises:
+        StorageError: the store refuses.
+    """
+    if remote(folder):
+        with TemporaryDirectory() as temporary:
+            yield Path(temporary)
+            _put(Path(temporary), folder, last)
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        try:
+            temporary.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put(source: Path, folder: Path, last: str | None) -> None:
+    names = [path.relative_to(source).as_posix() for path in files_below(source)]
+    with reaching(folder):
+        for batch in ([name for name in names if name != last], [name for name in names if name == last]):
+            if batch:
+                folder.fs.put([str(source / name) for name in batch], [(folder / name).path for name in batch])
+
+
+def cache_folder() -> Path:
+    """Where a node keeps what it converted or fetched: $MINT_RAY_CACHE, else ~/.cache/mint_ray."""
+    return Path(os.environ.get("MINT_RAY_CACHE") or Path.home() / ".cache" / "mint_ray")
+
+
+def local_copy(path: Path) -> Path:
+    """The path itself where it is of this machine; else a copy of the file, or of a folder's own files, fetched once.
+
+    A copy is known by its URL and by the tags and sizes of its objects, so what changed in the store is fetched anew.
+
+    Raises:
+        StorageError: there is nothing by that name, or the store refuses.
+    """
+    if not remote(path):
+        return path
+    found = _objects(path)
+    if not found:
+        check_there(path)
+        raise StorageError(f"{path}: holds no file of its own; name the folder that does")
+    tags = [[entry["name"], entry["size"], entry.get("ETag") or entry.get("etag")] for entry in found.values()]
+    digest = hashlib.sha256(json.dumps([str(path), tags]).encode()).hexdigest()[:16]
+    folder = cache_folder() / "fetched" / f"{path.name}-{digest}"
+    with _alone(folder):
+        if not folder.exists():
+            size = sum(entry["size"] for entry in found.values()) / 2**20
+            logger.info("fetching %s once for this node: %.0f MiB into %s", path, size, folder)
+            with reaching(path), written_folder(folder) as temporary:
+                path.fs.get([entry["name"] for entry in found.values()], [str(temporary / name) for name in found])
+    single = next(iter(found.values()))["name"] == path.path
+    return folder / path.name if single else folder
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process of this node at a time: the others wait for what it fetches."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f".{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+class _StoreHandler(pyarrow.fs.FSSpecHandler):
+    """A store as Arrow sees it. Arrow's own handler takes a refusal for a missing file, and makes missing buckets."""
+
+    def create_dir(self, path: str, recursive: bool) -> None:
+        pass
+
+    def open_input_file(self, path: str) -> pa.PythonFile:
+        import pyarrow as pa
+
+        return pa.PythonFile(self.fs.open(path, mode="rb"), mode="r")
+
+    open_input_stream = open_input_file
+
+
+def arrow_filesystem(path: Path) -> pyarrow.fs.FileSystem | None:
+    """What Arrow, Ray Data and Ray Train reach a path through; None: their own way on this machine."""
+    return pyarrow.fs.PyFileSystem(_StoreHandler(path.fs)) if remote(path) else None
+
+
+def arrow_path(path: Path) -> str:
+    """A path as they take it beside `arrow_filesystem`."""
+    return path.path if remote(path) else str(path)
+
+
+def train_storage(folder: Path) -> dict[str, Any]:
+    """Where Ray Train keeps its checkpoints, as `RunConfig` takes it."""
+    return {"storage_path": arrow_path(folder), "storage_filesystem": arrow_filesystem(folder)}
+
+
+def parquet_file(path: Path) -> pq.ParquetFile:
+    """A Parquet file to read parts of."""
+    import pyarrow.parquet as pq
+
+    with reaching(path):
+        return pq.ParquetFile(arrow_path(path), filesystem=arrow_filesystem(path))
+
+
+def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """A Parquet file's rows."""
+    import pyarrow.parquet as pq
+
+    with reaching(path):
+        return pq.read_table(arrow_path(path), columns=columns, filesystem=arrow_filesystem(path))
+
+
+def parquet_dataset(files: Sequence[Path], schema: pa.Schema) -> pyarrow.dataset.Dataset:
+    """Parquet files, at least one, as one table to scan."""
+    import pyarrow.dataset
+
+    return pyarrow.dataset.dataset(
+        [arrow_path(file) for file in files], schema=schema, filesystem=arrow_filesystem(files[0])
+    )
+
+
+_NO_BUCKET = r"NoSuchBucket|bucket does not exist"
+# A pattern in what an error and its causes say: what is wrong, and what to do.
+_REFUSALS = {
+    _NO_BUCKET: "there is no such bucket: mend the path, or make the bucket",
+    r"ExpiredToken|TokenRefreshRequired|RequestExpired|RefreshError|token has expired|\(400\)|Bad Request": (
+        "the credentials have expired, or are none of this store's: renew them where this job and Ray's workers find them"
+    ),
+    r"NoCredentialsError|PartialCredentials|DefaultCredentialsError|Unable to locate credentials": (
+        "no credentials are found: set them in the environment of this job and of Ray's workers, or give the nodes a role"
+    ),
+    r"InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|RequestTimeTooSkewed": (
+        "the store does not know these credentials: see the environment, the endpoint, and the machine's clock"
+    ),
+    r"AccessDenied|AllAccessDisabled|Forbidden|PermissionError|Access Denied|\(403\)": (
+        "the store refuses access: let these credentials list, read, write and delete there, or take another path"
+    ),
+    r"PermanentRedirect|AuthorizationHeaderMalformed|\(301\)": (
+        "the bucket is in another region: set AWS_DEFAULT_REGION, or the endpoint"
+    ),
+    r"EndpointConnectionError|Could not connect to the endpoint|ConnectTimeout|ReadTimeout|FSTimeoutError|Cannot connect to host": (
+        "the store is not reached: see the network, and AWS_ENDPOINT_URL where it is one of your own"
+    ),
+    r"SlowDown|ServiceUnavailable|InternalError|\(50[03]\)": "the store fails or is overloaded: wait a while",
+}
+# Whatever a local file's error says, it is no store's: botocore names the call, s3fs and gcsfs are in the traceback.
+_FROM_A_STORE = re.compile(
+    r"when calling the \w+ operation|botocore|s3fs|gcsfs|endpoint URL|Unable to locate credentials"
+)
+
+
+@contextmanager
+def reaching(path: Path) -> Iterator[None]:
+    """Say in one sentence what is wrong where a store refuses.
+
+    Raises:
+        StorageError: naming the path and the way out; every other exception passes as it is.
+    """
+    try:
+        yield
+    except MintError:
+        raise
+    except Exception as error:
+        if remote(path) and (why := _refusal(error)):
+            raise StorageError(_sentence(path, why)) from error
+        raise
+
+
+def refused_somewhere(error: BaseException, path: Path) -> StorageError | None:
+    """The same of an error that came from afar, as Ray brings a worker's: `path` is what was being written."""
+    error = getattr(error, "controller_failure", error)  # what Ray Train's controller met; its causes are lost
+    of_a_store = (remote(path) and isinstance(error, OSError)) or _FROM_A_STORE.search(_told(error))
+    if of_a_store and (why := _refusal(error)):
+        return StorageError(_sentence(path, why))
+    return None
+
+
+def _sentence(path: Path, why: str) -> str:
+    return f"{path}: {why}. Then run the same command again: what is complete is kept"
+
+
+def _refusal(error: BaseException) -> str | None:
+    told = _told(error)
+    if isinstance(error, FileNotFoundError) and not re.search(_NO_BUCKET, told):
+        return None
+    return next((why for pattern, why in _REFUSALS.items() if re.search(pattern, told)), None)
+
+
+def _told(error: BaseException | None) -> str:
+    """What an error and all that led to it say."""
+    lines = []
+    while error is not None:
+        lines.append(f"{type(error).__module__}.{type(error).__name__}: {error}")
+        error = error.__cause__ or error.__context__
+    return "\n".join(lines)
