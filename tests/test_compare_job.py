@@ -10,16 +10,9 @@ import time
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.tiny_run import SMALL_LINE
 
-SMALL = {
-    "corpus.patients_per_disease": 6,
-    "scorer.epochs": 1,
-    "alignment.epochs": 0.05,
-    "alignment.lora": "{rank: 4, alpha: 8, dropout: 0.0}",
-    "inference.max_tokens": 16,
-    "inference.cache_gib": 0.25,
-    "comparison.arms": "[base, rag, sft, mint]",
-}
+SMALL = SMALL_LINE | {"comparison.arms": "[base, rag, sft, mint]"}
 
 
 def command(folder) -> list[str]:

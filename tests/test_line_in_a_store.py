@@ -22,7 +22,7 @@ from tests.object_store import SECRET
 from tests.preferences.test_build import build, rows
 from tests.preferences.toys import hard_cases, toy_run
 from tests.scorers.tiny import COLOURS, coloured_run, picture, tiny_section
-from tests.tiny_run import answered_run
+from tests.tiny_run import SMALL_LINE, answered_run
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -134,18 +134,11 @@ def test_figures_and_pages_are_those_of_a_run_on_a_disk(bucket, tmp_path):
 
 # the whole line
 
-SMALL = {
-    "corpus.patients_per_disease": 6,
-    "scorer.epochs": 1,
-    "alignment.epochs": 0.05,
-    "alignment.lora": "{rank: 4, alpha: 8, dropout: 0.0}",
-    "inference.max_tokens": 16,
-    "inference.cache_gib": 0.25,
-}
-
 
 def line(run_dir: Path) -> list[str]:
-    overrides = [part for key, value in {"run.dir": run_dir, **SMALL}.items() for part in ("--set", f"{key}={value}")]
+    overrides = [
+        part for key, value in {"run.dir": run_dir, **SMALL_LINE}.items() for part in ("--set", f"{key}={value}")
+    ]
     return [sys.executable, "jobs/run_line.py", "configs/demo.yaml", *overrides]
 
 

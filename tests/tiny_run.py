@@ -28,6 +28,14 @@ LABELS = [
     Label(id="OMIM:6", name="Angelman syndrome"),
 ]
 NAMES = {label.id: label.name for label in LABELS}
+SMALL_LINE = {  # settings that make the demo's whole line a matter of minutes
+    "corpus.patients_per_disease": 6,
+    "scorer.epochs": 1,
+    "alignment.epochs": 0.05,
+    "alignment.lora": "{rank: 4, alpha: 8, dropout: 0.0}",
+    "inference.max_tokens": 16,
+    "inference.cache_gib": 0.25,
+}
 
 
 class NoCorpus(Corpus):

@@ -3,8 +3,8 @@
     <folder>/**/images/fold<N>/images.npy   (n, 256, 256, 3), float64 of 0 to 255
     <folder>/**/images/fold<N>/types.npy    n names of 19 tissues
 
-`images.npy` has 4 GB: it is memory-mapped (from an object store, in a copy that each node fetches once), and read in ranges of `PATCHES` by one Ray task each. A case
-is `fold1-000123`, counted from 0 as in the array. PanNuke names no patients, so every patch is a group of its
+`images.npy` has 4 GB: it is memory-mapped (from an object store, in a copy that each node fetches once), and read
+in ranges of `PATCHES` by one Ray task each. A case is `fold1-000123`, counted from 0 as in the array. PanNuke names no patients, so every patch is a group of its
 own, and an interval over groups is one over patches: it is narrower than one over patients would be.
 What is refused, by reason:
 

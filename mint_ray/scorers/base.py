@@ -34,7 +34,7 @@ class Scorer(Protocol):
 class StagedScorer(Scorer, Protocol):
     """A scorer whose work is two stages: `scores(views)` equals `score_prepared([prepare(v) for v in views])`.
 
-    Whoever scores for many at a time can then decode images in threads while the model is busy.
+    Whoever scores for many at a time can then decode images in threads, and knows which view cannot be.
     """
 
     def prepare(self, view: View) -> Any:

@@ -101,7 +101,7 @@ class Engine:
     async def _ranked(self, submission: Submission, top_k: int, bottom_q: int) -> CaseRanking:
         started = time.perf_counter()
         try:
-            case_id, view = await self._in_time(submission)
+            case_id, view = await self._read_cheaply(submission)
             self.metrics.stage("read", time.perf_counter() - started)
             scores = await self._scores(view)
         except Problem:
@@ -111,7 +111,7 @@ class Engine:
         top, bottom = self._head_and_tail(scores, top_k, bottom_q)
         return CaseRanking(id=case_id, top=top, bottom=bottom)
 
-    async def _in_time(self, submission: Submission) -> tuple[str, View]:
+    async def _read_cheaply(self, submission: Submission) -> tuple[str, View]:
         """A small case is read at once: to hand it to a thread would cost more than to read it."""
         return self._read(submission) if submission.size <= AT_ONCE else await asyncio.to_thread(self._read, submission)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import psutil
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -77,5 +78,8 @@ class Metrics(HttpMetrics):
 
 
 def _resident_bytes() -> float:
-    replica = psutil.Process()
-    return float(sum(process.memory_info().rss for process in (replica, *replica.children(recursive=True))))
+    replica, total = psutil.Process(), 0
+    for process in (replica, *replica.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):  # it ended meanwhile
+            total += process.memory_info().rss
+    return float(total)
