@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import httpx
 import yaml
 
-from benchmarks.serving import REPOSITORY, free_port, process
+from benchmarks.serving import REPOSITORY, process
 from mint_ray.corpora.store import case_table
 from mint_ray.inference.asking import chat_request
 from mint_ray.inference.engine import engine_arguments
@@ -35,6 +35,7 @@ from mint_ray.inference.predict import engine_environment
 from mint_ray.records import Case, from_table
 from mint_ray.runs import open_run
 from mint_ray.service.models import served_models
+from mint_ray.service.ports import free_ports
 from mint_ray.service.settings import ModelSection
 
 NAME = "aligned"
@@ -76,7 +77,7 @@ def prompts(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def through_endpoint(options: argparse.Namespace, folder: Path) -> Rates:
     """The rates of the running service."""
-    port, config = free_port(), folder / "models.yaml"
+    port, config = free_ports(1)[0], folder / "models.yaml"
     args = {"run": str(options.run.absolute()), "names": [NAME]}
     application = {"name": "models", "import_path": "deployments.aligned_model:build", "args": args}
     http = {"host": "127.0.0.1", "port": port}

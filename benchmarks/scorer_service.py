@@ -20,7 +20,8 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.serving import Measured, closed_loop, counters, free_port, process, requests, run_cases, service
+from benchmarks.serving import Measured, closed_loop, counters, process, requests, run_cases, service
+from mint_ray.service.ports import free_ports
 
 PERCENTILES = (50, 90, 99)
 BARS = {"speed_up_at_32": 3.0, "share_of_model_alone_at_32": 0.8, "lone_latency_ratio": 1.15}
@@ -55,7 +56,7 @@ def arguments() -> argparse.Namespace:
 
 def measure(options: argparse.Namespace, cases: list, folder: Path) -> list[dict]:
     """All rounds: each has both servers at every number of clients, and the model alone at the service's batch sizes."""
-    plain_port = free_port()
+    plain_port = free_ports(1)[0]
     plain = [sys.executable, "-m", "benchmarks.plain_server", str(options.scorer), options.task, str(plain_port)]
     flags = ("--python-proxy",) if options.python_proxy else ()
     threads = {"torch_threads": options.torch_threads} if options.torch_threads else {}

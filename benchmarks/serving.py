@@ -15,10 +15,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from socket import socket
 
 import httpx
 import numpy as np
@@ -26,6 +25,7 @@ import pyarrow.dataset
 import yaml
 
 from mint_ray.client import QueryCase, rank_body
+from mint_ray.service.ports import free_ports
 
 REPOSITORY = Path(__file__).parent.parent
 DROPPED = 0  # the connection ended without an answer
@@ -140,16 +140,10 @@ async def _answer(reader: asyncio.StreamReader) -> int:
     return int(head[9:12])
 
 
-def free_port() -> int:
-    with closing(socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @contextmanager
 def service(scorer: Path, task: str, folder: Path, flags: tuple[str, ...] = (), **args) -> Iterator[int]:
     """The service as its command starts it; its port."""
-    port = free_port()
+    port = free_ports(1)[0]
     application = {
         "name": "scorer",
         "import_path": "deployments.scorer:build",

@@ -17,15 +17,14 @@ import stat
 import sys
 import tempfile
 import threading
-from contextlib import closing
 from pathlib import Path
-from socket import socket
 
 import yaml
 from pydantic import ValidationError
 
 from mint_ray.cluster import ENVIRONMENT
 from mint_ray.errors import ConfigError, MintError
+from mint_ray.service.ports import free_ports
 from mint_ray.service.settings import HttpSection
 
 logger = logging.getLogger(__name__)
@@ -136,14 +135,11 @@ def _ingress(folder: Path) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
-        **{f"RAY_SERVE_{name}_PORT": str(_free_port()) for name in _INNER_PORTS},
+        **{
+            f"RAY_SERVE_{name}_PORT": str(port)
+            for name, port in zip(_INNER_PORTS, free_ports(len(_INNER_PORTS)), strict=True)
+        },
     }
-
-
-def _free_port() -> int:
-    with closing(socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _start(config: dict) -> None:

@@ -13,8 +13,8 @@ from mint_ray.models import adapter_settings, model_digest, resolve_model
 from mint_ray.runs import open_run
 from mint_ray.service.chat import endpoint
 from mint_ray.service.models import engine_of
+from mint_ray.service.ports import free_ports
 from mint_ray.service.settings import ModelSection
-from tests.service.running import free_port
 
 IMPORT_PATH = "deployments.aligned_model:build"
 
@@ -23,7 +23,7 @@ def write_models_config(folder: Path, import_path: str = IMPORT_PATH, host: str 
     """A Serve configuration as deployments/aligned_model.yaml."""
     path = folder / "models.yaml"
     application = {"name": "models", "route_prefix": "/", "import_path": import_path, "args": args}
-    http = {"host": host, "port": free_port()}
+    http = {"host": host, "port": free_ports(1)[0]}
     path.write_text(yaml.safe_dump({"proxy_location": "HeadOnly", "http_options": http, "applications": [application]}))
     return path
 

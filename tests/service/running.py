@@ -9,14 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from socket import socket
 from typing import Any
 
 import yaml
 
+from mint_ray.service.ports import free_ports
 from tests.conftest import REPOSITORY
 
 PATIENCE = 180
@@ -36,12 +36,6 @@ class Running:
         return host, int(port)
 
 
-def free_port() -> int:
-    with closing(socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def write_config(
     folder: Path, scorer: Path, import_path: str = "tests.service.toy:build", host: str = "127.0.0.1", **args: Any
 ) -> Path:
@@ -49,7 +43,7 @@ def write_config(
     settings = {"scorer": str(scorer), "task": {"kind": "rare_disease"}, "torch_threads": 1, "num_cpus": 0.5, **args}
     path = folder / "service.yaml"
     application = {"name": "scorer", "route_prefix": "/", "import_path": import_path, "args": settings}
-    http = {"host": host, "port": free_port()}
+    http = {"host": host, "port": free_ports(1)[0]}
     path.write_text(yaml.safe_dump({"proxy_location": "HeadOnly", "http_options": http, "applications": [application]}))
     return path
 
