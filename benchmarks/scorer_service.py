@@ -48,7 +48,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--torch-threads", type=int)
+    parser.add_argument("--threads", type=int, help="of a replica's forwards together")
+    parser.add_argument("--forwards", type=int, help="of a replica at one time")
     parser.add_argument("--python-proxy", action="store_true", help="Serve's Python proxy instead of HAProxy")
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
     return parser.parse_args()
@@ -59,11 +60,11 @@ def measure(options: argparse.Namespace, cases: list, folder: Path) -> list[dict
     plain_port = free_ports(1)[0]
     plain = [sys.executable, "-m", "benchmarks.plain_server", str(options.scorer), options.task, str(plain_port)]
     flags = ("--python-proxy",) if options.python_proxy else ()
-    threads = {"torch_threads": options.torch_threads} if options.torch_threads else {}
+    scoring = {name: value for name in ("threads", "forwards") if (value := getattr(options, name))}
     rounds = []
     with (
         process(plain, plain_port, folder / "plain.log"),
-        service(options.scorer, options.task, folder, flags, **threads) as port,
+        service(options.scorer, options.task, folder, flags, **scoring) as port,
     ):
         sent = {"plain": (plain_port, requests(cases, plain_port)), "service": (port, requests(cases, port))}
         for number in range(options.rounds):

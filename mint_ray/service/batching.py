@@ -1,6 +1,6 @@
-"""Continuous batching: one queue, one forward at a time, and each forward takes what waits.
+"""Continuous batching: one queue, a few forwards at a time, and each forward takes what waits.
 
-A lone request starts at once. While a forward runs, others gather; when it ends they go together. So the
+A lone request starts at once. While forwards run, others gather; when one ends they go together. So the
 batch size follows the load by itself, and no timer makes anyone wait for company. `queued` bounds what is
 accepted and not yet in a forward; above it new cases are refused at once.
 """
@@ -37,25 +37,29 @@ class _Item:
 
 
 class Batcher:
-    """Awaits `forward(list of items) -> one row each`, one at a time, on whatever waits. Use from one event loop."""
+    """Awaits `forward(list of items) -> one row each` on whatever waits, `at_once` times beside each other.
 
-    def __init__(self, forward: Forward, max_batch_size: int, max_queued: int):
-        self._forward, self._max_batch_size, self._max_queued = forward, max_batch_size, max_queued
+    Use from one event loop.
+    """
+
+    def __init__(self, forward: Forward, at_once: int, max_batch_size: int, max_queued: int):
+        self._forward, self._at_once = forward, at_once
+        self._max_batch_size, self._max_queued = max_batch_size, max_queued
         self._waiting: deque[_Item] = deque()
         self._arrived = asyncio.Event()
-        self._task: asyncio.Task | None = None
+        self._tasks: list[asyncio.Task] = []
         self.queued = 0
 
     def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._tasks = [asyncio.get_running_loop().create_task(self._run()) for _ in range(self._at_once)]
 
     async def stop(self) -> None:
-        if self._task:
-            self._task.cancel()
+        for task in self._tasks:
+            task.cancel()
 
     @property
     def alive(self) -> bool:
-        return self._task is not None and not self._task.done()
+        return bool(self._tasks) and not any(task.done() for task in self._tasks)
 
     @contextmanager
     def places(self, count: int) -> Iterator[None]:

@@ -1,7 +1,7 @@
-"""The Ray Serve deployment: a replica is the HTTP application and its queue, and the scorer in a process beside it.
+"""The Ray Serve deployment: a replica is the HTTP application and its queue, and the scorer in processes beside it.
 
 A request meets those of all other clients in the replica's one queue. A replica is ready when its constructor
-returns: weights loaded, one forward run. Where its scorer ends it ends, too, and Serve starts another.
+returns: weights loaded, one forward run. Where one of them ends it ends, too, and Serve starts another.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mint_ray.service.app import create_app
 from mint_ray.service.engine import Engine
 from mint_ray.service.handle import Card
 from mint_ray.service.metrics import Metrics
-from mint_ray.service.scoring import Load, ScorerProcess
+from mint_ray.service.scoring import Load, ScorerPool
 from mint_ray.service.settings import ServiceSection
 from mint_ray.tasks.base import View
 
@@ -57,15 +57,9 @@ class ScorerDeployment:
 
     async def __init__(self, settings: ServiceSection, load: Load):
         settings.access.check(listening_host())
-        batching = settings.batching
-        self._token, self._batch_size = settings.access.token(), batching.max_batch_size
+        self._token, self._batch_size = settings.access.token(), settings.batching.max_batch_size
         scorer = await asyncio.to_thread(
-            ScorerProcess,
-            load,
-            settings.scorer,
-            settings.device,
-            settings.torch_threads,
-            batching.preparing_threads,
+            ScorerPool, load, settings.scorer, settings.device, settings.processes, settings.cores
         )
         metrics = Metrics(serve.get_replica_context().replica_id.unique_id)
         self._engine = Engine(scorer, settings.task, settings.limits, self._batch_size, metrics)
@@ -78,7 +72,7 @@ class ScorerDeployment:
 
     async def check_health(self) -> None:
         if not self._engine.alive:
-            raise RuntimeError("the scorer's process or its queue has ended")
+            raise RuntimeError("a scorer's process or the queue has ended")
 
     async def card(self) -> Card:
         """What is being served."""
@@ -90,8 +84,8 @@ class ScorerDeployment:
         return await self._engine.rows(views)
 
 
-def _end_with(scorer: ScorerProcess) -> None:
-    logger.error("the scorer's process ended with %s: this replica ends, and another takes its place", scorer.wait())
+def _end_with(scorer: ScorerPool) -> None:
+    logger.error("a scorer's process ended with %s: this replica ends, and another takes its place", scorer.wait())
     os._exit(1)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,13 +13,15 @@ import numpy as np
 
 from mint_ray.errors import RowError
 from mint_ray.service import intake
-from mint_ray.service.api import EXAMPLE_IMAGE, CaseProblem, CaseRanking, RankedLabel
+from mint_ray.service.api import CaseProblem, CaseRanking, RankedLabel
 from mint_ray.service.batching import Batcher, ForwardFailed, QueueFull
 from mint_ray.service.metrics import Metrics
 from mint_ray.service.problems import Problem, overloaded
-from mint_ray.service.scoring import AT_ONCE, Row, Scoring
+from mint_ray.service.scoring import WARM_UP, Row, Scoring
 from mint_ray.service.settings import LimitsSection
 from mint_ray.tasks.base import Task, View
+
+AT_ONCE = 2**18  # bytes that an event loop may read without others noticing
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,12 @@ class Engine:
 
     def __init__(self, scorer: Scoring, task: Task, limits: LimitsSection, max_batch_size: int, metrics: Metrics):
         self.scorer, self.task, self.limits, self.metrics = scorer, task, limits, metrics
-        self._batcher = Batcher(self._score, max_batch_size, limits.queued_cases)
+        self._batcher = Batcher(self._score, scorer.at_once, max_batch_size, limits.queued_cases)
 
     async def start(self) -> None:
         """Begin to serve; returns once a forward has run, so that what is ready is known to work."""
         self._batcher.start()
-        await self.row(View(text="warm-up", image=base64.b64decode(EXAMPLE_IMAGE)))
+        await self.row(WARM_UP)
 
     async def stop(self) -> None:
         await self._batcher.stop()

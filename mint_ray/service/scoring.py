@@ -2,38 +2,46 @@
 
 A forward is hundreds of short calls, and each wants the interpreter back when it is done. Beside an event loop that
 answers requests it would wait for it up to five milliseconds a call, while a core stands still. Here batches of views
-go out through a pipe and rows of scores come back; images are decoded on the other side, where a decoder that
+go out through a socket and rows of scores come back; images are decoded on the other side, where a decoder that
 crashes takes no connection with it.
+
+Two such processes share the cores: one alone has all of them, two at a time half of them each. A small forward gains
+little from a second core, and while one process decodes, or waits for its next batch, the other computes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import multiprocessing
-import os
+import pickle
 import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
-from multiprocessing.connection import Connection
-from multiprocessing.reduction import ForkingPickler
+from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from socket import socket as Socket
+from socket import socketpair
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 
 from mint_ray.corpora.images import check_image
 from mint_ray.errors import MintError, ModelError, RowError
 from mint_ray.scorers.base import Scorer
+from mint_ray.service.api import EXAMPLE_IMAGE
 from mint_ray.tasks.base import Label, View
 
 logger = logging.getLogger(__name__)
 
 Load = Callable[[Path, str], Scorer]
 Row = np.ndarray | RowError
-AT_ONCE = 2**18  # bytes that an event loop may read or write without others noticing
+LENGTH = 8  # bytes before a message, its length
+WARM_UP = View(text="warm-up", image=base64.b64decode(EXAMPLE_IMAGE))
 
 
 class Scored(NamedTuple):
@@ -45,12 +53,13 @@ class Scored(NamedTuple):
 
 
 class Scoring(Protocol):
-    """What the engine asks: a scorer's card, and a call that scores a batch; one call at a time."""
+    """What the engine asks: a scorer's card, and a call that scores a batch; at most `at_once` calls at one time."""
 
     name: str
     digest: str
     labels: list[Label]
     modalities: tuple[str, ...]
+    at_once: int
 
     @property
     def alive(self) -> bool: ...
@@ -66,7 +75,7 @@ class LocalScoring:
         threads: decode images and tokenise.
     """
 
-    alive = True
+    alive, at_once = True, 1
 
     def __init__(self, scorer: Scorer, threads: int):
         self.name, self.digest = scorer.name, scorer.digest
@@ -79,10 +88,11 @@ class LocalScoring:
     async def score(self, views: list[View]) -> Scored:
         return await asyncio.to_thread(self, views)
 
-    def __call__(self, views: list[View]) -> Scored:
+    def __call__(self, views: list[View], alone: bool = True) -> Scored:
+        """Scores; unless `alone` on its cores, images are decoded on one of them."""
         started = time.perf_counter()
         # A thread's hand-over costs more than a small image; one view needs none.
-        each = map if len(views) == 1 else self._threads.map
+        each = self._threads.map if alone and len(views) > 1 else map
         prepared = list(each(partial(_or_why_not, self._prepare, "image or text"), views))
         ready = time.perf_counter()
         rows = iter(self._scores([value for value in prepared if not isinstance(value, RowError)]))
@@ -115,99 +125,138 @@ def _or_why_not(work: Callable[[Any], Any], field: str, value: Any) -> Any:
         return RowError("not-scorable", field, type(error).__name__)
 
 
-class ScorerProcess:
-    """`Scoring` in a process of its own, which ends with this one.
+class ScorerPool:
+    """`Scoring` in processes of their own, which end with this one.
 
     Args:
-        load: opens `folder` on a device; importable, and run in the other process.
-        torch_threads: of a forward; None: as many as there are cores.
-        preparing_threads: decode images and tokenise.
+        load: opens `folder` on a device; importable, and run in the other processes.
+        processes: how many batches are scored at one time; each holds the weights.
+        threads: of all of them together, for images and forwards.
 
     Raises:
         MintError: what `load` raised.
-        ModelError: it failed in another way, or the process ended.
+        ModelError: it failed in another way, or a process ended.
     """
 
-    def __init__(self, load: Load, folder: Path, device: str, torch_threads: int | None, preparing_threads: int):
-        context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(
-            target=_serve, args=(theirs, load, folder, device, torch_threads, preparing_threads), daemon=True
-        )
-        self._process.start()
-        theirs.close()  # so that the pipe ends where the process does
+    def __init__(self, load: Load, folder: Path, device: str, processes: int, threads: int):
+        self.at_once, self._threads = processes, threads
+        self._processes = [_ScorerProcess(load, folder, device, threads) for _ in range(processes)]
         try:
-            card = self._connection.recv()
+            cards = [process.card() for process in self._processes]
+        except MintError:
+            self.stop()
+            raise
+        self.name, self.digest, self.labels, self.modalities = cards[0]
+        self._idle = list(self._processes)
+
+    @property
+    def alive(self) -> bool:
+        return all(process.alive for process in self._processes)
+
+    @property
+    def pids(self) -> list[int]:
+        return [process.pid for process in self._processes]
+
+    async def score(self, views: list[View]) -> Scored:
+        """As `Scoring.score`; who comes while others are at work has a share of the threads."""
+        process = self._idle.pop()
+        try:
+            return await process.score(views, max(1, self._threads // (self.at_once - len(self._idle))))
+        finally:
+            self._idle.append(process)
+
+    def wait(self) -> int:
+        """Until one of the processes ends; its exit code."""
+        ended = wait([process.sentinel for process in self._processes])[0]
+        return next(process for process in self._processes if process.sentinel == ended).join()
+
+    def stop(self) -> None:
+        for process in self._processes:
+            process.stop()
+
+
+class _ScorerProcess:
+    """One of a pool; one batch at a time, from one event loop."""
+
+    def __init__(self, load: Load, folder: Path, device: str, threads: int):
+        context = multiprocessing.get_context("spawn")
+        self._folder = folder
+        self._socket, theirs = socketpair()
+        self._process = context.Process(target=_serve, args=(theirs, load, folder, device, threads), daemon=True)
+        self._process.start()
+        theirs.close()  # so that the connection ends where the process does
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self.pid, self.sentinel = self._process.pid, self._process.sentinel
+
+    def card(self) -> tuple:
+        """Name, digest, labels and modalities of what it loaded, once a forward has run there."""
+        try:
+            with self._socket.makefile("rb") as stream:
+                card = _receive(stream)
         except EOFError:
-            self._process.join()
-            raise ModelError(
-                f"{folder}: the scorer's process ended with {self._process.exitcode} while loading"
-            ) from None
+            raise ModelError(f"{self._folder}: the scorer's process ended with {self.join()} while loading") from None
         if isinstance(card, Exception):
             raise card
-        self.name, self.digest, self.labels, self.modalities = card
+        return card
 
     @property
     def alive(self) -> bool:
         return self._process.is_alive()
 
-    async def score(self, views: list[View]) -> Scored:
-        try:
-            await self._send(ForkingPickler.dumps(views))
-            await self._readable()
-            return self._connection.recv()
-        except (EOFError, OSError) as error:
-            raise ConnectionError(f"the scorer's process is gone ({type(error).__name__})") from None
-
-    async def _send(self, message: memoryview) -> None:
-        if len(message) > AT_ONCE:
-            await asyncio.to_thread(self._connection.send_bytes, message)
-        else:  # a thread's hand-over would cost more
-            self._connection.send_bytes(message)
-
-    async def _readable(self) -> None:
-        loop, arrived = asyncio.get_running_loop(), asyncio.Event()
-        loop.add_reader(self._connection.fileno(), arrived.set)
-        try:
-            await arrived.wait()
-        finally:
-            loop.remove_reader(self._connection.fileno())
-
-    def wait(self) -> int:
-        """Until the process ends; its exit code."""
+    def join(self) -> int:
+        """Until it ends; its exit code."""
         self._process.join()
         return self._process.exitcode
 
+    async def score(self, views: list[View], threads: int) -> Scored:
+        if self._streams is None:
+            self._streams = await asyncio.open_unix_connection(sock=self._socket)
+        reader, writer = self._streams
+        try:
+            writer.write(_framed((views, threads)))
+            await writer.drain()
+            length = int.from_bytes(await reader.readexactly(LENGTH))
+            return pickle.loads(await reader.readexactly(length))
+        except (EOFError, OSError) as error:
+            raise ConnectionError(f"the scorer's process is gone ({type(error).__name__})") from None
+
     def stop(self) -> None:
-        self._connection.close()
         self._process.terminate()
 
 
-def _serve(
-    connection: Connection, load: Load, folder: Path, device: str, torch_threads: int | None, preparing_threads: int
-) -> None:
-    """The other process: load, say what was loaded, then score until the pipe ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an operator's Ctrl-C is for the service, which ends this
-    try:
-        _use_threads(torch_threads)
-        scoring = LocalScoring(load(folder, device), preparing_threads)
-    except MintError as error:
-        connection.send(error)
-        return
-    except Exception as error:
-        connection.send(ModelError(f"{folder}: the scorer cannot be loaded: {type(error).__name__}: {error}"))
-        return
-    connection.send((scoring.name, scoring.digest, scoring.labels, scoring.modalities))
-    while True:
-        try:
-            views = connection.recv()
-        except EOFError:
-            return
-        connection.send(scoring(views))
-
-
-def _use_threads(count: int | None) -> None:
-    """Ray gives a worker as many OpenMP threads as its logical CPUs; a forward wants the machine's."""
+def _serve(socket: Socket, load: Load, folder: Path, device: str, threads: int) -> None:
+    """The other process: load and try, say what was loaded, then score until the connection ends."""
     import torch
 
-    torch.set_num_threads(count or len(os.sched_getaffinity(0)))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an operator's Ctrl-C is for the service, which ends this
+    torch.set_num_threads(threads)  # Ray gives a worker as many as its logical CPUs
+    try:
+        scoring = LocalScoring(load(folder, device), threads)
+    except MintError as error:
+        socket.sendall(_framed(error))
+        return
+    except Exception as error:
+        socket.sendall(_framed(ModelError(f"{folder}: the scorer cannot be loaded: {type(error).__name__}: {error}")))
+        return
+    scoring([WARM_UP])
+    socket.sendall(_framed((scoring.name, scoring.digest, scoring.labels, scoring.modalities)))
+    with socket.makefile("rb") as stream, suppress(EOFError):
+        while True:
+            views, share = _receive(stream)
+            if share != torch.get_num_threads():
+                torch.set_num_threads(share)
+            socket.sendall(_framed(scoring(views, alone=share == threads)))
+
+
+def _framed(message: Any) -> bytes:
+    pickled = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+    return len(pickled).to_bytes(LENGTH) + pickled
+
+
+def _receive(stream: BinaryIO) -> Any:
+    """The next message; EOFError where the other side has gone."""
+    length = int.from_bytes(stream.read(LENGTH))
+    message = stream.read(length)
+    if not length or len(message) < length:
+        raise EOFError
+    return pickle.loads(message)

@@ -57,7 +57,6 @@ class BatchingSection(Section):
     """How requests share forwards. A forward takes whatever waits, up to `max_batch_size`, and never waits for more."""
 
     max_batch_size: int = Field(32, ge=1)
-    preparing_threads: int = Field(2, ge=1, description="decode the images of a batch")
 
 
 class AutoscalingSection(Section):
@@ -149,13 +148,26 @@ class ServiceSection(HttpSection):
     task: Annotated[SerializeAsAny[Task], BeforeValidator(lambda value: resolve_kind("mint_ray.tasks", value))]
     num_cpus: float = Field(1.0, ge=0, description="a replica's logical CPUs")
     num_gpus: float = Field(0.0, ge=0, description="a replica's share of a GPU, e.g. 0.25")
-    torch_threads: int | None = Field(None, ge=1, description="threads of a forward; null: as many as cores")
+    threads: int | None = Field(None, ge=1, description="decode images and compute forwards; null: as many as cores")
+    forwards: int | None = Field(
+        None, ge=1, description="at one time, each in a process with its own weights; null: one on a GPU, else two"
+    )
     batching: BatchingSection = BatchingSection()
     limits: LimitsSection = LimitsSection()
 
     @property
     def device(self) -> str:
         return "cuda" if self.num_gpus > 0 else "cpu"
+
+    @property
+    def cores(self) -> int:
+        """Threads of a replica's forwards together."""
+        return self.threads or len(os.sched_getaffinity(0))
+
+    @property
+    def processes(self) -> int:
+        """Of scorers in a replica: a forward at a time in each."""
+        return self.forwards or (1 if self.num_gpus > 0 else min(2, self.cores))
 
 
 class ModelLimits(HttpLimits):

@@ -40,7 +40,7 @@ def write_config(
     folder: Path, scorer: Path, import_path: str = "tests.service.toy:build", host: str = "127.0.0.1", **args: Any
 ) -> Path:
     """A Serve configuration of one scorer, as deployments/scorer.yaml."""
-    settings = {"scorer": str(scorer), "task": {"kind": "rare_disease"}, "torch_threads": 1, "num_cpus": 0.5, **args}
+    settings = {"scorer": str(scorer), "task": {"kind": "rare_disease"}, "threads": 1, "num_cpus": 0.5, **args}
     path = folder / "service.yaml"
     application = {"name": "scorer", "route_prefix": "/", "import_path": import_path, "args": settings}
     http = {"host": host, "port": free_ports(1)[0]}

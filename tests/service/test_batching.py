@@ -24,11 +24,11 @@ class Doubler:
         return [2 * value for value in values]
 
 
-async def batcher_of(forward, max_batch_size=4, max_queued=8):
+async def batcher_of(forward, max_batch_size=4, max_queued=8, at_once=1):
     async def in_thread(values):
         return await asyncio.to_thread(forward, values)
 
-    batcher = Batcher(in_thread, max_batch_size, max_queued)
+    batcher = Batcher(in_thread, at_once, max_batch_size, max_queued)
     batcher.start()
     return batcher
 
@@ -66,6 +66,25 @@ def test_what_gathers_during_a_forward_shares_the_next_in_order_of_arrival():
         return rows, forward.batches
 
     assert asyncio.run(scenario()) == ([2, 4, 6, 8, 10, 12, 14], [[1], [2, 3, 4, 5], [6, 7]])
+
+
+def test_a_second_forward_starts_beside_the_first_and_the_rest_share_the_next():
+    async def scenario():
+        forward = Doubler()
+        batcher = await batcher_of(forward, at_once=2)
+        first = await hold(batcher, forward)
+        second = asyncio.create_task(batcher.submit(2))
+        while len(forward.batches) < 2:
+            await asyncio.sleep(0.001)
+        others = [asyncio.create_task(batcher.submit(i)) for i in (3, 4)]
+        await asyncio.sleep(0)
+        held = list(forward.batches)
+        forward.gate.set()
+        rows = [row for row, _ in await asyncio.gather(first, second, *others)]
+        await batcher.stop()
+        return held, rows, forward.batches
+
+    assert asyncio.run(scenario()) == ([[1], [2]], [2, 4, 6, 8], [[1], [2], [3, 4]])
 
 
 def test_an_item_that_was_given_up_while_waiting_reaches_no_forward():

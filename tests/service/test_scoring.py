@@ -2,15 +2,16 @@
 
 import asyncio
 import os
+import pickle
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import uvloop
 
 from mint_ray.errors import ModelError, RowError
-from mint_ray.service.scoring import AT_ONCE, LocalScoring, Scored, ScorerProcess
+from mint_ray.service.scoring import LocalScoring, ScorerPool
 from mint_ray.tasks.base import View
 from tests.service.pictures import encoded, picture
 from tests.service.toy import LABELS, ToyScorer, load_toy
@@ -24,10 +25,6 @@ def load_and_die(folder: Path, device: str) -> ToyScorer:
     os._exit(7)
 
 
-def scored(process: ScorerProcess, views: list[View]) -> Scored:
-    return asyncio.run(process.score(views))
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("toy")
@@ -35,14 +32,21 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module", params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def run(request):
+    """Runs a coroutine in one event loop: of the standard library, and of the kind that Ray Serve has."""
+    with asyncio.Runner(loop_factory=request.param) as runner:
+        yield runner.run
+
+
 @pytest.fixture(scope="module")
-def apart(folder):
-    process = ScorerProcess(load_toy, folder, "cpu", torch_threads=1, preparing_threads=2)
-    yield process
-    process.stop()
+def apart(folder, run):
+    pool = ScorerPool(load_toy, folder, "cpu", processes=2, threads=2)
+    yield pool
+    pool.stop()
 
 
-def test_a_process_of_its_own_scores_as_this_one_does(apart):
+def test_a_process_of_its_own_scores_as_this_one_does(apart, run):
     views = [
         View(text="Seizure"),
         View(text=None, image=encoded(picture())),
@@ -55,44 +59,82 @@ def test_a_process_of_its_own_scores_as_this_one_does(apart):
         here.labels,
         here.modalities,
     )
-    np.testing.assert_array_equal(np.stack(scored(apart, views).rows), np.stack(here(views).rows))
-    assert scored(apart, views).rows[0].shape == (LABELS,)
+    np.testing.assert_array_equal(np.stack(run(apart.score(views)).rows), np.stack(here(views).rows))
+    assert run(apart.score(views)).rows[0].shape == (LABELS,)
 
 
-def test_a_bad_view_costs_itself_and_its_reason_holds_none_of_it(apart):
-    rows = scored(apart, [View(text="Seizure"), View(text="fail"), View(text="x", image=b"no image")]).rows
-    np.testing.assert_array_equal(rows[0], scored(apart, [View(text="Seizure")]).rows[0])
+def test_a_bad_view_costs_itself_and_its_reason_holds_none_of_it(apart, run):
+    rows = run(apart.score([View(text="Seizure"), View(text="fail"), View(text="x", image=b"no image")])).rows
+    np.testing.assert_array_equal(rows[0], run(apart.score([View(text="Seizure")])).rows[0])
     assert [row.reason for row in rows[1:]] == ["not-scorable", "not-an-image"]
     assert all(isinstance(row, RowError) and "fail" not in str(row) and "no image" not in str(row) for row in rows[1:])
 
 
-def test_a_batch_of_bad_views_alone_reaches_no_forward(apart):
-    assert [row.reason for row in scored(apart, [View(text=None, image=b"")] * 3).rows] == ["not-an-image"] * 3
+def test_a_batch_of_bad_views_alone_reaches_no_forward(apart, run):
+    assert [row.reason for row in run(apart.score([View(text=None, image=b"")] * 3)).rows] == ["not-an-image"] * 3
 
 
-def test_what_cannot_be_loaded_says_why(folder, tmp_path):
-    settings = {"device": "cpu", "torch_threads": 1, "preparing_threads": 1}
-    with pytest.raises(ModelError, match="is no scorer's folder"):
-        ScorerProcess(load_toy, tmp_path, **settings)
-    with pytest.raises(ModelError, match="ValueError: no such weights"):
-        ScorerProcess(load_badly, folder, **settings)
-    with pytest.raises(ModelError, match="ended with 7 while loading"):
-        ScorerProcess(load_and_die, folder, **settings)
+def test_batches_beside_each_other_keep_their_rows(apart, run):
+    batches = [[View(text=letter * 50)] * 3 for letter in "abcdef"]
 
+    async def two_at_a_time() -> list:
+        found = []
+        for pair in zip(batches[::2], batches[1::2], strict=True):
+            found += await asyncio.gather(*(apart.score(batch) for batch in pair))
+        return found
 
-def test_a_process_that_was_killed_is_gone_and_says_so(folder):
-    process = ScorerProcess(load_toy, folder, "cpu", torch_threads=1, preparing_threads=1)
-    assert process.alive
-    os.kill(process._process.pid, signal.SIGKILL)
-    with pytest.raises(ConnectionError):
-        scored(process, [View(text="Seizure")])
-    until = time.monotonic() + 10
-    while process.alive and time.monotonic() < until:
-        time.sleep(0.01)
-    assert not process.alive
-
-
-def test_a_large_batch_crosses_over_whole(apart):
-    views = [View(text="x" * 6000), View(text="y" * 6000)] * (AT_ONCE // 6000)
     here = LocalScoring(ToyScorer("00ff"), threads=2)
-    np.testing.assert_array_equal(np.stack(scored(apart, views).rows), np.stack(here(views).rows))
+    for batch, scored in zip(batches, run(two_at_a_time()), strict=True):
+        np.testing.assert_array_equal(np.stack(scored.rows), np.stack(here(batch).rows))
+
+
+def test_batches_and_rows_larger_than_a_sockets_buffer_cross_over_whole(apart, run):
+    views = [View(text=f"{number} " * 60) for number in range(4000)]
+    assert len(pickle.dumps(views)) > 2**20
+    here = LocalScoring(ToyScorer("00ff"), threads=2)
+    for _ in range(3):
+        np.testing.assert_array_equal(np.stack(run(apart.score(views)).rows), np.stack(here(views).rows))
+
+
+def test_threads_are_shared_among_the_forwards_at_one_time(folder):
+    pool, shares = ScorerPool(load_toy, folder, "cpu", processes=2, threads=5), []
+
+    class Recording:
+        async def score(self, views: list[View], threads: int) -> None:
+            shares.append(threads)
+            await asyncio.sleep(0.01)
+
+    async def scenario() -> None:
+        await pool.score([])
+        await asyncio.gather(pool.score([]), pool.score([]))
+        await pool.score([])
+
+    pool.stop()
+    pool._idle = [Recording(), Recording()]
+    asyncio.run(scenario())
+    assert shares == [5, 5, 2, 5]
+
+
+@pytest.mark.parametrize(
+    ("load", "words"),
+    [
+        (load_toy, "is no scorer's folder"),
+        (load_badly, "ValueError: no such weights"),
+        (load_and_die, "ended with 7 while loading"),
+    ],
+)
+def test_what_cannot_be_loaded_says_why(load, words, tmp_path):
+    with pytest.raises(ModelError, match=words):
+        ScorerPool(load, tmp_path, "cpu", processes=1, threads=1)
+
+
+def test_where_one_was_killed_the_pool_is_not_alive_and_its_batch_says_so(folder):
+    pool = ScorerPool(load_toy, folder, "cpu", processes=2, threads=1)
+    assert pool.alive
+    killed = pool.pids[-1]  # who is next
+    os.kill(killed, signal.SIGKILL)
+    with pytest.raises(ConnectionError):
+        asyncio.run(pool.score([View(text="Seizure")]))
+    assert pool.wait() == -signal.SIGKILL
+    assert not pool.alive
+    pool.stop()
