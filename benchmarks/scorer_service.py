@@ -82,7 +82,14 @@ def one_round(sent: dict, port: int, options: argparse.Namespace, cases: list, f
         found["service"][clients] |= _inside(before, counters(port))
         batch = max(1, round(found["service"][clients]["batch"]))
         found["alone"][clients] = {"batch": batch, "rate": alone(options, cases, batch, folder)}
+    most = at_which_it_is_held(options.clients)
+    found["alone"][most]["rate_of_all"] = alone(options, cases, most, folder)
     return found
+
+
+def at_which_it_is_held(clients: list[int]) -> int:
+    """The number of clients at which the service is held to its bars."""
+    return 32 if 32 in clients else max(clients)
 
 
 def _row(measured: Measured) -> dict:
@@ -145,10 +152,12 @@ def summary(rounds: list[dict], options: argparse.Namespace) -> dict:
         side: {str(c): _medians([r[side][c] for r in rounds]) for c in options.clients}
         for side in ("plain", "service", "alone")
     }
-    at = str(32 if 32 in options.clients else max(options.clients))
+    at = str(at_which_it_is_held(options.clients))
     held = {
         "speed_up_at_32": sides["service"][at]["rate"] / sides["plain"][at]["rate"],
         "share_of_model_alone_at_32": sides["service"][at]["rate"] / sides["alone"][at]["rate"],
+        "share_of_model_alone_with_all_clients_in_one_batch": sides["service"][at]["rate"]
+        / sides["alone"][at]["rate_of_all"],
         "lone_latency_ratio": sides["service"]["1"]["p50"] / sides["plain"]["1"]["p50"],
     }
     return {
@@ -170,7 +179,8 @@ def _medians(rows: list[dict]) -> dict:
 def tables(result: dict) -> str:
     """Three tables in Markdown: the figures held, latency and throughput, and where a request's time goes."""
     held = "\n".join(
-        f"| {name.replace('_', ' ')} | {value:.2f} | {result['bars'][name]} |" for name, value in result["held"].items()
+        f"| {name.replace('_', ' ')} | {value:.2f} | {result['bars'].get(name, '')} |"
+        for name, value in result["held"].items()
     )
     rows, inside = [], []
     for clients, mine in result["sides"]["service"].items():

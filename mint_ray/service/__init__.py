@@ -10,7 +10,7 @@ launch         start, wait until ready, and fail aloud
 
 The scorer:
 api            requests and answers
-batching       one queue, one forward at a time: requests share it and nobody waits for company
+batching       one queue, a few forwards at a time: requests share them and nobody waits for company
 engine         cases in, rankings out
 app            the HTTP application over an engine; runs under any ASGI server
 deployment     the Ray Serve deployment that holds a scorer, an engine and the application

@@ -15,6 +15,7 @@ import asyncio
 import base64
 import logging
 import multiprocessing
+import os
 import pickle
 import signal
 import time
@@ -40,6 +41,7 @@ logger = logging.getLogger(__name__)
 
 Load = Callable[[Path, str], Scorer]
 Row = np.ndarray | RowError
+GIVES_WAY = 5  # to the event loop, on cores that both want: an answer that is ready waits for no forward
 LENGTH = 8  # bytes before a message, its length
 WARM_UP = View(text="warm-up", image=base64.b64decode(EXAMPLE_IMAGE))
 
@@ -230,6 +232,7 @@ def _serve(socket: Socket, load: Load, folder: Path, device: str, threads: int) 
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an operator's Ctrl-C is for the service, which ends this
     torch.set_num_threads(threads)  # Ray gives a worker as many as its logical CPUs
+    os.nice(GIVES_WAY)
     try:
         scoring = LocalScoring(load(folder, device), threads)
     except MintError as error:
