@@ -7,10 +7,12 @@ intake         JSON and images from outside, with every bound checked
 guards         ASGI middleware: errors, access, bounds on bodies, requests and time
 metrics        Prometheus
 launch         start, wait until ready, and fail aloud
+ports          for what starts a moment later
 
 The scorer:
 api            requests and answers
 batching       one queue, a few forwards at a time: requests share them and nobody waits for company
+scoring        the scorer in processes of its own, beside the event loop
 engine         cases in, rankings out
 app            the HTTP application over an engine; runs under any ASGI server
 deployment     the Ray Serve deployment that holds a scorer, an engine and the application

@@ -96,6 +96,11 @@ def test_batches_and_rows_larger_than_a_sockets_buffer_cross_over_whole(apart, r
         np.testing.assert_array_equal(np.stack(run(apart.score(views)).rows), np.stack(here(views).rows))
 
 
+def test_forwards_give_way_to_http(apart):
+    mine = os.getpriority(os.PRIO_PROCESS, 0)
+    assert [os.getpriority(os.PRIO_PROCESS, pid) > mine for pid in apart.pids] == [True, True]
+
+
 def test_threads_are_shared_among_the_forwards_at_one_time(folder):
     pool, shares = ScorerPool(load_toy, folder, "cpu", processes=2, threads=5), []
 
