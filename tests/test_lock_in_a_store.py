@@ -16,7 +16,7 @@ from mint_ray.lock import sole_job
 from mint_ray.runs import write_atomically
 from mint_ray.storage import files_in
 from tests.conftest import REPOSITORY
-from tests.test_lock import exit_when_told, holding  # noqa: F401
+from tests.test_lock import assert_refused_by_name_of, exit_when_told, first_job  # noqa: F401
 
 ELSEWHERE = {"host": "node-7", "machine": "another", "pid": 41, "job": "raysubmit_x"}
 
@@ -33,21 +33,12 @@ def elsewhere(run_dir: Path) -> None:
 
 @pytest.fixture
 def first(bucket):
-    metadata = json.dumps({"metadata": {"job_submission_id": "raysubmit_first"}})
-    process = holding(bucket, RAY_JOB_CONFIG_JSON_ENV_VAR=metadata)
-    yield process
-    process.kill()
-    process.wait()
+    with first_job(bucket) as process:
+        yield process
 
 
 def test_the_second_job_is_refused_by_name_of_the_first(bucket, first):
-    with pytest.raises(RunError) as refused, sole_job(bucket):
-        pass
-    said = str(refused.value)
-    assert (
-        f"{bucket} is in use by process {first.pid} on {os.uname().nodename}, Ray job raysubmit_first, started" in said
-    )
-    assert "ray job stop raysubmit_first" in said
+    assert_refused_by_name_of(first, bucket)
 
 
 def test_a_killed_job_is_followed_at_once(bucket, first):
