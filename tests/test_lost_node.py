@@ -1,0 +1,229 @@
+"""A node of a cluster loses its power in the middle of a stage: what comes of it is what an undisturbed run leaves."""
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import ray
+from safetensors.torch import load_file
+
+from mint_ray.alignment.align import align
+from mint_ray.cluster import ray_session
+from mint_ray.config import ClusterSection
+from mint_ray.inference.predict import predict
+from mint_ray.inference.store import answer_folder, answer_table
+from mint_ray.preferences.build import build_preferences
+from mint_ray.preferences.store import part_files
+from mint_ray.runs import Run
+from tests.aligned_run import save_adapter
+from tests.alignment.conftest import packaged_model, tiny_model, tokenizer  # noqa: F401
+from tests.alignment.test_align import curve, run_of
+from tests.preferences.test_build import rows
+from tests.preferences.toys import WordScorer, hard_cases, toy_run
+from tests.tiny_run import finish_stage, tiny_case, tiny_config, write_cases
+from tests.two_nodes import Cluster, Node, can_make_nodes, cluster_of_nodes, wait_for
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(not can_make_nodes(), reason="network namespaces need root and the command `ip`"),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory) -> Iterator[Cluster]:
+    with cluster_of_nodes(tmp_path_factory.mktemp("ray")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def second(cluster) -> Iterator[Node]:
+    """A second node beside the head, to be lost."""
+    node = cluster.join()
+    yield node
+    if node in cluster.nodes:
+        cluster.lose(node)
+
+
+def carry_out(cluster: Cluster, work: Callable, folder: Path, *more: str, meanwhile: Callable = lambda: None) -> None:
+    """Call one of the functions below in a driver on the head, and do something as it runs."""
+    log = folder.with_name(f"{folder.name}.log")
+    code = f"import sys; from tests.test_lost_node import {work.__name__} as work; work(*sys.argv[1:])"
+    driver = cluster.drive(["-c", code, str(folder), *more], log)
+    try:
+        meanwhile()
+        assert driver.wait(600) == 0
+    except Exception as error:
+        raise AssertionError(log.read_text()[-6000:]) from error
+
+
+def lose_at_work(cluster: Cluster, node: Node, work: str) -> None:
+    """Lose a node as soon as one of its workers is seen in a call whose name holds `work`."""
+    wait_for(lambda: any(work in title for title in node.at_work()), f"{work} on {node.address}")
+    assert any(work in title for title in cluster.lose(node))
+
+
+def lost(run: Run, stage: str) -> list[str]:
+    return [node["address"] for node in run.stage(stage).manifest["lost_nodes"]]
+
+
+# preferences
+
+
+def toys(folder: Path) -> Run:
+    return toy_run(folder, hard_cases(), actors=2)
+
+
+def rank(folder: str, pause: str) -> None:
+    scorer = partial(WordScorer, pause=float(pause), journal=Path(folder).with_suffix(".journal"))
+    with ray_session(ClusterSection()):
+        toys(Path(folder)).carry_out("preferences", partial(build_preferences, load=scorer))
+
+
+def test_preferences_lose_nothing_and_score_nothing_again_that_was_done(cluster, second, tmp_path):
+    carry_out(cluster, rank, tmp_path / "undisturbed", "0")
+    rankings, done = tmp_path / "run" / "preferences" / "rankings", {}
+
+    def lose_the_second():
+        wait_for(lambda: len(part_files(rankings)) >= 3, "three parts")
+        lose_at_work(cluster, second, "PartScorer")
+        done.update({path.name: path.stat().st_mtime_ns for path in part_files(rankings)})
+
+    carry_out(cluster, rank, tmp_path / "run", "1", meanwhile=lose_the_second)
+
+    run = toys(tmp_path / "run")
+    assert rows(run) == rows(toys(tmp_path / "undisturbed"))
+    assert 3 <= len(done) < 9
+    assert {name: (rankings / name).stat().st_mtime_ns for name in done} == done
+    finished = {row["case_id"] for name in done for row in pq.read_table(rankings / name).to_pylist()}
+    scored = Counter(line.split()[0] for line in (tmp_path / "run.journal").read_text().splitlines())
+    assert {scored[case_id] for case_id in finished} == {1}
+    assert lost(run, "preferences") == [second.address]
+    assert lost(toys(tmp_path / "undisturbed"), "preferences") == []
+
+
+# alignment
+
+
+def pairs(folder: Path, model: str) -> Run:
+    """Two workers, 24 steps, a checkpoint every four."""
+    run = run_of(folder, Path(model), workers=2, batch_size=4, epochs=8)
+    for stage in ("cases", "scorer", "preferences"):
+        if not run.stage(stage).complete:
+            finish_stage(run, stage)
+    return run
+
+
+def train(folder: str, model: str) -> None:
+    """Train with one worker on each node, and with room for both on either once there is a checkpoint."""
+    run = pairs(Path(folder), model)
+    with ray_session(ClusterSection()):
+        taken = [take_all_cpus_but_one(node) for node in ray.nodes() if node["Alive"]]
+
+        def give_back():
+            wait_for(lambda: checkpoints(run), "a checkpoint")
+            for each in taken:
+                ray.kill(each)
+
+        threading.Thread(target=give_back, daemon=True).start()
+        run.carry_out("alignment", align)
+
+
+def take_all_cpus_but_one(node: dict) -> ray.actor.ActorHandle:
+    class Taken:
+        def there(self) -> bool:
+            return True
+
+    how = {"num_cpus": node["Resources"]["CPU"] - 1, "resources": {f"node:{node['NodeManagerAddress']}": 0.01}}
+    taken = ray.remote(Taken).options(**how).remote()
+    assert ray.get(taken.there.remote())
+    return taken
+
+
+def checkpoints(run: Run) -> list[Path]:
+    return sorted(run.stage("alignment").path.glob("checkpoints/checkpoint_*"))
+
+
+def steps_kept(checkpoint: Path) -> list[dict]:
+    """The curve so far, with the rates of the workers that drew it."""
+    return json.loads((checkpoint / "checkpoint" / "trainer_state.json").read_text())["log_history"]
+
+
+def steps(run: Run) -> list[tuple[int, float]]:
+    return [(row["step"], row["loss"]) for row in curve(run) if "loss" in row]
+
+
+def test_alignment_goes_on_from_its_checkpoint_to_the_same_adapter(cluster, second, tiny_model, tmp_path):  # noqa: F811
+    carry_out(cluster, train, tmp_path / "undisturbed", str(tiny_model))
+    undisturbed, run = (pairs(tmp_path / name, str(tiny_model)) for name in ("undisturbed", "run"))
+    kept = []
+
+    def lose_the_second():
+        wait_for(lambda: checkpoints(run), "a checkpoint")
+        kept.extend(steps_kept(checkpoints(run)[0]))
+        wait_for(lambda: len(checkpoints(run)) > 1, "the next one, before which the first counts for nothing")
+        lose_at_work(cluster, second, "RayTrainWorker")
+        assert not (run.stage("alignment").path / "adapter").exists()
+
+    carry_out(cluster, train, tmp_path / "run", str(tiny_model), meanwhile=lose_the_second)
+
+    assert [step for step, _ in steps(run)] == list(range(1, 25))
+    assert steps(run) == steps(undisturbed)
+    assert len(kept) >= 4 and {(row["step"], row["pairs_per_second"]) for row in kept if "loss" in row} <= {
+        (row["step"], row["pairs_per_second"]) for row in curve(run) if "loss" in row
+    }
+    assert weights(run).keys() == weights(undisturbed).keys()
+    assert all((weights(run)[name] == value).all() for name, value in weights(undisturbed).items())
+    assert lost(run, "alignment") == [second.address]
+    assert lost(undisturbed, "alignment") == []
+
+
+def weights(run: Run) -> dict:
+    return load_file(run.stage("alignment").path / "adapter" / "adapter_model.safetensors")
+
+
+# answers
+
+
+def patients(folder: Path) -> Run:
+    """Twenty-four patients to be asked about two at a time, by two engines of one CPU; an adapter."""
+    settings = {"models": ["aligned"], "precision": "fp32", "max_tokens": 16, "max_model_len": 300, "cache_gib": 0.25}
+    run = Run(tiny_config(folder, inference={**settings, "batch_size": 2, "engines": 2, "cpus_per_engine": 1}))
+    if not run.stage("alignment").complete:
+        write_cases(run, [tiny_case(i, age_years=float(i)) for i in range(24)])
+        for stage in ("scorer", "preferences"):
+            finish_stage(run, stage)
+        save_adapter(run.stage("alignment").path / "adapter")
+        finish_stage(run, "alignment")
+    return run
+
+
+def answer(folder: str) -> None:
+    with ray_session(ClusterSection()):
+        patients(Path(folder)).carry_out("answers", predict)
+
+
+def test_every_case_is_answered_once_and_as_it_would_have_been(cluster, second, tmp_path):
+    carry_out(cluster, answer, tmp_path / "undisturbed")
+    run, done = patients(tmp_path / "run"), {}
+
+    def lose_the_second():
+        wait_for(lambda: len(part_files(answer_folder(run, "aligned"))) >= 3, "three batches")
+        lose_at_work(cluster, second, "VllmEngine")
+        done.update({path: path.stat().st_mtime_ns for path in part_files(answer_folder(run, "aligned"))})
+
+    carry_out(cluster, answer, tmp_path / "run", meanwhile=lose_the_second)
+
+    answers = answer_table(run, "aligned").to_pylist()
+    assert [each["case_id"] for each in answers] == [f"case-{i:03}" for i in range(24)]
+    assert answers == answer_table(patients(tmp_path / "undisturbed"), "aligned").to_pylist()
+    assert 3 <= len(done) < 12
+    again = [path for path, written in done.items() if path.stat().st_mtime_ns != written]
+    assert len(again) <= 1  # the batch of which the driver had not heard yet
+    assert lost(run, "answers") == [second.address]
+    assert lost(patients(tmp_path / "undisturbed"), "answers") == []
