@@ -1,6 +1,7 @@
 """A node of a cluster loses its power in the middle of a stage: what comes of it is what an undisturbed run leaves."""
 
 import json
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,15 +19,15 @@ from mint_ray.config import ClusterSection
 from mint_ray.inference.predict import predict
 from mint_ray.inference.store import answer_folder, answer_table
 from mint_ray.preferences.build import build_preferences
-from mint_ray.preferences.store import part_files
-from mint_ray.runs import Run
+from mint_ray.preferences.store import part_files, ranking_table
+from mint_ray.runs import Run, open_run
 from tests.aligned_run import save_adapter
 from tests.alignment.conftest import packaged_model, tiny_model, tokenizer  # noqa: F401
 from tests.alignment.test_align import curve, run_of
 from tests.preferences.test_build import rows
 from tests.preferences.toys import WordScorer, hard_cases, toy_run
-from tests.tiny_run import finish_stage, tiny_case, tiny_config, write_cases
-from tests.two_nodes import Cluster, Node, can_make_nodes, cluster_of_nodes, wait_for
+from tests.tiny_run import SMALL_LINE, finish_stage, tiny_case, tiny_config, write_cases
+from tests.two_nodes import DASHBOARD, Cluster, Node, can_make_nodes, cluster_of_nodes, wait_for
 
 pytestmark = [
     pytest.mark.slow,
@@ -54,7 +55,11 @@ def carry_out(cluster: Cluster, work: Callable, folder: Path, *more: str, meanwh
     """Call one of the functions below in a driver on the head, and do something as it runs."""
     log = folder.with_name(f"{folder.name}.log")
     code = f"import sys; from tests.test_lost_node import {work.__name__} as work; work(*sys.argv[1:])"
-    driver = cluster.drive(["-c", code, str(folder), *more], log)
+    finish(cluster.drive(["-c", code, str(folder), *more], log), log, meanwhile)
+
+
+def finish(driver: subprocess.Popen, log: Path, meanwhile: Callable) -> None:
+    """Do something as a driver runs, and see it end well."""
     try:
         meanwhile()
         assert driver.wait(600) == 0
@@ -146,12 +151,13 @@ def take_all_cpus_but_one(node: dict) -> ray.actor.ActorHandle:
 
 
 def checkpoints(run: Run) -> list[Path]:
-    return sorted(run.stage("alignment").path.glob("checkpoints/checkpoint_*"))
+    """The state of the trainer in each of them, which has the curve so far."""
+    return sorted(run.stage("alignment").path.glob("checkpoints/checkpoint_*/checkpoint/trainer_state.json"))
 
 
-def steps_kept(checkpoint: Path) -> list[dict]:
-    """The curve so far, with the rates of the workers that drew it."""
-    return json.loads((checkpoint / "checkpoint" / "trainer_state.json").read_text())["log_history"]
+def rates(rows: list[dict]) -> list[float]:
+    """How fast each step was, which no two workers repeat."""
+    return [row["pairs_per_second"] for row in rows if "loss" in row]
 
 
 def steps(run: Run) -> list[tuple[int, float]]:
@@ -165,8 +171,8 @@ def test_alignment_goes_on_from_its_checkpoint_to_the_same_adapter(cluster, seco
 
     def lose_the_second():
         wait_for(lambda: checkpoints(run), "a checkpoint")
-        kept.extend(steps_kept(checkpoints(run)[0]))
-        wait_for(lambda: len(checkpoints(run)) > 1, "the next one, before which the first counts for nothing")
+        kept.extend(rates(json.loads(checkpoints(run)[0].read_text())["log_history"]))
+        wait_for(lambda: len(checkpoints(run)) > 1, "the next one, before which Ray may not count on the first")
         lose_at_work(cluster, second, "RayTrainWorker")
         assert not (run.stage("alignment").path / "adapter").exists()
 
@@ -174,9 +180,7 @@ def test_alignment_goes_on_from_its_checkpoint_to_the_same_adapter(cluster, seco
 
     assert [step for step, _ in steps(run)] == list(range(1, 25))
     assert steps(run) == steps(undisturbed)
-    assert len(kept) >= 4 and {(row["step"], row["pairs_per_second"]) for row in kept if "loss" in row} <= {
-        (row["step"], row["pairs_per_second"]) for row in curve(run) if "loss" in row
-    }
+    assert len(kept) == 4 and kept == rates(curve(run))[:4]  # drawn by the workers before the loss, and not again
     assert weights(run).keys() == weights(undisturbed).keys()
     assert all((weights(run)[name] == value).all() for name, value in weights(undisturbed).items())
     assert lost(run, "alignment") == [second.address]
@@ -227,3 +231,55 @@ def test_every_case_is_answered_once_and_as_it_would_have_been(cluster, second, 
     assert len(again) <= 1  # the batch of which the driver had not heard yet
     assert lost(run, "answers") == [second.address]
     assert lost(patients(tmp_path / "undisturbed"), "answers") == []
+
+
+# the whole line, as a submitted job
+
+LINE = {
+    **SMALL_LINE,
+    "preferences.actors": 2,
+    "preferences.part_rows": 4,
+    "inference.engines": 2,
+    "inference.cpus_per_engine": 1,
+    "inference.batch_size": 2,
+    "inference.precision": "fp32",
+}
+
+
+def submit(cluster: Cluster, folder: Path, meanwhile: Callable = lambda: None) -> None:
+    """The demo by `ray job submit`, as docs/cluster.md has it; it ends when the job does."""
+    settings = [part for key, value in {"run.dir": folder, **LINE}.items() for part in ("--set", f"{key}={value}")]
+    job = ["job", "submit", "--working-dir", ".", "--", "python", "jobs/run_line.py", "configs/demo.yaml", *settings]
+    log = folder.with_name(f"{folder.name}.log")
+    finish(cluster.drive(["-m", "ray.scripts.scripts", *job], log, RAY_API_SERVER_ADDRESS=DASHBOARD), log, meanwhile)
+
+
+def outcome(folder: Path) -> dict:
+    """The figures, and all that they rest on."""
+    run = open_run(folder)
+    return {
+        "metrics": json.loads((folder / "evaluation" / "metrics.json").read_text()),
+        "rankings": ranking_table(run).to_pylist(),
+        **{model: answer_table(run, model).to_pylist() for model in ("base", "aligned")},
+    }
+
+
+@pytest.mark.timeout(1800)
+def test_the_line_as_a_job_that_loses_two_nodes_ends_with_the_figures_of_one_that_loses_none(cluster, second, tmp_path):
+    submit(cluster, tmp_path / "undisturbed")
+    run = tmp_path / "run"
+
+    def lose_two():
+        wait_for(lambda: part_files(run / "preferences" / "rankings"), "a part", 600)
+        lose_at_work(cluster, second, "PartScorer")
+        third = cluster.join()
+        wait_for(lambda: part_files(run / "answers" / "aligned"), "an answer", 900)
+        lose_at_work(cluster, third, "VllmEngine")
+
+    submit(cluster, run, lose_two)
+
+    assert outcome(run) == outcome(tmp_path / "undisturbed")
+    lost_in = {path.parent.name: json.loads(path.read_text())["lost_nodes"] for path in run.glob("*/manifest.json")}
+    assert {stage: len(nodes) for stage, nodes in lost_in.items() if nodes} == {"preferences": 1, "answers": 1}
+    report = (run / "evaluation" / "report.html").read_text()
+    assert f"preferences<small>went on without the node {second.address}, which was lost" in report

@@ -25,6 +25,7 @@ from tests.conftest import REPOSITORY
 
 HEAD = "10.77.0.1"
 PORT = 6379
+DASHBOARD = "http://127.0.0.1:8265"  # on the head alone
 NETWORK = "eth0"  # how a node knows its network; the head's is the switch
 PATIENCE = 120
 
