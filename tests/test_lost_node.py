@@ -27,7 +27,7 @@ from tests.alignment.test_align import curve, run_of
 from tests.preferences.test_build import rows
 from tests.preferences.toys import WordScorer, hard_cases, toy_run
 from tests.tiny_run import SMALL_LINE, finish_stage, tiny_case, tiny_config, write_cases
-from tests.two_nodes import DASHBOARD, Cluster, Node, can_make_nodes, cluster_of_nodes, wait_for
+from tests.nodes import DASHBOARD, Cluster, Node, can_make_nodes, cluster_of_nodes, wait_for
 
 pytestmark = [
     pytest.mark.slow,

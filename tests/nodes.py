@@ -102,6 +102,8 @@ class Cluster:
         self._numbers = itertools.count(2)
         self.nodes: list[Node] = []
         self.head = Node(HEAD)
+
+    def start(self) -> None:
         ip("-n", self.head.namespace, "link", "add", NETWORK, "type", "bridge")
         self.head.configure()
         self._start_ray(self.head, "--head", f"--port={PORT}")
@@ -168,6 +170,7 @@ def cluster_of_nodes(logs: Path) -> Iterator[Cluster]:
     logs.mkdir(parents=True, exist_ok=True)
     cluster = Cluster(logs)
     try:
+        cluster.start()
         yield cluster
     finally:
         cluster.end()
