@@ -24,10 +24,10 @@ from mint_ray.runs import Run, open_run
 from tests.aligned_run import save_adapter
 from tests.alignment.conftest import packaged_model, tiny_model, tokenizer  # noqa: F401
 from tests.alignment.test_align import curve, run_of
+from tests.nodes import DASHBOARD, Cluster, Node, can_make_nodes, cluster_of_nodes, wait_for
 from tests.preferences.test_build import rows
 from tests.preferences.toys import WordScorer, hard_cases, toy_run
 from tests.tiny_run import SMALL_LINE, finish_stage, tiny_case, tiny_config, write_cases
-from tests.nodes import DASHBOARD, Cluster, Node, can_make_nodes, cluster_of_nodes, wait_for
 
 pytestmark = [
     pytest.mark.slow,
