@@ -1,4 +1,4 @@
-"""The Ray that a job runs on: the one it was submitted to, the one RAY_ADDRESS names, else a local one."""
+"""The Ray that a job runs on: the one it was submitted to, the one RAY_ADDRESS names, else a local one; what it lost."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from mint_ray.config import ClusterSection
 
@@ -49,6 +50,32 @@ def ray_session(section: ClusterSection) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def ray_runs() -> bool:
+    """Whether this process is connected to a Ray."""
+    ray = sys.modules.get("ray")
+    return ray is not None and ray.is_initialized()
+
+
+def lost_nodes() -> list[dict[str, str]]:
+    """The nodes that died since this process's Ray was started, each with its address and why; none where no Ray runs."""
+    if not ray_runs():
+        return []
+    import ray
+
+    return [
+        {"node": node["NodeID"], "address": node["NodeManagerAddress"], "why": node["DeathReasonMessage"]}
+        for node in ray.nodes()
+        if was_lost(node)
+    ]
+
+
+def was_lost(node: dict[str, Any]) -> bool:
+    """Whether a node of `ray.nodes()` is dead; one that the autoscaler sent away had nothing left to do."""
+    from ray.core.generated.common_pb2 import NodeDeathInfo
+
+    return not node["Alive"] and node["DeathReason"] != NodeDeathInfo.AUTOSCALER_DRAIN_IDLE
 
 
 class News(logging.Filter):

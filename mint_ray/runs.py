@@ -36,6 +36,7 @@ from typing import Any
 import yaml
 
 from mint_ray import errors, storage, telemetry
+from mint_ray.cluster import lost_nodes
 from mint_ray.config import Configuration, load_config
 from mint_ray.errors import MintError, RunError
 from mint_ray.sections import result_settings
@@ -57,12 +58,13 @@ VERSIONED = ("mint_ray", "ray", "torch", "transformers", "trl", "peft", "vllm", 
 
 @dataclass
 class StageReport:
-    """What a stage has to say when it is done: rows in = rows out + refused."""
+    """What a stage has to say when it is done: rows in = rows out + refused; what the cluster lost is added to it."""
 
     rows_in: int = 0
     rows_out: int = 0
     refused: dict[str, int] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
+    lost_nodes: list[dict[str, str]] = field(default_factory=list)
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -173,6 +175,7 @@ class Stage:
             "rows": {"in": report.rows_in, "out": report.rows_out, "refused": sum(report.refused.values())},
             "refused": report.refused,
             "figures": report.figures,
+            "lost_nodes": report.lost_nodes,
             "settings": self.settings,
             "versions": _versions(),
             "commit": _commit(),
@@ -236,9 +239,12 @@ class Run:
         stage.begin()
         write_atomically(self.dir / CONFIG, yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
         logger.info("%s: %s in %s", name, "resuming" if resumed else "starting", stage.path)
-        started = time.monotonic()
+        started, lost_before = time.monotonic(), lost_nodes()
         with plain_errors(stage.path):
             report = work(self)
+        report.lost_nodes = [node for node in lost_nodes() if node not in lost_before]
+        for node in report.lost_nodes:
+            logger.warning("%s: went on without the node %s: %s", name, node["address"], node["why"])
         stage.finish(report, time.monotonic() - started)
         self._count(name, report)
         logger.info(

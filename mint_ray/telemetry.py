@@ -18,9 +18,10 @@ run is its manifests. No tag holds anything of a case. Without a running Ray not
 
 from __future__ import annotations
 
-import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from mint_ray.cluster import ray_runs
 
 if TYPE_CHECKING:
     from ray.util.metrics import Counter, Gauge
@@ -40,21 +41,16 @@ DESCRIPTIONS = {
 
 def count(name: str, amount: float, run: str, stage: str, **tags: str) -> None:
     """Add to a counter of the table above; nothing where no Ray runs."""
-    if amount and _ray_runs():
+    if amount and ray_runs():
         values = {"run": run, "stage": stage, **tags}
         _metric("Counter", name, tuple(values), _process()).inc(amount, values)
 
 
 def show(name: str, value: float, run: str, stage: str) -> None:
     """Set a gauge of the table above; nothing where no Ray runs."""
-    if _ray_runs():
+    if ray_runs():
         values = {"run": run, "stage": stage}
         _metric("Gauge", name, tuple(values), _process()).set(value, values)
-
-
-def _ray_runs() -> bool:
-    ray = sys.modules.get("ray")
-    return ray is not None and ray.is_initialized()
 
 
 def _process() -> str:

@@ -1,8 +1,10 @@
-"""What of Ray Data's log reaches the terminal: warnings and rows done, each once."""
+"""What of Ray Data's log reaches the terminal, each once: warnings and rows done. Which nodes count as lost."""
 
 import logging
 
-from mint_ray.cluster import News
+from ray.core.generated.common_pb2 import NodeDeathInfo
+
+from mint_ray.cluster import News, lost_nodes, was_lost
 
 
 def passes(news: News, message: str, level: int = logging.INFO) -> bool:
@@ -25,3 +27,23 @@ def test_plans_totals_and_operators_that_have_not_begun_are_no_news():
 def test_warnings_always_pass():
     news = News()
     assert all(passes(news, "a block was lost", logging.WARNING) for _ in range(2))
+
+
+def node(alive: bool, reason: int) -> dict:
+    return {"Alive": alive, "DeathReason": reason}
+
+
+def test_a_dead_node_is_lost_unless_the_autoscaler_sent_it_away_idle():
+    assert not was_lost(node(True, NodeDeathInfo.UNSPECIFIED))
+    assert not was_lost(node(False, NodeDeathInfo.AUTOSCALER_DRAIN_IDLE))
+    for reason in ("UNEXPECTED_TERMINATION", "EXPECTED_TERMINATION", "AUTOSCALER_DRAIN_PREEMPTED"):
+        assert was_lost(node(False, NodeDeathInfo.Reason.Value(reason)))
+
+
+def test_a_ray_of_one_living_node_has_lost_none(local_ray):
+    assert lost_nodes() == []
+
+
+def test_without_ray_none_is_lost(monkeypatch):
+    monkeypatch.setattr("mint_ray.cluster.ray_runs", lambda: False)
+    assert lost_nodes() == []

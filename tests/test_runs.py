@@ -25,6 +25,22 @@ def test_a_stage_is_done_once(tmp_path):
     assert json.loads((run.dir / "cases" / "manifest.json").read_text())["rows"] == {"in": 3, "out": 2, "refused": 1}
 
 
+def test_a_stage_says_which_nodes_it_lost_and_no_stage_before_or_after_does(tmp_path, monkeypatch, caplog):
+    run, lost = a_run(tmp_path), [{"node": "a1", "address": "10.0.0.3", "why": "before"}]
+    monkeypatch.setattr("mint_ray.runs.lost_nodes", lambda: list(lost))
+    second = {"node": "b2", "address": "10.0.0.4", "why": "health check failed"}
+
+    def losing(run: Run) -> StageReport:
+        lost.append(second)
+        return some_work(run)
+
+    for stage, work in (("cases", some_work), ("scorer", losing), ("preferences", some_work)):
+        run.carry_out(stage, work)
+    told = {stage: run.stage(stage).manifest["lost_nodes"] for stage in ("cases", "scorer", "preferences")}
+    assert told == {"cases": [], "scorer": [second], "preferences": []}
+    assert "scorer: went on without the node 10.0.0.4: health check failed" in caplog.text
+
+
 def test_a_stage_that_failed_is_not_complete_and_is_resumed(tmp_path):
     def failing(run):
         raise OSError("a bad day")

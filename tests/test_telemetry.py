@@ -55,7 +55,7 @@ def test_what_a_stage_read_and_refused_stands_in_rays_exporter(run, local_ray):
 
 
 def test_without_ray_nothing_is_counted_and_nothing_fails(monkeypatch):
-    monkeypatch.setattr(telemetry, "_ray_runs", lambda: False)
+    monkeypatch.setattr(telemetry, "ray_runs", lambda: False)
     monkeypatch.setattr(telemetry, "_metric", lambda *_: pytest.fail("a metric was made"))
     telemetry.count("rows_read", 3, "run", "cases")
     telemetry.show("loss", 1.0, "run", "alignment")

@@ -16,6 +16,7 @@ from typing import Any
 import ray
 import ray.train
 import torch
+from peft import PeftModel
 from ray.train.huggingface.transformers import RayTrainReportCallback, prepare_trainer
 from transformers import Trainer, TrainerCallback
 
@@ -64,8 +65,17 @@ def train_worker(config: dict[str, Plan]) -> str | None:
         if trainer.is_world_process_zero():
             save_curve(trainer, plan.folder / CURVE)
             with written_folder(plan.folder / ADAPTER, last=ADAPTER_CONFIG) as temporary:
-                trainer.accelerator.unwrap_model(trainer.model).save_pretrained(temporary)
+                save_adapter(trainer.accelerator.unwrap_model(trainer.model), temporary)
     return None
+
+
+def save_adapter(model: PeftModel, folder: Path) -> None:
+    """As PEFT saves it, with the adapted modules in order: its set of them has another one in every process, and the
+    same training would leave adapters of different digests."""
+    for config in model.peft_config.values():
+        if isinstance(config.target_modules, set):
+            config.target_modules = sorted(config.target_modules)
+    model.save_pretrained(folder)
 
 
 @contextmanager

@@ -124,6 +124,7 @@ def stage_row(name: str, manifest: dict[str, Any]) -> dict[str, Any]:
         "rows": manifest["rows"],
         "seconds": f"{manifest['seconds']:,.0f}",
         "refused": manifest["refused"],
+        "lost": [node["address"] for node in manifest.get("lost_nodes", [])],  # older runs do not say
         "fingerprint": manifest["fingerprint"],
     }
 

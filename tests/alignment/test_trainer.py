@@ -1,5 +1,6 @@
 """The trainer: TRL's numbers where both do the same work, and the same losses however the work is cut."""
 
+import json
 import re
 
 import pytest
@@ -8,6 +9,7 @@ from torch import nn
 
 from mint_ray.alignment.collation import Collator, EncodedPair
 from mint_ray.alignment.methods import build_trainer
+from mint_ray.alignment.worker import save_adapter
 from mint_ray.config import AlignmentSection, LoraSection
 from mint_ray.errors import ModelError, TrainingError
 from tests.alignment.conftest import pair
@@ -158,6 +160,12 @@ def test_bf16_gives_the_losses_of_fp32_but_for_rounding(make):
     exact.train()
     rounded.train()
     assert losses(rounded) == pytest.approx(losses(exact), rel=0.05)
+
+
+def test_the_same_training_leaves_an_adapter_of_the_same_digest(make, tmp_path):
+    save_adapter(make().model, tmp_path / "adapter")
+    modules = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())["target_modules"]
+    assert len(modules) == 14 and modules == sorted(modules)
 
 
 def test_an_adapter_on_the_output_layer_is_refused_in_the_users_words(tiny_model, encoded, tmp_path):

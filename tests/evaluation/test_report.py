@@ -1,3 +1,4 @@
+import json
 import re
 from html.parser import HTMLParser
 
@@ -76,6 +77,24 @@ def test_of_a_real_patient_neither_findings_nor_image_are_shown(tmp_path):
     assert "Findings" not in text and "data:image/jpeg" not in text
     assert "Synthetic" not in text
     assert "case-000" in text or "case-001" in text
+
+
+def test_a_node_that_a_stage_lost_stands_beside_it_and_no_line_where_none_was(text, tmp_path):
+    assert "which was lost" not in text
+    run = answered_run(tmp_path)
+    path = run.stage("alignment").path / "manifest.json"
+    lost = {"lost_nodes": [{"node": "b2", "address": "10.0.0.4", "why": "health check failed"}]}
+    path.write_text(json.dumps(json.loads(path.read_text()) | lost))
+    assert "<td>alignment<small>went on without the node 10.0.0.4, which was lost</small></td>" in page(run)
+
+
+def test_a_stage_of_an_older_run_says_nothing_of_nodes(tmp_path):
+    run = answered_run(tmp_path)
+    path = run.stage("alignment").path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["lost_nodes"]
+    path.write_text(json.dumps(manifest))
+    assert "<td>alignment</td>" in page(run)
 
 
 def test_names_that_a_model_invents_cannot_break_the_page(tmp_path):
