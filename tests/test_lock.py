@@ -7,8 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -52,9 +50,13 @@ with sole_job(location({str(run_dir)!r})):
     return process
 
 
-@contextmanager
-def first_job(run_dir: Path) -> Iterator[subprocess.Popen]:
-    """A submitted job that holds a run directory."""
+@pytest.fixture
+def run_dir(tmp_path):
+    return tmp_path
+
+
+@pytest.fixture
+def first(run_dir):
     metadata = json.dumps({"metadata": {"job_submission_id": "raysubmit_first"}})
     process = holding(run_dir, RAY_JOB_CONFIG_JSON_ENV_VAR=metadata)
     yield process
@@ -62,23 +64,13 @@ def first_job(run_dir: Path) -> Iterator[subprocess.Popen]:
     process.wait()
 
 
-def assert_refused_by_name_of(first: subprocess.Popen, run_dir: Path) -> None:
+def test_the_second_job_is_refused_by_name_of_the_first(run_dir, first):
     with pytest.raises(RunError) as refused, sole_job(run_dir):
         pass
     said = str(refused.value)
     holder = f"process {first.pid} on {os.uname().nodename}, Ray job raysubmit_first, started 20"
     assert f"{run_dir} is in use by {holder}" in said
     assert "ray job stop raysubmit_first" in said
-
-
-@pytest.fixture
-def first(tmp_path):
-    with first_job(tmp_path) as process:
-        yield process
-
-
-def test_the_second_job_is_refused_by_name_of_the_first(tmp_path, first):
-    assert_refused_by_name_of(first, tmp_path)
 
 
 def test_a_killed_job_is_followed_at_once(tmp_path, first):

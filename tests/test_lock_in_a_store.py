@@ -16,7 +16,11 @@ from mint_ray.lock import sole_job
 from mint_ray.runs import write_atomically
 from mint_ray.storage import files_in
 from tests.conftest import REPOSITORY
-from tests.test_lock import assert_refused_by_name_of, exit_when_told, first_job  # noqa: F401
+from tests.test_lock import (  # noqa: F401
+    exit_when_told,
+    first,
+    test_the_second_job_is_refused_by_name_of_the_first,
+)
 
 ELSEWHERE = {"host": "node-7", "machine": "another", "pid": 41, "job": "raysubmit_x"}
 
@@ -32,16 +36,11 @@ def elsewhere(run_dir: Path) -> None:
 
 
 @pytest.fixture
-def first(bucket):
-    with first_job(bucket) as process:
-        yield process
+def run_dir(bucket):
+    return bucket
 
 
-def test_the_second_job_is_refused_by_name_of_the_first(bucket, first):
-    assert_refused_by_name_of(first, bucket)
-
-
-def test_a_killed_job_is_followed_at_once(bucket, first):
+def test_a_killed_job_is_followed_at_once(bucket, first):  # noqa: F811
     first.send_signal(signal.SIGKILL)
     first.wait()
     with sole_job(bucket):

@@ -78,13 +78,13 @@ def test_a_second_forward_starts_beside_the_first_and_the_rest_share_the_next():
             await asyncio.sleep(0.001)
         others = [asyncio.create_task(batcher.submit(i)) for i in (3, 4)]
         await asyncio.sleep(0)
-        held = list(forward.batches)
+        beside = list(forward.batches), first.done()
         forward.gate.set()
         rows = [row for row, _ in await asyncio.gather(first, second, *others)]
         await batcher.stop()
-        return held, rows, forward.batches
+        return beside, rows, forward.batches
 
-    assert asyncio.run(scenario()) == ([[1], [2]], [2, 4, 6, 8], [[1], [2], [3, 4]])
+    assert asyncio.run(scenario()) == (([[1], [2]], False), [2, 4, 6, 8], [[1], [2], [3, 4]])
 
 
 def test_an_item_that_was_given_up_while_waiting_reaches_no_forward():

@@ -96,6 +96,28 @@ def test_batches_and_rows_larger_than_a_sockets_buffer_cross_over_whole(apart, r
         np.testing.assert_array_equal(np.stack(run(apart.score(views)).rows), np.stack(here(views).rows))
 
 
+class Counted(ToyScorer):
+    """Leaves a file for each process in which it scored."""
+
+    def __init__(self, folder: Path):
+        super().__init__("00ff")
+        self._folder = folder
+
+    def scores(self, views: list[View]) -> np.ndarray:
+        (self._folder / f"{os.getpid()}.scored").touch()
+        return super().scores(views)
+
+
+def load_counted(folder: Path, device: str) -> ToyScorer:
+    return Counted(folder)
+
+
+def test_each_process_has_run_a_forward_before_the_pool_is_there(tmp_path):
+    pool = ScorerPool(load_counted, tmp_path, "cpu", processes=2, threads=1)
+    assert {path.stem for path in tmp_path.glob("*.scored")} == {str(pid) for pid in pool.pids}
+    pool.stop()
+
+
 def test_forwards_give_way_to_http(apart):
     mine = os.getpriority(os.PRIO_PROCESS, 0)
     assert [os.getpriority(os.PRIO_PROCESS, pid) > mine for pid in apart.pids] == [True, True]
