@@ -5,8 +5,10 @@ answers requests it would wait for it up to five milliseconds a call, while a co
 go out through a socket and rows of scores come back; images are decoded on the other side, where a decoder that
 crashes takes no connection with it.
 
-Two such processes share the cores: one alone has all of them, two at a time half of them each. A small forward gains
-little from a second core, and while one process decodes, or waits for its next batch, the other computes.
+Two such processes share the cores, half of them each. A small forward gains little from a second core, and while one
+process decodes, or waits for its next batch, the other computes. Whoever is alone takes no more than its half: threads
+that find their core taken after all are waited for at each of a forward's hundreds of steps, half a second in the worst
+of a hundred requests.
 """
 
 from __future__ import annotations
@@ -85,16 +87,15 @@ class LocalScoring:
         staged = hasattr(scorer, "prepare") and hasattr(scorer, "score_prepared")
         self._prepare = scorer.prepare if staged else _decodable
         self._forward = scorer.score_prepared if staged else scorer.scores
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="prepare")
+        self._parallel, self._threads = threads > 1, ThreadPoolExecutor(threads, thread_name_prefix="prepare")
 
     async def score(self, views: list[View]) -> Scored:
         return await asyncio.to_thread(self, views)
 
-    def __call__(self, views: list[View], alone: bool = True) -> Scored:
-        """Scores; unless `alone` on its cores, images are decoded on one of them."""
+    def __call__(self, views: list[View]) -> Scored:
         started = time.perf_counter()
-        # A thread's hand-over costs more than a small image; one view needs none.
-        each = self._threads.map if alone and len(views) > 1 else map
+        # A thread's hand-over costs more than a small image; one view, or one thread, needs none.
+        each = self._threads.map if self._parallel and len(views) > 1 else map
         prepared = list(each(partial(_or_why_not, self._prepare, "image or text"), views))
         ready = time.perf_counter()
         rows = iter(self._scores([value for value in prepared if not isinstance(value, RowError)]))
@@ -133,7 +134,7 @@ class ScorerPool:
     Args:
         load: opens `folder` on a device; importable, and run in the other processes.
         processes: how many batches are scored at one time; each holds the weights.
-        threads: of all of them together, for images and forwards.
+        threads: of all of them together, for images and forwards; at least one each.
 
     Raises:
         MintError: what `load` raised.
@@ -141,8 +142,8 @@ class ScorerPool:
     """
 
     def __init__(self, load: Load, folder: Path, device: str, processes: int, threads: int):
-        self.at_once, self._threads = processes, threads
-        self._processes = [_ScorerProcess(load, folder, device, threads) for _ in range(processes)]
+        self.at_once, share = processes, max(1, threads // processes)
+        self._processes = [_ScorerProcess(load, folder, device, share) for _ in range(processes)]
         try:
             cards = [process.card() for process in self._processes]
         except MintError:
@@ -160,10 +161,9 @@ class ScorerPool:
         return [process.pid for process in self._processes]
 
     async def score(self, views: list[View]) -> Scored:
-        """As `Scoring.score`; who comes while others are at work has a share of the threads."""
         process = self._idle.pop()
         try:
-            return await process.score(views, max(1, self._threads // (self.at_once - len(self._idle))))
+            return await process.score(views)
         finally:
             self._idle.append(process)
 
@@ -210,12 +210,12 @@ class _ScorerProcess:
         self._process.join()
         return self._process.exitcode
 
-    async def score(self, views: list[View], threads: int) -> Scored:
+    async def score(self, views: list[View]) -> Scored:
         if self._streams is None:
             self._streams = await asyncio.open_unix_connection(sock=self._socket)
         reader, writer = self._streams
         try:
-            writer.write(_framed((views, threads)))
+            writer.write(_framed(views))
             await writer.drain()
             length = int.from_bytes(await reader.readexactly(LENGTH))
             return pickle.loads(await reader.readexactly(length))
@@ -245,10 +245,7 @@ def _serve(socket: Socket, load: Load, folder: Path, device: str, threads: int) 
     socket.sendall(_framed((scoring.name, scoring.digest, scoring.labels, scoring.modalities)))
     with socket.makefile("rb") as stream, suppress(EOFError):
         while True:
-            views, share = _receive(stream)
-            if share != torch.get_num_threads():
-                torch.set_num_threads(share)
-            socket.sendall(_framed(scoring(views, alone=share == threads)))
+            socket.sendall(_framed(scoring(_receive(stream))))
 
 
 def _framed(message: Any) -> bytes:

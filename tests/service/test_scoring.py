@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import uvloop
 
 from mint_ray.errors import ModelError, RowError
@@ -104,7 +105,7 @@ class Counted(ToyScorer):
         self._folder = folder
 
     def scores(self, views: list[View]) -> np.ndarray:
-        (self._folder / f"{os.getpid()}.scored").touch()
+        (self._folder / f"{os.getpid()}.scored").write_text(str(torch.get_num_threads()))
         return super().scores(views)
 
 
@@ -123,23 +124,11 @@ def test_forwards_give_way_to_http(apart):
     assert [os.getpriority(os.PRIO_PROCESS, pid) > mine for pid in apart.pids] == [True, True]
 
 
-def test_threads_are_shared_among_the_forwards_at_one_time(folder):
-    pool, shares = ScorerPool(load_toy, folder, "cpu", processes=2, threads=5), []
-
-    class Recording:
-        async def score(self, views: list[View], threads: int) -> None:
-            shares.append(threads)
-            await asyncio.sleep(0.01)
-
-    async def scenario() -> None:
-        await pool.score([])
-        await asyncio.gather(pool.score([]), pool.score([]))
-        await pool.score([])
-
+@pytest.mark.parametrize(("threads", "share"), [(5, 2), (1, 1)])
+def test_the_processes_share_the_threads(tmp_path, threads, share):
+    pool = ScorerPool(load_counted, tmp_path, "cpu", processes=2, threads=threads)
+    assert [path.read_text() for path in tmp_path.glob("*.scored")] == [str(share)] * 2
     pool.stop()
-    pool._idle = [Recording(), Recording()]
-    asyncio.run(scenario())
-    assert shares == [5, 5, 2, 5]
 
 
 @pytest.mark.parametrize(
