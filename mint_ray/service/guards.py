@@ -183,9 +183,8 @@ class Bounds:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         scope.setdefault("state", {})["limits"] = self._limits
-        self._check_length(Headers(scope=scope))
-        body = _BoundedBody(receive, self._limits)
-        sent = _Sent(send)
+        body, sent = _BoundedBody(receive, self._limits), _Sent(send)
+        await self._check_length(Headers(scope=scope), body)
         try:
             async with asyncio.timeout(self._limits.request_seconds):
                 await self._app(scope, body, sent)
@@ -193,10 +192,14 @@ class Bounds:
             if not sent.status:
                 raise Problem("timeout", f"no answer within {self._limits.request_seconds:g} s") from None
 
-    def _check_length(self, headers: Headers) -> None:
+    async def _check_length(self, headers: Headers, body: _BoundedBody) -> None:
+        length = 0
         with suppress(ValueError):
-            if int(headers.get("content-length", "0")) > self._limits.body_bytes:
-                raise _too_large(self._limits)
+            length = int(headers.get("content-length", "0"))
+        if length > self._limits.body_bytes:
+            if "expect" not in headers:  # who asks first sends nothing before it has the answer
+                await body.discard()
+            raise _too_large(self._limits)
 
 
 class _BoundedBody:
@@ -220,8 +223,20 @@ class _BoundedBody:
         self._left -= len(message.get("body", b""))
         self._complete = not message.get("more_body", False)
         if self._left < 0:
+            await self.discard()
             raise _too_large(self._limits)
         return message
+
+    async def discard(self) -> None:
+        """Read on without keeping, as much again as a body may have: a client that is still sending when the connection
+        closes is reset, and may never see the answer."""
+        left = self._limits.body_bytes
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._deadline - time.monotonic()):
+                while left > 0 and not self._complete:
+                    message = await self._receive()
+                    left -= len(message.get("body", b""))
+                    self._complete = not message.get("more_body", False)
 
 
 def _too_large(limits: HttpLimits) -> Problem:
@@ -229,6 +244,6 @@ def _too_large(limits: HttpLimits) -> Problem:
 
 
 def _closing(problem: Problem) -> Problem:
-    """The rest of the body will not be read, so the connection cannot be used again."""
+    """What is left of the body will not be read, so the connection cannot be used again."""
     problem.headers = {**(problem.headers or {}), "Connection": "close"}
     return problem

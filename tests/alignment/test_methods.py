@@ -4,6 +4,7 @@ import psutil
 import pytest
 import torch
 import torch.nn.functional as F
+import trl.trainer.utils
 
 from mint_ray.alignment.align import align
 from mint_ray.config import AlignmentSection
@@ -51,6 +52,22 @@ def test_dpo_holds_both_answers_against_the_model_without_its_adapter(make, enco
 
     by_hand = -F.logsigmoid(0.3 * (gains("chosen") - gains("rejected"))).mean()
     assert loss.item() == pytest.approx(by_hand.item(), rel=1e-3)
+
+
+@pytest.mark.parametrize(("method", "sides"), [("sft", ("chosen",)), ("dpo", ("chosen", "rejected"))])
+def test_only_answers_pass_through_the_output_layer(method, sides, make, encoded, monkeypatch):
+    scored, scoring = [], trl.trainer.utils._ChunkedLogProbFunction
+
+    class Counting:
+        @staticmethod
+        def apply(hidden, *arguments):
+            scored.append(len(hidden))
+            return scoring.apply(hidden, *arguments)
+
+    monkeypatch.setattr(trl.trainer.utils, "_ChunkedLogProbFunction", Counting)
+    trainer = make(method=method)
+    trainer.compute_loss(trainer.model, batch_of(trainer, 3))
+    assert set(scored) == {sum(len(getattr(pair, side)) for pair in encoded[:3] for side in sides)}
 
 
 def test_every_method_sees_the_same_pairs_in_the_same_order(make):
