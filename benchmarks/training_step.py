@@ -1,12 +1,13 @@
-"""An ORPO step of TRL's trainer and of ours, on the same pairs, one after the other on this machine.
+"""A training step of TRL and of ours by each method, on the same pairs, one after the other on this machine.
 
-    python benchmarks/orpo_step.py [--pairs 24] [--batch 4] [--threads 2] [--rank 64]
+    python benchmarks/training_step.py [--pairs 24] [--batch 4] [--threads 2] [--rank 64]
 
 Each side runs in a process of its own, with the same LoRA on SmolLM2-135M-Instruct, once over the pairs,
 in bf16 where the processor has instructions for it, else in fp32.
 The pairs are real prompts and answers of the rare-disease task over the HPO's own findings and diseases. Printed are
 pairs a second (wall clock, whatever else the machine does), CPU seconds a pair (steadier on a busy machine), and
-peak memory. `ours, NLL over the sequence` does exactly TRL's work; `ours` is the default.
+peak memory. `ours, NLL over the sequence` does exactly TRL's work; `ours` is the default. SFT and DPO are TRL's own on both sides,
+as they come (every position through the output layer where there is no Triton) and as this package has them (answers alone).
 """
 
 from __future__ import annotations
@@ -19,8 +20,26 @@ import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
-SIDES = {"trl": "TRL's ORPOTrainer", "sequence": "ours, NLL over the sequence", "answer": "ours"}
+
+class Side(NamedTuple):
+    """A row of the table; `against` is the row that it is divided by."""
+
+    says: str
+    against: str
+    method: str = "orpo"
+
+
+SIDES = {
+    "trl": Side("TRL's ORPOTrainer", "trl"),
+    "sequence": Side("ours, NLL over the sequence", "trl"),
+    "answer": Side("ours", "trl"),
+    "sft_all": Side("TRL's SFTTrainer", "sft_all", "sft"),
+    "sft": Side("the same, answers alone", "sft_all", "sft"),
+    "dpo_all": Side("TRL's DPOTrainer", "dpo_all", "dpo"),
+    "dpo": Side("the same, answers alone", "dpo_all", "dpo"),
+}
 
 
 def make_pairs(count: int) -> list[dict]:
@@ -51,6 +70,7 @@ def section(options: argparse.Namespace):
 
     return AlignmentSection(
         model="packaged:smollm2-135m-instruct",
+        method=SIDES[options.side].method,
         lora=LoraSection(rank=options.rank, alpha=options.rank, dropout=0.0),
         batch_size=options.batch,
         nll_scope="sequence" if options.side == "sequence" else "answer",
@@ -64,6 +84,13 @@ def our_trainer(options: argparse.Namespace, scratch: Path):
     from mint_ray.alignment.methods import build_trainer
     from mint_ray.models import resolve_model
 
+    if options.side.endswith("_all"):
+        import trl.trainer.utils
+        from trl.kernels.chunked_logprob import _use_triton
+
+        import mint_ray.alignment.trl_trainers  # noqa: F401  sets what is set back here
+
+        trl.trainer.utils._use_triton = _use_triton
     model = resolve_model("packaged:smollm2-135m-instruct")
     encoded, _ = encode_pairs(make_pairs(options.pairs), AutoTokenizer.from_pretrained(model), 1024)
     return build_trainer(section(options), model, {"train": encoded}, 0, scratch)
@@ -139,15 +166,15 @@ def main() -> None:
         return
     found = {}
     print(f"{'':30}{'pairs/s':>10}{'CPU s/pair':>12}{'peak GiB':>10}{'speed':>8}{'memory':>8}")
-    for side, name in SIDES.items():
+    for side, row_of in SIDES.items():
         done = subprocess.run(
             [sys.executable, *sys.argv, "--side", side], stdout=subprocess.PIPE, text=True, check=True
         )
         row = found[side] = json.loads(done.stdout.splitlines()[-1])
-        speed = row["pairs_per_second"] / found["trl"]["pairs_per_second"]
-        memory = row["peak_gib"] / found["trl"]["peak_gib"]
+        speed = row["pairs_per_second"] / found[row_of.against]["pairs_per_second"]
+        memory = row["peak_gib"] / found[row_of.against]["peak_gib"]
         print(
-            f"{name:30}{row['pairs_per_second']:10.2f}{row['cpu_seconds_per_pair']:12.2f}{row['peak_gib']:10.2f}{speed:7.2f}x{memory:7.2f}x",
+            f"{row_of.says:30}{row['pairs_per_second']:10.2f}{row['cpu_seconds_per_pair']:12.2f}{row['peak_gib']:10.2f}{speed:7.2f}x{memory:7.2f}x",
             flush=True,
         )
 
