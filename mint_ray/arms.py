@@ -20,6 +20,7 @@ from typing import Any
 
 from mint_ray.config import Configuration
 from mint_ray.errors import ConfigError, CorpusError
+from mint_ray.records import LEARNED_FROM
 from mint_ray.runs import Run, StageReport, write_atomically
 
 logger = logging.getLogger(__name__)
@@ -292,7 +293,7 @@ def check_groups(run: Run) -> None:
     from mint_ray.corpora.store import case_table
 
     rows = case_table(run, ["case_id", "group_id", "split"]).to_pylist()
-    trained = {row["group_id"] for row in rows if row["split"] == "train"}
+    trained = {row["group_id"] for row in rows if row["split"] in LEARNED_FROM}
     leaked = [row for row in rows if row["split"] in ("validation", "test") and row["group_id"] in trained]
     if leaked:
         first, groups = leaked[0], {row["group_id"] for row in leaked}

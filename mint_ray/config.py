@@ -52,8 +52,14 @@ class ClusterSection(Section):
 
 
 class SplitsSection(Section):
-    """Shares of groups. A source's own splits win; labels with fewer groups or cases are refused, by count."""
+    """Shares of groups. A source's own splits win; labels with fewer groups or cases are refused, by count.
 
+    A scorer knows the cases that it was fitted on by heart, with one modality as well as with all, so its rankings of
+    them say little more than their labels. With a share for the `scorer` it is fitted on that, and the pairs are made
+    from training cases that it has never seen; without, both have the training cases.
+    """
+
+    scorer: float = Field(0.0, ge=0, lt=1)
     train: float = Field(0.7, gt=0, lt=1)
     validation: float = Field(0.1, ge=0, lt=1)
     test: float = Field(0.2, gt=0, lt=1)
@@ -62,9 +68,8 @@ class SplitsSection(Section):
 
     @model_validator(mode="after")
     def _sum_to_one(self):
-        if abs(self.train + self.validation + self.test - 1) > 1e-6:
-            total = self.train + self.validation + self.test
-            raise ValueError(f"train + validation + test is {total:g}; they must add up to 1")
+        if abs((total := self.scorer + self.train + self.validation + self.test) - 1) > 1e-6:
+            raise ValueError(f"scorer + train + validation + test is {total:g}; they must add up to 1")
         return self
 
 

@@ -22,7 +22,8 @@ from pydantic import BaseModel, ConfigDict
 
 PAIR_SCHEMA_VERSION = 1
 
-Split = Literal["train", "validation", "test"]
+Split = Literal["scorer", "train", "validation", "test"]
+LEARNED_FROM: tuple[Split, ...] = ("scorer", "train")
 Modality = Literal["text", "image"]
 Sex = Literal["female", "male", "other"]
 R = typing.TypeVar("R", bound="Record")

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from mint_ray.config import SplitsSection
 from mint_ray.corpora.splits import assign_splits
@@ -23,7 +23,7 @@ from mint_ray.errors import RowError
 from mint_ray.records import Split
 from mint_ray.tasks.base import Label
 
-_HELD_OUT_FIRST = ("test", "validation", "train")
+_HELD_OUT_FIRST = ("test", "validation", "train", "scorer")
 
 
 class Member(NamedTuple):
@@ -110,7 +110,7 @@ def _split(
     for m in members.values():
         if m.group_id not in official:
             free.setdefault(m.group_id, []).extend([m.label_id] if m.label_id is not None else [])
-    shares: dict[Split, float] = {"train": settings.train, "validation": settings.validation, "test": settings.test}
+    shares: dict[Split, float] = {split: getattr(settings, split) for split in get_args(Split)}
     groups = assign_splits(free, shares, seed) | official
     splits = {i: groups[m.group_id] for i, m in members.items()}
     return splits, {

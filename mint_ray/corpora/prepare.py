@@ -64,7 +64,8 @@ def prepare_cases(run: Run) -> StageReport:
         parts = write_outcomes(config, outcomes)
         members, refused = read_small_columns(parts)
         cohort = choose_cohort(members, listed, config.splits, config.run.seed)
-        _check_cohort(cohort, members, _account(members, refused, cohort))
+        needed: list[Split] = ["train", "test", *(["scorer"] if config.splits.scorer else [])]
+        _check_cohort(cohort, members, needed, _account(members, refused, cohort))
         _check_labels(config, cohort.labels)
         counts = write_parts(parts, cohort, folder)
     finally:
@@ -209,7 +210,7 @@ def _reasons(refused: list[dict[str, Any]], cohort: Cohort) -> dict[str, int]:
     return dict(sorted(counted.items()))
 
 
-def _check_cohort(cohort: Cohort, members: dict[int, Member], account: str) -> None:
+def _check_cohort(cohort: Cohort, members: dict[int, Member], needed: list[Split], account: str) -> None:
     """Refuse a corpus that teaches or tests nothing."""
     kept = [members[i] for i in cohort.splits]
     if not kept:
@@ -219,10 +220,10 @@ def _check_cohort(cohort: Cohort, members: dict[int, Member], account: str) -> N
         raise CorpusError(f"the cases carry {len(labels)} label(s); two or more are needed to tell apart ({account})")
     if len({m.group_id for m in kept}) < 2:
         raise CorpusError(f"all cases are of one group ({kept[0].group_id}); a group cannot be split ({account})")
-    for split in ("train", "test"):
+    for split in needed:
         if not any(m.label_id and s == split for m, s in zip(kept, cohort.splits.values(), strict=True)):
             raise CorpusError(
-                f"no labelled case is in the split {split}: every label has one group only, or the source's own splits leave "
+                f"no labelled case is in the split {split}: its labels have too few groups, or the source's own splits leave "
                 f"it out; add groups, or set splits.min_groups_per_label ({account})"
             )
 

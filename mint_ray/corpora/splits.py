@@ -13,14 +13,14 @@ import numpy as np
 
 from mint_ray.records import Split
 
-NEEDED: tuple[Split, ...] = ("train", "test")  # what every label should reach, the first first
+NEEDED: tuple[Split, ...] = ("train", "test", "scorer")  # what every label should reach, the first first
 
 
 def assign_splits(groups: Mapping[str, Sequence[str]], shares: Mapping[Split, float], seed: int) -> dict[str, Split]:
     """Give every group one split, so that each label's cases come out in the shares as far as groups allow.
 
-    A label whose groups are its own and number two or more stands in train and in test; a label with one
-    group is trained on, not tested. Groups whose cases have no label are for training.
+    A label whose groups are its own and number two or more stands in train and in test (three or more: and in
+    the scorer's share, where there is one); a label with one group is trained on, not tested. Groups whose cases have no label are for training.
 
     Args:
         groups: group id to the labels of its cases, one entry a case; the order of neither matters.

@@ -12,7 +12,7 @@ from mint_ray.errors import EvaluationError
 from mint_ray.evaluation.evaluate import graded_answers
 from mint_ray.evaluation.grounding import NameIndex
 from mint_ray.inference.store import refusal_table
-from mint_ray.records import GradedAnswer
+from mint_ray.records import LEARNED_FROM, GradedAnswer
 from mint_ray.runs import Run
 
 SHOWN = 3  # ids that a message names
@@ -88,8 +88,10 @@ def split_of(run: Run) -> dict[str, tuple]:
 def check_leak(name: str, run: Run, cases: dict[str, tuple]) -> None:
     """Refuse a case that is asked about while others of its group were trained on."""
     asked = run.config.inference.split
-    groups = {split: {group for s, group, _ in cases.values() if s == split} for split in ("train", asked)}
-    if leaked := sorted(groups["train"] & groups[asked]):
+    learned_from, asked_about = (
+        {group for split, group, _ in cases.values() if split in splits} for splits in (LEARNED_FROM, (asked,))
+    )
+    if leaked := sorted(learned_from & asked_about):
         raise EvaluationError(
             f"arm {name}: {len(leaked)} groups are in training and among the {asked} cases, {_told(leaked)}; what was "
             "learnt from a group shows in its other cases: split by group"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CHOSEN, REJECTED = "#2a6f97", "#d1495b"
-SPLIT_COLOURS = {"train": "#2a6f97", "validation": "#e9a23b", "test": "#5b8e55"}
+SPLIT_COLOURS = {"scorer": "#8d8d8d", "train": "#2a6f97", "validation": "#e9a23b", "test": "#5b8e55"}
 STYLE = {
     "figure.figsize": (6.4, 3.6),
     "figure.dpi": 160,

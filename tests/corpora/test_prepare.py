@@ -131,6 +131,13 @@ def test_photographs_come_through_with_their_official_splits(tmp_path, local_ray
     assert {i for i, c in cases.items() if c["split"] == "test"} == {str(i) for i in range(18, 24)}
 
 
+def test_a_share_for_the_scorer_that_no_case_can_have_is_told(tmp_path, local_ray):
+    shares = {"scorer": 0.3, "train": 0.3, "validation": 0.1, "test": 0.3}
+    two_groups_a_label = table(tmp_path, patients(16, labels=4))
+    with pytest.raises(CorpusError, match="no labelled case is in the split scorer: its labels have too few groups"):
+        prepared(tmp_path, two_groups_a_label, splits=shares)
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

@@ -111,6 +111,18 @@ def test_without_validation_cases_the_curve_has_losses_alone(local_ray, tmp_path
     assert figures["held_out"]["all"]["cases"] == 18
 
 
+def test_a_scorer_with_cases_of_its_own_sees_no_training_case(local_ray, tmp_path):
+    own = tuple(coloured_case(i, "scorer", sex=None) for i in range(12))
+    run = coloured_run(tmp_path, tiny_section(epochs=1), extra=own)
+    run.carry_out("scorer", fit_scorer)
+    manifest = run.stage("scorer").manifest
+    assert manifest["rows"] == {"in": 12, "out": 12, "refused": 0}
+    assert manifest["figures"]["training_cases"] == 12
+    words = (run.stage("scorer").path / "tokenizer.json").read_text()
+    assert '"hypotonia"' in words
+    assert '"female"' not in words  # which stands in training cases alone
+
+
 def test_without_training_cases_nothing_is_fitted(tmp_path):
     run = coloured_run(tmp_path, tiny_section(), train=0)
     with pytest.raises(CorpusError, match="0 training cases"):

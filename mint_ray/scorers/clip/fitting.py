@@ -16,7 +16,7 @@ from mint_ray.records import Case
 from mint_ray.scorers.clip.inputs import ClipInputs
 from mint_ray.scorers.clip.model import load_clip, load_inputs, new_config, new_processor, save_scorer
 from mint_ray.scorers.files import SETTINGS
-from mint_ray.scorers.fitting.survey import survey
+from mint_ray.scorers.fitting.survey import fitting_split, survey
 from mint_ray.scorers.fitting.tokens import build_tokenizer
 from mint_ray.scorers.fitting.training import Plan
 from mint_ray.scorers.fitting.workers import example_streams, train
@@ -31,14 +31,14 @@ logger = logging.getLogger(__name__)
 
 
 def fit_clip(section: Clip, run: Run, folder: Path) -> dict:
-    """Fit on the run's training cases, leave a finished scorer in `folder`, return the training curve.
+    """Fit on the run's cases for it, leave a finished scorer in `folder`, return the training curve.
 
     Raises:
         CorpusError: there is nothing to learn from.
         ModelError: `pretrained` is no CLIP.
         TrainingError: the loss is not finite, or the workers failed.
     """
-    seen, labels, training = survey(run, ("train",)), run_labels(run), folder / "training"
+    seen, labels, training = survey(run, (fitting_split(run),)), run_labels(run), folder / "training"
     if seen.usable < 2 * section.workers:
         raise CorpusError(f"{run.dir}: {seen.usable} training cases have a label and an image; too few to fit on")
     start = training / "start"
@@ -76,4 +76,4 @@ def captioned(case: Case, task: Task) -> View:
 
 
 def _captions(run: Run) -> list[str]:
-    return [text for text in case_table(run, ["text"], ["train"])["text"].to_pylist() if text]
+    return [text for text in case_table(run, ["text"], [fitting_split(run)])["text"].to_pylist() if text]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mint_ray.runs import Run, StageReport, write_atomically
 from mint_ray.scorers import load_scorer
-from mint_ray.scorers.fitting.survey import HELD_OUT, survey
+from mint_ray.scorers.fitting.survey import HELD_OUT, fitting_split, survey
 from mint_ray.storage import remove
 from mint_ray.tasks.base import Task, View
 
@@ -36,8 +36,8 @@ def fit_scorer(run: Run) -> StageReport:
     figures["held_out"] = held_out_figures(run, folder)
     write_atomically(folder / FIGURES, json.dumps(figures, indent=1))
     remove(folder / "training")
-    train = survey(run, ("train",))
-    return StageReport(train.rows, train.usable, dict(train.refused), figures)
+    fitted = survey(run, (fitting_split(run),))
+    return StageReport(fitted.rows, fitted.usable, dict(fitted.refused), figures)
 
 
 def held_out_figures(run: Run, folder: Path) -> dict:

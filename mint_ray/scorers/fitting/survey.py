@@ -7,12 +7,18 @@ from dataclasses import dataclass, field
 
 import pyarrow.compute as pc
 
-from mint_ray.corpora.store import case_files, run_labels
-from mint_ray.records import Case, arrow_schema
+from mint_ray.corpora.store import case_files, case_table, run_labels
+from mint_ray.records import Case, Split, arrow_schema
 from mint_ray.runs import Run
 from mint_ray.storage import parquet_dataset
 
 HELD_OUT = ("validation", "test")
+
+
+def fitting_split(run: Run) -> Split:
+    """Where a scorer is fitted: its own share of the cases, or the training cases where it has none."""
+    splits = case_table(run, ["split"])["split"]
+    return "scorer" if pc.any(pc.equal(splits, "scorer")).as_py() else "train"
 
 
 @dataclass

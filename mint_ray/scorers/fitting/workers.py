@@ -11,7 +11,7 @@ from mint_ray.corpora.store import case_dataset
 from mint_ray.errors import MintError, TrainingError
 from mint_ray.records import Case
 from mint_ray.scorers.fitting.examples import Inputs, encode_cases
-from mint_ray.scorers.fitting.survey import survey
+from mint_ray.scorers.fitting.survey import fitting_split, survey
 from mint_ray.scorers.fitting.training import PROGRESS, Plan, restore_weights, train_worker
 from mint_ray.storage import refused_somewhere, train_storage
 from mint_ray.tasks.base import Label, View
@@ -29,15 +29,17 @@ RESTARTS = 2  # of workers that die, within one fit
 def example_streams(
     run: Run, view_of: Callable[[Case], View], inputs: Inputs, labels: list[Label]
 ) -> dict[str, ray.data.Dataset]:
-    """The examples of each split that has any, encoded once and held by Ray's object store, which spills to disk."""
+    """The examples to fit on (`train`) and, if there are any, to validate on (`validation`), encoded once and held by
+    Ray's object store, which spills to disk."""
     from ray.data.expressions import col
 
-    splits = [split for split in ("train", "validation") if survey(run, (split,)).usable]
+    sources = {"train": fitting_split(run), "validation": "validation"}
+    splits = [split for split in sources.values() if survey(run, (split,)).usable]
     index = {label.id: i for i, label in enumerate(labels)}
     known = {"splits": splits, "view_of": view_of, "inputs": inputs, "label_index": index}
     encoded = case_dataset(run).map_batches(encode_cases, fn_kwargs=known, batch_format="pyarrow", batch_size=64)
     held = encoded.materialize()
-    streams = {split: held.filter(expr=col("split") == split) for split in splits}
+    streams = {name: held.filter(expr=col("split") == split) for name, split in sources.items() if split in splits}
     for stream in streams.values():
         stream.context.enable_progress_bars = False  # the workers say themselves how far they are, epoch by epoch
     return streams

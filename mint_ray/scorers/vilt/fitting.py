@@ -12,7 +12,7 @@ from mint_ray.corpora.store import run_labels
 from mint_ray.errors import CorpusError
 from mint_ray.models import resolve_model
 from mint_ray.scorers.files import SETTINGS
-from mint_ray.scorers.fitting.survey import survey
+from mint_ray.scorers.fitting.survey import fitting_split, survey
 from mint_ray.scorers.fitting.tokens import build_tokenizer
 from mint_ray.scorers.fitting.training import Plan
 from mint_ray.scorers.fitting.workers import example_streams, train
@@ -38,14 +38,14 @@ logger = logging.getLogger(__name__)
 
 
 def fit_vilt(section: Vilt, run: Run, folder: Path) -> dict:
-    """Fit on the run's training cases, leave a finished scorer in `folder`, return the training curve.
+    """Fit on the run's cases for it, leave a finished scorer in `folder`, return the training curve.
 
     Raises:
         CorpusError: there is nothing to learn from.
         ModelError: `pretrained` is no ViLT.
         TrainingError: the loss is not finite, or the workers failed.
     """
-    seen, labels, training = survey(run, ("train",)), run_labels(run), folder / "training"
+    seen, labels, training = survey(run, (fitting_split(run),)), run_labels(run), folder / "training"
     if seen.usable < section.workers:
         raise CorpusError(f"{run.dir}: {seen.usable} training cases have a label and something to see; none to fit on")
     start = training / "start"
