@@ -13,7 +13,7 @@ demo-tissue: $(READY)
 	$(BIN)/python jobs/run_line.py configs/demo_tissue.yaml
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=30 --durations-min=5
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

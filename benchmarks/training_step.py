@@ -18,6 +18,7 @@ import resource
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -85,12 +86,9 @@ def our_trainer(options: argparse.Namespace, scratch: Path):
     from mint_ray.models import resolve_model
 
     if options.side.endswith("_all"):
-        import trl.trainer.utils
-        from trl.kernels.chunked_logprob import _use_triton
+        from mint_ray.alignment import trl_trainers
 
-        import mint_ray.alignment.trl_trainers  # noqa: F401  sets what is set back here
-
-        trl.trainer.utils._use_triton = _use_triton
+        trl_trainers.answers_alone = nullcontext
     model = resolve_model("packaged:smollm2-135m-instruct")
     encoded, _ = encode_pairs(make_pairs(options.pairs), AutoTokenizer.from_pretrained(model), 1024)
     return build_trainer(section(options), model, {"train": encoded}, 0, scratch)

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict
 PAIR_SCHEMA_VERSION = 1
 
 Split = Literal["scorer", "train", "validation", "test"]
+# What a scorer or a language model has learnt from: no group of theirs is asked about.
 LEARNED_FROM: tuple[Split, ...] = ("scorer", "train")
 Modality = Literal["text", "image"]
 Sex = Literal["female", "male", "other"]

@@ -7,8 +7,10 @@ not finite. In `curve.jsonl` a step has TRL's names (`rewards/accuracies`, `mean
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import trl.trainer.utils
@@ -27,9 +29,14 @@ from mint_ray.models import sees_images
 
 _IGNORED = -100  # label of a token that no loss is taken of
 
-# Where it has no Triton, TRL passes all positions through the output layer, prompts too, so that compiled shapes stay;
-# nothing is compiled here, and on a CPU that was a third of a step. The losses are the same.
-trl.trainer.utils._use_triton = lambda device: True
+
+def answers_alone() -> AbstractContextManager:
+    """Have TRL pass the answers' positions alone through the output layer.
+
+    Where it has no Triton it passes all, prompts too, so that compiled shapes stay; nothing is compiled here. The
+    losses are the same.
+    """
+    return patch.object(trl.trainer.utils, "_use_triton", lambda device: True)
 
 
 class TrlTraining(PairTraining):
@@ -46,7 +53,7 @@ class TrlTraining(PairTraining):
         inputs = dict(inputs)
         case_ids = inputs.pop("case_ids")
         # In bf16 the adapter's fp32 weights are cast by autocast; PEFT would cast their inputs up first.
-        with disable_input_dtype_casting(self.model, active=self.args.bf16):
+        with answers_alone(), disable_input_dtype_casting(self.model, active=self.args.bf16):
             loss = super().compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
         self.refuse_non_finite(loss.detach().expand(len(case_ids)), case_ids)
         self.tally(len(case_ids), int(inputs["attention_mask"].sum()))

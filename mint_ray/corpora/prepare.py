@@ -185,11 +185,10 @@ def _has(cases: pa.Table) -> dict[str, int]:
 
 
 def _split_figures(cohort: Cohort, members: dict[int, Member]) -> dict[str, dict[str, int]]:
-    """Cases, groups and labels of each split; nothing of a scorer's share where there is none."""
+    """Cases, groups and labels of each split that has any."""
     figures = {}
     for split in get_args(Split):
-        inside = [members[i] for i, s in cohort.splits.items() if s == split]
-        if split == "scorer" and not inside:
+        if not (inside := [members[i] for i, s in cohort.splits.items() if s == split]):
             continue
         labels = {m.label_id for m in inside} - {None}
         figures[split] = {"cases": len(inside), "groups": len({m.group_id for m in inside}), "labels": len(labels)}

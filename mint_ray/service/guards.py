@@ -2,8 +2,8 @@
 
 Watch      counts and times every answer; turns whatever escapes into a problem
 Access     a bearer token, or this machine alone
-Admission  how many requests and how many bytes may be held at one time
 Bounds     a body's size and time, enforced on what arrives and not on what its header says
+Admission  how many requests and how many bytes may be held at one time; what `Bounds` drops is not held
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def guarded(
         routes: the application's addresses, which requests are counted by.
         render: a problem as the application's clients read errors.
     """
-    return Watch(Access(Admission(Bounds(app, limits), limits), token), metrics, routes, render)
+    return Watch(Access(Bounds(Admission(app, limits), limits), token), metrics, routes, render)
 
 
 class Watch:
@@ -228,9 +228,9 @@ class _BoundedBody:
         return message
 
     async def discard(self) -> None:
-        """Read on without keeping, as much again as a body may have: a client that is still sending when the connection
-        closes is reset, and may never see the answer."""
-        left = self._limits.body_bytes
+        """Read on without keeping, up to twice what a body may have in all: a client that is still sending when the
+        connection closes is reset, and may never see the answer."""
+        left = self._left + self._limits.body_bytes
         with suppress(TimeoutError):
             async with asyncio.timeout(self._deadline - time.monotonic()):
                 while left > 0 and not self._complete:

@@ -34,11 +34,11 @@ def test_a_label_is_tested_where_it_has_two_groups_and_trained_on_always(label_o
 
 def test_the_scorers_share_reaches_every_label_with_three_groups():
     groups = {f"{label}{i}": [label] for label, size in [("a", 2), ("b", 3), ("c", 20)] for i in range(size)}
-    splits = assign_splits(groups, {"scorer": 0.4, "train": 0.4, "validation": 0.0, "test": 0.2}, 0)
+    splits = assign_splits(groups, {"scorer": 0.1, "train": 0.7, "validation": 0.0, "test": 0.2}, 0)
     reached = {label: Counter(splits[g] for g in groups if g[0] == label) for label in "abc"}
     assert reached["a"] == {"train": 1, "test": 1}
     assert reached["b"] == {"train": 1, "test": 1, "scorer": 1}
-    assert reached["c"] == {"train": 8, "test": 4, "scorer": 8}
+    assert reached["c"] == {"train": 14, "test": 4, "scorer": 2}
 
 
 def test_equal_groups_come_out_in_the_shares_label_by_label():
