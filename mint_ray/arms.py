@@ -77,6 +77,7 @@ def compare_arms(run: Run) -> StageReport:
 
     Raises:
         CorpusError: a group stands in two splits.
+        ConfigError: a search has no validation case to be judged on.
     """
     from mint_ray.evaluation.comparison import compare
 
@@ -87,6 +88,7 @@ def run_arms(run: Run) -> dict[str, Run]:
     """Every arm's completed run, by name."""
     complete(run, "preferences")
     check_groups(run)
+    check_search(run)
     done: dict[str, Run] = {}
     for name in ARMS:  # in this order, so that what an arm needs comes before it
         if name in run.config.comparison.arms:
@@ -301,4 +303,22 @@ def check_groups(run: Run) -> None:
             f"{len(leaked)} cases that are not for training share {len(groups)} groups with training cases: the first "
             f"is case {first['case_id']!r} (split {first['split']}) of group {first['group_id']!r}. Mend the source's "
             "splits, or its groups, then run jobs/prepare_cases.py again with --fresh"
+        )
+
+
+def check_search(run: Run) -> None:
+    """Refuse a search that nothing could judge, before the first of its points is trained.
+
+    Raises:
+        ConfigError: the grid has more than one point, and no labelled case is for validation.
+    """
+    from mint_ray.corpora.store import case_table
+
+    searches = len(grid(run.config)) > 1 and any(ARMS[name].trains for name in run.config.comparison.arms)
+    if searches and not any(case_table(run, ["label_id"], splits=["validation"])["label_id"].to_pylist()):
+        raise ConfigError(
+            [
+                "comparison has a grid, and its points are judged on validation cases, of which none has a label: raise "
+                "splits.validation, or give comparison.learning_rates and comparison.epochs one value at most"
+            ]
         )

@@ -171,6 +171,13 @@ def test_a_group_on_both_sides_of_the_split_is_refused_by_name(carried_out, spli
         carried_out(cases=[*CASES, leak])
 
 
+def test_a_search_that_nothing_could_judge_is_refused_before_it_trains(carried_out):
+    unjudged = [case for case in CASES if case.split != "validation"]
+    with pytest.raises(ConfigError, match="raise splits.validation"):
+        carried_out(cases=unjudged, learning_rates=[0.2, 0.1], stops_at=4)  # the first training would be the fourth
+    assert carried_out(cases=unjudged)[1] is not None  # one point is not searched
+
+
 def test_a_configuration_that_is_an_arm_already_is_refused_with_all_its_settings(tmp_path):
     alignment = {"model": "m", "method": "sft"}
     config = tiny_config(tmp_path, alignment=alignment, comparison={"arms": ["base", "mint_rag", "sft_dpo"]})

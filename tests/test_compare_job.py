@@ -12,7 +12,11 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.tiny_run import SMALL_LINE
 
-SMALL = SMALL_LINE | {"comparison.arms": "[base, rag, sft, mint]"}
+SMALL = SMALL_LINE | {
+    "comparison.arms": "[base, rag, sft, mint]",
+    "comparison.learning_rates": "[]",
+    "splits": "{scorer: 0.2, train: 0.5, validation: 0.0, test: 0.3}",
+}
 
 
 def command(folder) -> list[str]:
