@@ -173,7 +173,7 @@ def test_a_group_on_both_sides_of_the_split_is_refused_by_name(carried_out, spli
 
 def test_a_search_that_nothing_could_judge_is_refused_before_it_trains(carried_out):
     unjudged = [case for case in CASES if case.split != "validation"]
-    with pytest.raises(ConfigError, match="raise splits.validation"):
+    with pytest.raises(ConfigError, match=r"raise splits\.validation"):
         carried_out(cases=unjudged, learning_rates=[0.2, 0.1], stops_at=4)  # the first training would be the fourth
     assert carried_out(cases=unjudged)[1] is not None  # one point is not searched
 
