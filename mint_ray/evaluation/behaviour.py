@@ -46,7 +46,7 @@ def most_specific(disease_id: str, case: Case) -> Phenotype | None:
 
 
 def with_finding(case: Case, phenotype: Phenotype) -> Case:
-    """The case with one more finding, told last."""
+    """The case with one more finding, recorded last."""
     return case.model_copy(update={"phenotypes": [*case.phenotypes, phenotype]})
 
 

@@ -36,18 +36,18 @@ class RareDisease(Task):
         return View(text=scorer_text(case), image=case.image)
 
     def downstream_view(self, case: Case) -> View:
-        seen = self._seen(case)
-        withheld = [p.id for p in case.phenotypes if p not in seen]
+        told = self._told(case)
+        withheld = [p.id for p in case.phenotypes if p not in told]
         if case.image is not None:
             withheld.insert(0, "image")
-        return View(text=patient_text(case, seen), withheld=tuple(withheld))
+        return View(text=patient_text(case, told), withheld=tuple(withheld))
 
     def blinded_view(self, case: Case) -> View:
         return self.scorer_view(case.model_copy(update={"image": None, "phenotypes": self._seen(case)}))
 
     def query(self, case: Case) -> str | None:
         """The findings observed, and the note: a finding that was excluded would look up what it speaks against."""
-        observed = [p.name for p in self._seen(case) if not p.excluded]
+        observed = [p.name for p in self._told(case) if not p.excluded]
         return "; ".join([*observed, case.text] if case.text else observed)
 
     def prompt(self, view: View) -> list[Message]:
@@ -59,6 +59,10 @@ class RareDisease(Task):
         """The findings that the language model may see."""
         hidden = _branches(tuple(self.withhold_branches))
         return [p for p in case.phenotypes if p.modality == "text" and p.id not in hidden]
+
+    def _told(self, case: Case) -> list[Phenotype]:
+        """The same in the order in which it is told: by name, so that no answer hangs on what was recorded first."""
+        return sorted(self._seen(case), key=lambda p: p.name.casefold())
 
     def diseases_of(self, label: Label) -> tuple[str, ...]:
         """The OMIM diseases that a label stands for."""
