@@ -62,7 +62,7 @@ class RareDisease(Task):
 
     def _told(self, case: Case) -> list[Phenotype]:
         """The same in the order in which it is told: by name, so that no answer hangs on what was recorded first."""
-        return sorted(self._seen(case), key=lambda p: p.name.casefold())
+        return sorted(self._seen(case), key=lambda p: (p.name.casefold(), p.name))
 
     def diseases_of(self, label: Label) -> tuple[str, ...]:
         """The OMIM diseases that a label stands for."""
