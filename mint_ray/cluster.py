@@ -40,7 +40,10 @@ def ray_session(section: ClusterSection) -> Iterator[None]:
     import ray
 
     address = os.environ.get("RAY_ADDRESS", "local")
-    ray.init(address=address, num_cpus=section.cpus if address == "local" else None)
+    if address == "local":
+        ray.init(address, num_cpus=section.cpus, runtime_env={"worker_process_setup_hook": name_own_ray})
+    else:
+        ray.init(address)
     data = ray.data.DataContext.get_current()
     data.use_datasource_v2 = False  # the V1 reader makes a block of a file, which checkpointing needs
     data.enable_progress_bars = True
@@ -50,6 +53,18 @@ def ray_session(section: ClusterSection) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def name_own_ray() -> None:
+    """In a worker: set RAY_ADDRESS to the Ray that it belongs to.
+
+    Ray Train asks a Ray, found by this variable or else by what was started last on the machine, whether its controller
+    lives, and takes its workers' resources away if that one does not know it: with `ray start` beside a local job, the
+    wrong one.
+    """
+    import ray
+
+    os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
 
 
 def ray_runs() -> bool:

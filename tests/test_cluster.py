@@ -1,6 +1,7 @@
 """What of Ray Data's log reaches the terminal, each once: warnings and rows done. Which nodes count as lost."""
 
 import logging
+import os
 
 from ray.core.generated.common_pb2 import NodeDeathInfo
 
@@ -42,6 +43,13 @@ def test_a_dead_node_is_lost_unless_the_autoscaler_sent_it_away_idle():
 
 def test_a_ray_of_one_living_node_has_lost_none(local_ray):
     assert lost_nodes() == []
+
+
+def test_a_worker_of_a_ray_started_here_names_that_ray(local_ray):
+    import ray
+
+    named = ray.get(ray.remote(lambda: os.environ.get("RAY_ADDRESS")).remote())
+    assert named == ray.get_runtime_context().gcs_address
 
 
 def test_without_ray_none_is_lost(monkeypatch):
