@@ -2,7 +2,10 @@
 
 <run.dir>/arms/<arm>/     a run directory; stages that would equal another run's are borrowed from it, not made again
   search/<lr>-<epochs>/   a point of the grid, a run directory whose answers are those to the validation cases;
-                          the first point's adapter is the arm's own
+                          the first point's adapter and its answers to the test cases are the arm's own
+    test/                 answers to the test cases, once another point than the first is chosen
+  from/<lr>-<epochs>/     in place of the arm's own: what it made from that point of the arm that it needs, once
+                          that is not the first
   search.json             the points with their validation figures, and the one chosen
   cost.json               what the arm took: pairs, steps, seconds and tokens of training, tokens of answering
 """
@@ -103,47 +106,47 @@ def run_arm(run: Run, name: str, done: dict[str, Run]) -> Run:
     arm, points = ARMS[name], grid(run.config)
     if arm.trains:
         configs = {
-            point: arm_config(run.config, name, arm_alignment(run.config, name, point, done)) for point in points
+            point: arm_config(run.config, name, arm_alignment(run.config, name, point, done), done) for point in points
         }
         mine = Run(configs[points[0]], (run,))  # at home here: the pairs, where they differ, and the first point
         if len(points) > 1:
             searched = {point: search_run(mine, config, point) for point, config in configs.items()}
-            best = choose_point(mine, name, searched)
-            mine = Run(configs[best], (searched[best], mine))
+            best = choose_point(run.config, name, searched)
+            tested = configs[best] if best == points[0] else moved(configs[best], searched[best].dir / "test")
+            mine = Run(tested, (searched[best], mine))
     else:
         settled = done[arm.adapter_of] if arm.adapter_of else run
-        mine = Run(arm_config(run.config, name, settled.config.alignment), (settled, run))
+        mine = Run(arm_config(run.config, name, settled.config.alignment, done), (settled, run))
     complete(mine, "answers")
     return mine
 
 
-def arm_config(config: Configuration, name: str, alignment: Any) -> Configuration:
+def arm_config(config: Configuration, name: str, alignment: Any, done: dict[str, Run]) -> Configuration:
     """The configuration of an arm's own run, whose training is settled by `alignment`."""
     arm = ARMS[name]
-    return config.model_copy(
-        update={
-            "run": config.run.model_copy(update={"dir": arm_folder(config, name)}),
-            "preferences": config.preferences.model_copy(update=arm.preferences),
-            "alignment": alignment,
-            "inference": config.inference.model_copy(
-                update={
-                    "models": ["aligned" if arm.trains or arm.adapter_of else "base"],
-                    "split": "test",
-                    "retrieval": config.comparison.retrieval if arm.retrieves else None,
-                }
-            ),
-        }
-    )
+    update = {
+        "preferences": config.preferences.model_copy(update=arm.preferences),
+        "alignment": alignment,
+        "inference": config.inference.model_copy(
+            update={
+                "models": ["aligned" if arm.trains or arm.adapter_of else "base"],
+                "split": "test",
+                "retrieval": config.comparison.retrieval if arm.retrieves else None,
+            }
+        ),
+    }
+    return moved(config.model_copy(update=update), home_folder(config, name, done))
 
 
 def search_run(home: Run, config: Configuration, point: Point) -> Run:
     """The run of one point of an arm's grid: trained as the arm is, asked about the validation cases."""
-    folder = home.dir / "search" / "{:g}-{:g}".format(*point)
-    update = {
-        "run": config.run.model_copy(update={"dir": folder}),
-        "inference": config.inference.model_copy(update={"split": "validation"}),
-    }
-    return Run(config.model_copy(update=update), (home,))
+    judged = config.model_copy(update={"inference": config.inference.model_copy(update={"split": "validation"})})
+    return Run(moved(judged, home.dir / "search" / point_name(point)), (home,))
+
+
+def moved(config: Configuration, folder: Path) -> Configuration:
+    """The same, with its run in another directory."""
+    return config.model_copy(update={"run": config.run.model_copy(update={"dir": folder})})
 
 
 def arm_alignment(config: Configuration, name: str, point: Point, done: dict[str, Run]) -> Any:
@@ -164,8 +167,12 @@ def grid(config: Configuration) -> list[Point]:
     return list(itertools.product(rates, config.comparison.epochs or (config.alignment.epochs,)))
 
 
-def choose_point(home: Run, name: str, searched: dict[Point, Run]) -> Point:
-    """The point whose answers to the validation cases are best, and search.json beside it.
+def point_name(point: Point) -> str:
+    return "{:g}-{:g}".format(*point)
+
+
+def choose_point(config: Configuration, name: str, searched: dict[Point, Run]) -> Point:
+    """The point whose answers to the validation cases are best; leaves search.json in the arm's folder.
 
     Best is the highest share of cases whose truth is among an answer's names, by grounding; then the highest mean
     reciprocal rank; then the point that is written first.
@@ -178,7 +185,7 @@ def choose_point(home: Run, name: str, searched: dict[Point, Run]) -> Point:
         logger.info("arm %s: %s", name, ", ".join(f"{key} {value:.4g}" for key, value in rows[-1].items()))
     best = max(range(len(rows)), key=lambda i: (rows[i]["top"], rows[i]["mrr"], -i))
     chosen = {"chosen": rows[best], "points": rows}
-    write_atomically(home.dir / "search.json", json.dumps(chosen, indent=1))
+    write_atomically(arm_folder(config, name) / "search.json", json.dumps(chosen, indent=1))
     return list(searched)[best]
 
 
@@ -231,6 +238,19 @@ def search_seconds(run: Run, name: str) -> float:
 
 def arm_folder(config: Configuration, name: str) -> Path:
     return config.run.dir.absolute() / "arms" / name
+
+
+def home_folder(config: Configuration, name: str, done: dict[str, Run]) -> Path:
+    """Where an arm works: its folder, or one within for what it makes of another point than the first of the arm it needs.
+
+    So a search that is widened may choose another point, and no folder belongs to two of them.
+    """
+    folder, needed = arm_folder(config, name), ARMS[name].needs
+    if not needed:
+        return folder
+    settled = done[needed].config.alignment
+    point = (settled.learning_rate, settled.epochs)
+    return folder if point == grid(config)[0] else folder / "from" / point_name(point)
 
 
 def complete(run: Run, last: str) -> None:

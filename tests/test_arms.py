@@ -125,11 +125,24 @@ def test_every_trained_arm_is_tried_at_the_same_points_and_takes_its_best(carrie
         assert search["chosen"] == search["points"][2] | {"top": 1.0, "mrr": 1.0, "cases": 6}
         assert search["points"][0]["mrr"] == 0.5
         assert (done[name].config.alignment.learning_rate, done[name].config.alignment.epochs) == (0.1, 1)
-        assert done[name].stage("alignment").path == run.dir / "arms" / name / "search" / "0.1-1" / "alignment"
+        home = run.dir / "arms" / name / ("from/0.1-1" if name == "sft_dpo" else "")
+        assert done[name].stage("alignment").path == home / "search" / "0.1-1" / "alignment"
         assert done[name].config.inference.split == "test"
     assert Counter(stage for stage, _ in journal)["preferences"] == 3
     assert done["mint_rag"].stage("alignment").path == done["mint"].stage("alignment").path
     assert done["sft_dpo"].config.alignment.start == done["sft"].stage("alignment").path / "adapter"
+
+
+def test_a_wider_search_may_choose_another_point_and_trains_nothing_twice(carried_out):
+    _, _, before = carried_out(learning_rates=[0.2])
+    run, done, after = carried_out(learning_rates=[0.2, 0.1])
+    assert not set(before) & set(after)
+    for name in set(ARMS) - {"base", "rag"}:
+        manifest = done[name].stage("answers").manifest
+        assert manifest["settings"]["alignment"]["learning_rate"] == 0.1
+        assert manifest["settings"]["inputs"]["alignment"] == done[name].stage("alignment").fingerprint
+    assert done["sft_dpo"].config.alignment.start == run.dir / "arms/sft/search/0.1-1/alignment/adapter"
+    assert carried_out(learning_rates=[0.2])[2] == []
 
 
 @pytest.mark.parametrize("stops_at", [1, 5, 11, 20, 33])
