@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mint_ray.arms import arm_folder
 from mint_ray.corpora.store import case_table
 from mint_ray.errors import EvaluationError
 from mint_ray.evaluation.evaluate import graded_answers
@@ -35,8 +36,8 @@ class Arm:
     search: list[dict[str, Any]]
 
 
-def read_arms(runs: dict[str, Run], index: NameIndex) -> list[Arm]:
-    """The arms, graded.
+def read_arms(home: Run, runs: dict[str, Run], index: NameIndex) -> list[Arm]:
+    """The arms, graded; `home` is the run whose arms they are, where their costs and searches are told.
 
     Raises:
         EvaluationError: an arm has answers of two models; arms do not share the split; a group is both trained on and
@@ -44,7 +45,7 @@ def read_arms(runs: dict[str, Run], index: NameIndex) -> list[Arm]:
     """
     models = {name: answered_model(name, run) for name, run in runs.items()}
     check_splits(runs)
-    return [read_arm(name, run, models[name], index) for name, run in runs.items()]
+    return [read_arm(name, run, models[name], index, arm_folder(home.config, name)) for name, run in runs.items()]
 
 
 def answered_model(name: str, run: Run) -> str:
@@ -102,7 +103,7 @@ def _told(ids: list[str]) -> str:
     return ", ".join(repr(i) for i in ids[:SHOWN]) + (", ..." if len(ids) > SHOWN else "")
 
 
-def read_arm(name: str, run: Run, model: str, index: NameIndex) -> Arm:
+def read_arm(name: str, run: Run, model: str, index: NameIndex, folder: Path) -> Arm:
     answers = graded_answers(run, model, index)
     if not answers:
         raise EvaluationError(f"arm {name}: {run.stage('answers').path} holds no answers; run its stage `answers`")
@@ -111,18 +112,18 @@ def read_arm(name: str, run: Run, model: str, index: NameIndex) -> Arm:
         model=model,
         answers=answers,
         refused=refusal_table(run, model).num_rows,
-        cost=cost_of(run, model),
+        cost=cost_of(run, model, folder),
         curve=curve_of(run.stage("alignment").path) if model == "aligned" else [],
-        search=read_json(run.dir / "search.json").get("points", []),
+        search=read_json(folder / "search.json").get("points", []),
     )
 
 
-def cost_of(run: Run, model: str) -> dict[str, float | None]:
+def cost_of(run: Run, model: str, folder: Path) -> dict[str, float | None]:
     """Seconds, pairs and tokens of training, of the search around it and of answering; None where nothing says.
 
-    From cost.json beside the arm's stages, which counts what training started from too, else from the manifests.
+    From cost.json in the arm's folder, which counts what training started from too, else from the manifests.
     """
-    told = read_json(run.dir / "cost.json") or cost_by_manifests(run, model)
+    told = read_json(folder / "cost.json") or cost_by_manifests(run, model)
     trained, answered = told.get("trained", {}), told.get("answers", {})
     return {
         "training_seconds": trained.get("training_seconds"),

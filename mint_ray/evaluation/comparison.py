@@ -102,7 +102,7 @@ def measure_arms(run: Run, runs: dict[str, Run]) -> Comparison:
         raise EvaluationError("there is no arm to compare: name one or more")
     labels = run_labels(run)
     index = name_index(run, labels)
-    arms = read_arms(runs, index)
+    arms = read_arms(run, runs, index)
     replies = {arm.name: replies_of(arm.answers) for arm in arms}
     truths = common_truths(run, replies)
     replies |= references(run, truths, labels) | knowledge(run, truths, labels)

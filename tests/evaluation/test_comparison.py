@@ -156,10 +156,12 @@ def test_what_an_arm_tells_of_its_cost_and_its_search_is_shown(tmp_path):
     one = arm(tmp_path, "mint", 24)
     trained = {"steps": 6, "pairs_seen": 42, "training_seconds": 80.0, "training_tokens": 9000}
     answers = {"seconds": 9.0, "prompt_tokens": 1200, "completion_tokens": 720}
-    (one.dir / "cost.json").write_text(json.dumps({"trained": trained, "search_seconds": 200.0, "answers": answers}))
-    points = [{"learning_rate": r, "epochs": e, "top": e / 4 - r, "mrr": 0.1} for r in (0.1, 0.2) for e in (1, 2)]
-    (one.dir / "search.json").write_text(json.dumps({"chosen": points[1], "points": points}))
     run = whole_run(tmp_path / "run", *cases())
+    told_in = run.dir / "arms" / "mint"
+    told_in.mkdir(parents=True)
+    (told_in / "cost.json").write_text(json.dumps({"trained": trained, "search_seconds": 200.0, "answers": answers}))
+    points = [{"learning_rate": r, "epochs": e, "top": e / 4 - r, "mrr": 0.1} for r in (0.1, 0.2) for e in (1, 2)]
+    (told_in / "search.json").write_text(json.dumps({"chosen": points[1], "points": points}))
     compare(run, {"mint": one})
     told = read(run)["arms"]["mint"]
     assert (told["cost"]["pairs_seen"], told["cost"]["search_seconds"], len(told["search"])) == (42, 200.0, 4)
