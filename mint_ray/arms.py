@@ -25,6 +25,7 @@ from mint_ray.config import Configuration
 from mint_ray.errors import ConfigError, CorpusError
 from mint_ray.records import LEARNED_FROM
 from mint_ray.runs import Run, StageReport, write_atomically
+from mint_ray.storage import remove
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +115,8 @@ def run_arm(run: Run, name: str, done: dict[str, Run]) -> Run:
             best = choose_point(run.config, name, searched)
             tested = configs[best] if best == points[0] else moved(configs[best], searched[best].dir / "test")
             mine = Run(tested, (searched[best], mine))
+        else:
+            remove(search_file(run.config, name))  # what is left of a grid that this configuration no longer has
     else:
         settled = done[arm.adapter_of] if arm.adapter_of else run
         mine = Run(arm_config(run.config, name, settled.config.alignment, done), (settled, run))
@@ -185,7 +188,7 @@ def choose_point(config: Configuration, name: str, searched: dict[Point, Run]) -
         logger.info("arm %s: %s", name, ", ".join(f"{key} {value:.4g}" for key, value in rows[-1].items()))
     best = max(range(len(rows)), key=lambda i: (rows[i]["top"], rows[i]["mrr"], -i))
     chosen = {"chosen": rows[best], "points": rows}
-    write_atomically(arm_folder(config, name) / "search.json", json.dumps(chosen, indent=1))
+    write_atomically(search_file(config, name), json.dumps(chosen, indent=1))
     return list(searched)[best]
 
 
@@ -232,12 +235,16 @@ def training_cost(name: str, done: dict[str, Run]) -> dict[str, float]:
 
 def search_seconds(run: Run, name: str) -> float:
     """Seconds of training at all points of an arm's grid; 0 where nothing was searched."""
-    path = arm_folder(run.config, name) / "search.json"
+    path = search_file(run.config, name)
     return sum(row["training_seconds"] for row in json.loads(path.read_text())["points"]) if path.exists() else 0.0
 
 
 def arm_folder(config: Configuration, name: str) -> Path:
     return config.run.dir.absolute() / "arms" / name
+
+
+def search_file(config: Configuration, name: str) -> Path:
+    return arm_folder(config, name) / "search.json"
 
 
 def home_folder(config: Configuration, name: str, done: dict[str, Run]) -> Path:

@@ -145,6 +145,16 @@ def test_a_wider_search_may_choose_another_point_and_trains_nothing_twice(carrie
     assert carried_out(learning_rates=[0.2])[2] == []
 
 
+def test_a_comparison_without_a_grid_tells_of_no_search_that_went_before(carried_out):
+    carried_out(learning_rates=[0.2, 0.1])
+    run, _, _ = carried_out(learning_rates=[0.2])
+    costs = [json.loads((run.dir / "arms" / name / "cost.json").read_text()) for name in TRAINED]
+    assert [cost["search_seconds"] for cost in costs] == [0.0] * len(TRAINED)
+    assert not list(run.dir.glob("arms/*/search.json"))
+    carried_out(learning_rates=[0.2, 0.1])
+    assert len(list(run.dir.glob("arms/*/search.json"))) == len(TRAINED)
+
+
 @pytest.mark.parametrize("stops_at", [1, 5, 11, 20, 33])
 def test_a_comparison_that_was_stopped_goes_on_with_what_is_left(carried_out, stops_at):
     grid = {"learning_rates": [0.2, 0.1]}
