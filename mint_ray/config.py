@@ -272,6 +272,10 @@ class Configuration(Section):
     evaluation: EvaluationSection = EvaluationSection()
     comparison: ComparisonSection = ComparisonSection()
 
+    def as_yaml(self) -> str:
+        """All settings, defaults included, in the form that `load_config` reads."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
 
 def conflicts(config: Configuration) -> list[str]:
     """What no section can see alone, one line each: key, value, rule, ways out."""

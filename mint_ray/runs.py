@@ -33,13 +33,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mint_ray import errors, storage, telemetry
 from mint_ray.cluster import lost_nodes
 from mint_ray.config import Configuration, load_config
 from mint_ray.errors import MintError, RunError
-from mint_ray.sections import result_settings
+from mint_ray.sections import differing, result_settings
 
 logger = logging.getLogger(__name__)
 
@@ -142,10 +140,10 @@ class Stage:
         if not self._begun_path.exists():
             return
         theirs = json.loads(self._begun_path.read_text())["settings"]
-        if differences := _differences(theirs, json.loads(json.dumps(self.settings, default=str))):
+        if found := differing(theirs, json.loads(json.dumps(self.settings, default=str))):
             raise RunError(
                 f"{self.path} was made from another configuration:\n  "
-                + "\n  ".join(differences)
+                + "\n  ".join(f"{key}: was {was!r}, is now {now!r}" for key, was, now in found)
                 + "\nTake another run.dir, set these back, or start over with --fresh."
             )
 
@@ -237,7 +235,7 @@ class Run:
             self.stage(needed).require()
         resumed = stage.path.exists()
         stage.begin()
-        write_atomically(self.dir / CONFIG, yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
+        write_atomically(self.dir / CONFIG, self.config.as_yaml())
         logger.info("%s: %s in %s", name, "resuming" if resumed else "starting", stage.path)
         started, lost_before = time.monotonic(), lost_nodes()
         with plain_errors(stage.path):
@@ -264,17 +262,17 @@ class Run:
             telemetry.count("rows_refused", rows, self.name, stage, reason=reason)
 
 
-def open_run(folder: Path) -> Run:
-    """The run that a directory holds, by the configuration of its last command.
+def open_run(folder: Path, config: str = CONFIG) -> Run:
+    """The run that a directory holds, by the configuration of its last command or by another that it keeps.
 
     Raises:
         RunError: there is none.
         ConfigError: its configuration is no longer valid.
     """
-    path = folder / CONFIG
+    path = folder / config
     with storage.reaching(folder):
         if not path.exists():
-            raise RunError(f"{folder}: is no run's directory (no {CONFIG}); name the run.dir of a configuration")
+            raise RunError(f"{folder}: is no run's directory (no {config}); name the run.dir of a configuration")
         return Run(load_config(path, [f"run.dir={json.dumps(str(folder))}"]))
 
 
@@ -325,17 +323,6 @@ def _worker_error(error: Exception) -> MintError | None:
     name, message = found[-1]
     kind = getattr(errors, name, MintError)
     return kind(message) if kind.__init__ is Exception.__init__ else MintError(message)
-
-
-def _differences(theirs: Any, ours: Any, key: str = "") -> list[str]:
-    if isinstance(theirs, dict) and isinstance(ours, dict):
-        names = [*ours, *(name for name in theirs if name not in ours)]
-        return [
-            line
-            for name in names
-            for line in _differences(theirs.get(name), ours.get(name), f"{key}.{name}".lstrip("."))
-        ]
-    return [] if theirs == ours else [f"{key}: was {theirs!r}, is now {ours!r}"]
 
 
 def _now() -> str:

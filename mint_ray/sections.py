@@ -46,6 +46,18 @@ def result_settings(section: BaseModel) -> dict[str, Any]:
     return settings
 
 
+def differing(first: Any, second: Any, key: str = "") -> list[tuple[str, Any, Any]]:
+    """Where two settings in plain data differ: the dotted key, and what each has there, None where it has nothing."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        names = [*second, *(name for name in first if name not in second)]
+        return [
+            found
+            for name in names
+            for found in differing(first.get(name), second.get(name), f"{key}.{name}".lstrip("."))
+        ]
+    return [] if first == second else [(key, first, second)]
+
+
 def kinds(package: str) -> list[str]:
     """The kinds that a package offers: its modules, but for the shared ones."""
     modules = pkgutil.iter_modules(importlib.import_module(package).__path__)

@@ -4,6 +4,7 @@ comparison/
   comparison.json            every figure with its interval, differences, strata, curves, cost
   graded/<arm>/part-*.parquet  `GradedAnswer`
   report.html                the same as a page
+  config.yaml                written last: the configuration that all of it holds for
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import dataclasses
 import json
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,9 +41,11 @@ from mint_ray.evaluation.metrics import Figure, catalogue
 from mint_ray.evaluation.strata import Stratum, terciles
 from mint_ray.preferences.store import write_part
 from mint_ray.records import Case, GradedAnswer, from_table, to_table
-from mint_ray.runs import Run, StageReport, write_atomically
+from mint_ray.runs import CONFIG, Run, StageReport, write_atomically
+from mint_ray.storage import remove
 from mint_ray.tasks.base import Label
 
+COMPARISON = "comparison"  # its folder in the run's directory
 REFERENCE = "mint"  # the arm that the others are held against
 
 
@@ -52,6 +56,15 @@ class Difference:
     intervals: list[Interval]
     p_values: list[float | None]
     adjusted: list[float | None]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Every figure of every case: an array (cases, figures) for each arm and then each reference, by name."""
+
+    truths: list[Truth]
+    figures: list[Figure]
+    arrays: dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -84,11 +97,13 @@ def compare(run: Run, arms: dict[str, Run]) -> StageReport:
     from mint_ray.evaluation.comparison_page import print_comparison, write_comparison
 
     result = measure_arms(run, arms)
-    folder = run.dir / "comparison"
+    folder = run.dir / COMPARISON
+    remove(folder / CONFIG)
     for arm in result.arms:
-        write_part(to_table(arm.answers, GradedAnswer), folder / "graded" / arm.name / "part-00000.parquet")
+        write_part(to_table(arm.answers, GradedAnswer), graded_path(run, arm.name))
     write_atomically(folder / "comparison.json", json.dumps(summary(run, result), indent=1))
     write_comparison(run, result, folder / "report.html")
+    write_atomically(folder / CONFIG, run.config.as_yaml())
     print_comparison(result)
     graded = sum(len(arm.answers) for arm in result.arms)
     return StageReport(
@@ -96,27 +111,43 @@ def compare(run: Run, arms: dict[str, Run]) -> StageReport:
     )
 
 
+def graded_path(run: Run, arm: str) -> Path:
+    """Where an arm's graded answers are kept."""
+    return run.dir / COMPARISON / "graded" / arm / "part-00000.parquet"
+
+
 def measure_arms(run: Run, runs: dict[str, Run]) -> Comparison:
     """All figures of a comparison, without writing anything."""
     if not runs:
         raise EvaluationError("there is no arm to compare: name one or more")
     labels = run_labels(run)
-    index = name_index(run, labels)
-    arms = read_arms(run, runs, index)
-    replies = {arm.name: replies_of(arm.answers) for arm in arms}
-    truths = common_truths(run, replies)
-    replies |= references(run, truths, labels) | knowledge(run, truths, labels)
-    figures = catalogue(run.config.task.answer_size, *depth_and_tail(run))
-    arrays = {name: figure_values(run, truths, by_case, figures, index) for name, by_case in replies.items()}
-    draws = {name: resampled(run, truths, array) for name, array in arrays.items()}
+    arms = read_arms(run, runs, name_index(run, labels))
+    measured = measure_replies(run, {arm.name: replies_of(arm.answers) for arm in arms}, labels)
+    draws = {name: resampled(run, measured.truths, array) for name, array in measured.arrays.items()}
     return Comparison(
         arms=arms,
-        truths=truths,
+        truths=measured.truths,
         labels=labels,
-        figures=figures,
+        figures=measured.figures,
         intervals={name: drawn.intervals() for name, drawn in draws.items()},
-        differences=differences({arm.name: draws[arm.name] for arm in arms}, figures, primary(run)),
-        strata=stratified(run, truths, arrays),
+        differences=differences({arm.name: draws[arm.name] for arm in arms}, measured.figures, primary(run)),
+        strata=stratified(run, measured.truths, measured.arrays),
+    )
+
+
+def measure_replies(run: Run, replies: dict[str, dict[str, Reply]], labels: list[Label]) -> Measured:
+    """The figures of arms' replies on the cases that all of them answered, and of the references beside them.
+
+    Raises:
+        EvaluationError: see `common_truths`.
+    """
+    truths, index = common_truths(run, replies), name_index(run, labels)
+    told = replies | references(run, truths, labels) | knowledge(run, truths, labels)
+    figures = catalogue(run.config.task.answer_size, *depth_and_tail(run))
+    return Measured(
+        truths,
+        figures,
+        {name: figure_values(run, truths, by_case, figures, index) for name, by_case in told.items()},
     )
 
 

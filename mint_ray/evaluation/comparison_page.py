@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from mint_ray.evaluation import comparison_plots
-from mint_ray.evaluation.comparison import REFERENCE, Comparison, primary
+from mint_ray.evaluation.comparison import REFERENCE, Comparison, Difference, primary
 from mint_ray.evaluation.evaluate import PRIOR, SCORER, extent
 from mint_ray.evaluation.intervals import Interval
+from mint_ray.evaluation.metrics import Figure
 from mint_ray.evaluation.pages import provenance, write_page
 from mint_ray.evaluation.tables import shown
 from mint_ray.evaluation.terminal import figure_table, print_wide
@@ -51,7 +53,7 @@ def page(run: Run, result: Comparison) -> dict[str, Any]:
         "counts": extent(run, result.truths, result.labels),
         "judged": [figure.title for figure in judged],
         "gaps": gaps(result, [result.place(figure.key) for figure in judged]),
-        "families": families(result),
+        "families": figure_tables(result.figures, result.intervals, {arm.name for arm in result.arms}),
         "strata": strata(result, [figure.key for figure in judged]),
         "cost": cost(result),
         "plots": comparison_plots.overview(result, [f.key for f in judged], title_of),
@@ -67,14 +69,21 @@ def gaps(result: Comparison, places: list[int]) -> list[dict[str, Any]]:
     return [
         {
             "name": title_of(name),
-            "cells": [
-                {"gap": shown(d.intervals[i], signed=True), "p": _p(d.p_values[i]), "holm": _p(d.adjusted[i])}
-                | {"trend": trend(d.intervals[i], d.adjusted[i])}
-                for i in places
-            ],
+            "cells": [gap_cell(d, i) for i in places],
         }
         for name, d in result.differences.items()
     ]
+
+
+def gap_cell(difference: Difference, i: int) -> dict[str, Any]:
+    """One difference as the page shows it."""
+    gap, adjusted = difference.intervals[i], difference.adjusted[i]
+    return {
+        "gap": shown(gap, signed=True),
+        "p": p_text(difference.p_values[i]),
+        "holm": p_text(adjusted),
+        "trend": trend(gap, adjusted),
+    }
 
 
 def trend(gap: Interval, adjusted: float | None) -> str:
@@ -84,17 +93,18 @@ def trend(gap: Interval, adjusted: float | None) -> str:
     return "up" if gap.value > 0 else "down"
 
 
-def families(result: Comparison) -> list[dict[str, Any]]:
+def figure_tables(
+    figures: list[Figure], intervals: dict[str, list[Interval]], arms: Collection[str]
+) -> list[dict[str, Any]]:
     """Two tables, published and grounded: a row for each arm and reference, a column a figure."""
-    arms = {arm.name for arm in result.arms}
     tables = []
     for family, title in FAMILIES.items():
-        places = [i for i, figure in enumerate(result.figures) if figure.family == family]
+        places = [i for i, figure in enumerate(figures) if figure.family == family]
         rows = [
             {"name": title_of(n), "own": n == REFERENCE, "arm": n in arms, "cells": [shown(x[i]) for i in places]}
-            for n, x in result.intervals.items()
+            for n, x in intervals.items()
         ]
-        tables.append({"title": title, "figures": [result.figures[i] for i in places], "rows": rows})
+        tables.append({"title": title, "figures": [figures[i] for i in places], "rows": rows})
     return tables
 
 
@@ -162,8 +172,9 @@ def _tops(result: Comparison) -> list[str]:
 def _gap(result: Comparison, name: str, place: int) -> str:
     found = result.differences.get(name)
     text = found and shown(found.intervals[place], digits=0, signed=True)
-    return f"{text['value']} ({text['low']} to {text['high']}), p {_p(found.adjusted[place])}" if text else ""
+    return f"{text['value']} ({text['low']} to {text['high']}), p {p_text(found.adjusted[place])}" if text else ""
 
 
-def _p(value: float | None) -> str:
+def p_text(value: float | None) -> str:
+    """A p value, a dash where there is none."""
     return "–" if value is None else f"{value:.3f}"

@@ -27,14 +27,14 @@ def overview(result: Comparison, keys: list[str], title_of: Titles) -> list[dict
         i, title = result.place(key), result.figures[result.place(key)].title
         rows = {title_of(name): intervals[i] for name, intervals in result.intervals.items()}
         drawn.append(
-            _plot(f"{title} after grounding, with 95 % intervals", ladder(rows, title_of(REFERENCE), "cases, %"))
+            plot(f"{title} after grounding, with 95 % intervals", ladder(rows, title_of(REFERENCE), "cases, %"))
         )
         if result.differences:
             gaps = {title_of(name): found.intervals[i] for name, found in result.differences.items()}
-            drawn.append(_plot(f"{title}: arm minus MINT, with 95 % intervals", ladder(gaps, None, "points")))
+            drawn.append(plot(f"{title}: arm minus MINT, with 95 % intervals", ladder(gaps, None, "points")))
     if any(arm.cost["training_seconds"] for arm in result.arms):
         title = result.figures[result.place(keys[-1])].title
-        drawn.append(_plot(f"{title} and the time of training", cost(result, keys[-1], title_of)))
+        drawn.append(plot(f"{title} and the time of training", cost(result, keys[-1], title_of)))
     return drawn
 
 
@@ -90,10 +90,10 @@ def learning(result: Comparison, title_of: Titles) -> list[dict[str, str]]:
             title_of(a.name): [(r["step"], r[key]) for r in a.curve if r.get(key) is not None] for a in result.arms
         }
         if any(lines.values()):
-            drawn.append(_plot(f"{title}, over steps", curves(lines, "step")))
+            drawn.append(plot(f"{title}, over steps", curves(lines, "step")))
     found = {title_of(arm.name): searched(arm.search) for arm in result.arms}
     if any(found.values()):
-        drawn.append(_plot("Truths named among validation cases, at the best learning rate", curves(found, "epochs")))
+        drawn.append(plot("Truths named among validation cases, at the best learning rate", curves(found, "epochs")))
     return drawn
 
 
@@ -120,7 +120,8 @@ def curves(lines: dict[str, list[tuple[float, float]]], unit: str) -> Callable[[
     return paint
 
 
-def _plot(title: str, paint: Callable[[Axes], None]) -> dict[str, str]:
+def plot(title: str, paint: Callable[[Axes], None]) -> dict[str, str]:
+    """A plot as the page takes it."""
     return {"title": title, "plot": svg(title, paint, _WIDE)}
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import jinja2
 import pyarrow.compute as pc
-import yaml
 
 from mint_ray.corpora.store import case_table
 from mint_ray.runs import Run, write_atomically
@@ -30,7 +29,7 @@ def provenance(run: Run, manifest: dict[str, Any] | None) -> dict[str, Any]:
         "synthetic": synthetic_share(run),
         "versions": (manifest or {}).get("versions", {}),
         "commit": (manifest or {}).get("commit"),
-        "config": yaml.safe_dump(run.config.model_dump(mode="json"), sort_keys=False),
+        "config": run.config.as_yaml(),
         "made": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
     }
 

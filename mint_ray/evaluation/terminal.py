@@ -47,16 +47,16 @@ def print_table(result: Result) -> None:
 def figure_table(truths: Sequence[Truth], labels: Sequence[Label], caption: str) -> Table:
     """A table of figures with its title, and a first column for what each row is."""
     groups = len({truth.group_id for truth in truths})
-    table = Table(
-        title=f"{len(truths)} cases in {groups} groups, {len(labels)} labels; all figures in %",
-        caption=caption,
-        title_justify="left",
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-    )
+    table = plain_table(f"{len(truths)} cases in {groups} groups, {len(labels)} labels; all figures in %", caption)
     table.add_column("")
     return table
+
+
+def plain_table(title: str, caption: str) -> Table:
+    """A table without columns, in the form that all of them have."""
+    return Table(
+        title=title, caption=caption, title_justify="left", caption_justify="left", box=SIMPLE_HEAD, pad_edge=False
+    )
 
 
 def print_wide(table: Callable[[int], Table], log_width: int) -> None:
