@@ -39,6 +39,7 @@ from mint_ray.runs import CONFIG, Run, open_run, write_atomically
 from mint_ray.sections import differing, result_settings
 from mint_ray.storage import read_table
 
+_TWO_SIDED = stats.norm.ppf(0.975)  # standard errors from the middle of a 95 % interval to its end
 _FREE = ("run", "cluster")  # sections in which repetitions may differ
 
 
@@ -178,19 +179,22 @@ def spread(by_seed: Sequence[Sequence[Interval]]) -> list[Interval]:
 
     A seed is one draw of everything: patients, scorer, pairs, first weights and order. So this interval holds for the
     next seed too, where a bootstrap over cases holds for other cases of the same trainings. It is wide for few seeds,
-    as it has to be: with two it is 12.7 standard errors to each side, with five 2.8.
+    as it has to be: with two it is 12.7 standard errors to each side, with five 2.8. Seeds that lie close together by
+    luck make it no narrower than their own intervals allow: the standard error is the larger one of what the seeds
+    differ by and what their cases leave open (Röver et al. 2015, the modified Knapp-Hartung method, equal weights).
 
     Args:
-        by_seed: for each seed, a value a figure.
+        by_seed: for each seed, a value a figure with its interval over cases.
     """
     found = []
-    for values in zip(*by_seed, strict=True):
-        seen = [interval.value for interval in values]
-        if None in seen:
+    for seen in zip(*by_seed, strict=True):
+        values = [interval.value for interval in seen]
+        if None in values:
             found.append(Interval(None, None, None))
             continue
-        mean, error = np.mean(seen), stats.sem(seen)
-        reach = stats.t.ppf(0.975, len(seen) - 1) * error
+        of_cases = [(interval.high - interval.low) / (2 * _TWO_SIDED) for interval in seen]
+        error = max(stats.sem(values), np.linalg.norm(of_cases) / len(seen))
+        mean, reach = np.mean(values), stats.t.ppf(0.975, len(seen) - 1) * error
         found.append(Interval(float(mean), float(mean - reach), float(mean + reach)))
     return found
 

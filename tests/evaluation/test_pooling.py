@@ -113,12 +113,16 @@ def test_seeds_without_an_arm_to_hold_against_mint_are_refused(folders, tmp_path
 
 
 def test_the_interval_over_trainings_is_that_of_a_mean_by_students_t():
-    seeds = [[Interval(value, None, None)] for value in (0.1, 0.2, 0.3)]
+    seeds = [[Interval(value, value - 0.01, value + 0.01)] for value in (0.1, 0.2, 0.3)]
     (found,) = spread(seeds)
     # t(0.975, 2 degrees of freedom) = 4.3027 (any table); the standard error is 0.1 / sqrt(3).
-    assert (found.value, found.low, found.high) == (
-        pytest.approx(0.2),
-        pytest.approx(0.2 - 4.3027 * 0.1 / 3**0.5, abs=1e-4),
-        pytest.approx(0.2 + 4.3027 * 0.1 / 3**0.5, abs=1e-4),
-    )
-    assert spread([[Interval(None, None, None)], *seeds[:1]]) == [Interval(None, None, None)]
+    reach = 4.3027 * 0.1 / 3**0.5
+    assert (found.value, found.low, found.high) == pytest.approx((0.2, 0.2 - reach, 0.2 + reach), abs=1e-4)
+    assert spread([[Interval(None, None, None)], seeds[0]]) == [Interval(None, None, None)]
+
+
+def test_seeds_that_agree_by_luck_make_the_interval_no_surer_than_their_cases_do():
+    (found,) = spread([[Interval(-0.02, -0.02 - 0.0392, -0.02 + 0.0392)]] * 2)
+    # Each has a standard error of 0.02 by 1.96 of them to each side; their mean 0.02 / sqrt(2).
+    reach = 12.7062 * 0.02 / 2**0.5
+    assert (found.low, found.high) == pytest.approx((-0.02 - reach, -0.02 + reach), abs=1e-4)
