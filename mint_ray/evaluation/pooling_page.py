@@ -11,12 +11,11 @@ from rich.table import Table
 from mint_ray.evaluation.comparison import REFERENCE, primary
 from mint_ray.evaluation.comparison_page import LOG_WIDTH, figure_tables, gap_cell, p_text, title_of
 from mint_ray.evaluation.comparison_plots import ladder, plot
-from mint_ray.evaluation.intervals import Interval
 from mint_ray.evaluation.pages import provenance, write_page
 from mint_ray.evaluation.plots import COLOURS
 from mint_ray.evaluation.pooling import Pooled, extent
 from mint_ray.evaluation.tables import shown
-from mint_ray.evaluation.terminal import plain_table, print_wide
+from mint_ray.evaluation.terminal import gap_text, plain_table, print_wide
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,10 +108,10 @@ def pooled_table(result: Pooled) -> Table:
             table.add_row(
                 f"{result.figures[i].title}: {title_of(name)}",
                 *((shown(interval) or {"value": "–"})["value"] for interval in row),
-                _with_ends(difference.intervals[i]),
+                gap_text(difference.intervals[i]),
                 p_text(difference.adjusted[i]),
-                _with_ends(result.over_trainings[name][i]),
-                *(_with_ends(found[name].intervals[i]) for found in result.by_seed.values()),
+                gap_text(result.over_trainings[name][i]),
+                *(gap_text(found[name].intervals[i]) for found in result.by_seed.values()),
                 end_section=name == names[-1],
             )
     return table
@@ -121,8 +120,3 @@ def pooled_table(result: Pooled) -> Table:
 def print_pooled(result: Pooled) -> None:
     """Print the table; where there is no terminal, wide enough to be read in a log."""
     print_wide(lambda _: pooled_table(result), LOG_WIDTH)
-
-
-def _with_ends(interval: Interval) -> str:
-    text = shown(interval, digits=0, signed=True)
-    return f"{text['value']} ({text['low']} to {text['high']})" if text else "–"

@@ -32,7 +32,7 @@ def result_table(result: Result, width: int = LOG_WIDTH) -> Table:
     for i, figure in enumerate(result.figures):
         cells = [_cell(result.intervals[name][i]) for name in models]
         if result.difference:
-            cells.append(_gap(result.difference[i]))
+            cells.append(gap_text(result.difference[i]))
         cells += [_cell(result.intervals[name][i], ends=False) for name in references]
         last = i + 1 < len(result.figures) and result.figures[i + 1].family != figure.family
         table.add_row(_title(figure), *cells, end_section=last)
@@ -79,6 +79,7 @@ def _cell(interval: Interval, ends: bool = True) -> str:
     return f"{text['value']} [dim]({text['low']}–{text['high']})[/dim]" if ends else text["value"]
 
 
-def _gap(interval: Interval) -> str:
+def gap_text(interval: Interval) -> str:
+    """A difference with its ends, a dash where there is none."""
     text = shown(interval, digits=0, signed=True)
     return f"{text['value']} [dim]({text['low']} to {text['high']})[/dim]" if text else "–"

@@ -235,6 +235,17 @@ def test_nothing_is_written_where_the_arms_cannot_be_compared(tmp_path):
     assert not (run.dir / "comparison").exists()
 
 
+def test_a_comparison_that_stops_while_it_is_written_no_longer_says_that_it_is_whole(tmp_path, monkeypatch):
+    run, arms = whole_run(tmp_path / "run", *cases()), {"mint": arm(tmp_path, "mint", 24)}
+    compare(run, arms)
+    kept = run.dir / "comparison" / "config.yaml"
+    assert kept.read_text() == run.config.as_yaml()
+    monkeypatch.setattr("mint_ray.evaluation.comparison_page.write_page", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        compare(run, arms)
+    assert not kept.exists()
+
+
 def test_without_mint_there_are_figures_and_no_differences(tmp_path):
     result = measure_arms(whole_run(tmp_path / "run", *cases()), {"sft": arm(tmp_path, "sft", 3)})
     assert result.differences == {} and not np.isnan(result.intervals["sft"][0].value)
