@@ -20,7 +20,7 @@ from scipy import stats
 
 from mint_ray.arms import ARMS
 from mint_ray.corpora.store import run_labels
-from mint_ray.errors import EvaluationError
+from mint_ray.errors import EvaluationError, RunError
 from mint_ray.evaluation.comparison import (
     COMPARISON,
     REFERENCE,
@@ -37,7 +37,7 @@ from mint_ray.evaluation.metrics import Figure
 from mint_ray.records import GradedAnswer, from_table
 from mint_ray.runs import CONFIG, Run, open_run, write_atomically
 from mint_ray.sections import differing, result_settings
-from mint_ray.storage import read_table
+from mint_ray.storage import reaching, read_table
 
 _TWO_SIDED = stats.norm.ppf(0.975)  # standard errors from the middle of a 95 % interval to its end
 _FREE = ("run", "cluster")  # sections in which repetitions may differ
@@ -97,7 +97,7 @@ def open_comparisons(folders: Sequence[Path]) -> dict[int, Run]:
         RunError: a folder holds no finished comparison, or stages that were made from another configuration since.
         EvaluationError: fewer than two; a seed stands twice, so that its patients would count twice; settings differ.
     """
-    runs = [open_run(folder, f"{COMPARISON}/{CONFIG}") for folder in folders]
+    runs = [open_comparison(folder) for folder in folders]
     if len(runs) < 2:
         raise EvaluationError("one comparison cannot be pooled: name the run.dir of two or more, each of another seed")
     seeds = Counter(run.config.run.seed for run in runs)
@@ -118,6 +118,18 @@ def open_comparisons(folders: Sequence[Path]) -> dict[int, Run]:
         for stage in ("cases", "preferences"):
             run.stage(stage).require()
     return {run.config.run.seed: run for run in runs}
+
+
+def open_comparison(folder: Path) -> Run:
+    """The run of a finished comparison, under the configuration that its figures hold for."""
+    kept = f"{COMPARISON}/{CONFIG}"
+    with reaching(folder):
+        if not (folder / kept).exists():
+            raise RunError(
+                f"{folder}: holds no finished comparison (no {kept}): run jobs/compare.py with this run.dir first, or "
+                "once more if it is of an earlier version; what is complete there is kept"
+            )
+    return open_run(folder, kept)
 
 
 def repeated_settings(run: Run) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def test_what_is_no_repetition_is_refused(folders, tmp_path):
         EvaluationError, match=r"no repetitions of one comparison:\n  alignment.epochs: .* and 2.0\nPool"
     ):
         open_comparisons([folders[0], other])
-    with pytest.raises(RunError, match=r"no comparison/config.yaml"):
+    with pytest.raises(RunError, match=r"holds no finished comparison .*run jobs/compare.py"):
         open_comparisons([folders[0], tmp_path])
 
 
