@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import ray.data
 
+    from mint_ray.corpora.inventory import Inventory
+
 
 class Corpus(KindSection):
     """A source on disk or in an object store, or a simulation. Subclasses import ray inside `outcomes`, never at the top."""
@@ -32,6 +34,10 @@ class Corpus(KindSection):
     def named(self, label: Label) -> Label:
         """A label that the cases carry, with whatever other names the source knows it by."""
         return label
+
+    def inventory(self) -> Inventory | None:
+        """What becomes of every file where the source lies; None: it has no files."""
+        return None
 
     @abstractmethod
     def outcomes(self, seed: int) -> ray.data.Dataset:
@@ -54,7 +60,16 @@ def outcome_schema() -> pa.Schema:
 
 
 def outcome_table(outcomes: list[Case | Refusal]) -> pa.Table:
-    """Cases and refusals, in their order, as a block of `Corpus.outcomes`."""
+    """Cases and refusals, in their order, as a block of `Corpus.outcomes`; what Arrow cannot hold is refused."""
+    import pyarrow as pa
+
+    try:
+        return _table(outcomes)
+    except Exception:
+        return pa.concat_tables([_row_table(outcome) for outcome in outcomes])
+
+
+def _table(outcomes: list[Case | Refusal]) -> pa.Table:
     import pyarrow as pa
 
     rows = [
@@ -65,3 +80,30 @@ def outcome_table(outcomes: list[Case | Refusal]) -> pa.Table:
         for o in outcomes
     ]
     return pa.Table.from_pylist(rows, schema=outcome_schema())
+
+
+def _row_table(outcome: Case | Refusal) -> pa.Table:
+    from mint_ray.corpora.inventory import shown
+
+    try:
+        return _table([outcome])
+    except Exception as error:
+        place = {"source": shown(outcome.source), "case_id": shown(str(outcome.case_id), 200)}
+        field, expected = _unheld(outcome), "values that Arrow can hold: text in Unicode, numbers in 64 bits"
+        return _table(
+            [Refusal(**place, reason="wrong-field", field=field, seen=type(error).__name__, expected=expected)]
+        )
+
+
+def _unheld(outcome: Case | Refusal) -> str:
+    """The first field that Arrow cannot hold."""
+    import pyarrow as pa
+
+    from mint_ray.records import arrow_schema
+
+    for field in arrow_schema(type(outcome)):
+        try:
+            pa.array([outcome.model_dump()[field.name]], field.type)
+        except Exception:
+            return field.name
+    return "row"

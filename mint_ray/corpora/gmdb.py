@@ -15,14 +15,16 @@ refused, by reason, beside the reasons of `mint_ray.corpora.images`:
 | `malformed-id`       | `image_id` is no plain name                                   |
 | `no-diagnosis`       | `internal_syndrome_id` is empty                               |
 | `no-photograph`      | there is no file for the image                                |
+| `two-metadata-rows`  | the metadata table has several rows of the image that differ  |
+| `malformed-row`      | a line has more fields than columns, or an open quote         |
+| `wrong-field`        | a field is no UTF-8                                           |
 | `label-outside-list` | the syndrome is not in `label_list`                           |
 
-HPO ids that the ontology does not know are left out; ages that are no number are none.
+HPO ids that the ontology does not know are left out; ages that are no number, or above 120 years, are none.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -33,9 +35,11 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from mint_ray.corpora.base import Corpus
+from mint_ray.corpora.delimited import delimited_rows
 from mint_ray.corpora.images import MAX_BYTES, check_image
+from mint_ray.corpora.inventory import Inventory, Verdict, ending_of, survey
 from mint_ray.corpora.phenopackets import known_phenotypes, sex_of
-from mint_ray.corpora.reading import ROWS_PER_BLOCK, Row, parsed, place_of, refusal
+from mint_ray.corpora.reading import Row, bytes_below, parsed, place_of, problem_of, refusal, row_dataset
 from mint_ray.errors import CorpusError, RowError
 from mint_ray.records import Case, Phenotype, Refusal
 from mint_ray.storage import Location, opened, remote
@@ -46,6 +50,8 @@ if TYPE_CHECKING:
 
 VERSION = "1.0.9"
 METADATA = f"image_metadata_v{VERSION}.tsv"
+CROPS, CROP = "gmdb_crops", "_aligned.jpg"
+OLDEST = 120  # years
 PARTS = {"gallery": "train", "test": "test"}
 REQUIRED = ("image_id", "internal_syndrome_id", "internal_syndrome_name")
 USED = (
@@ -53,6 +59,7 @@ USED = (
     *("patient_id", "disorder_names", "present_features", "absent_features", "age_year", "age_month", "gender"),
     *("ethnicity_category", "ethnicity_sub_category"),
 )
+_TWO_ROWS = RowError("two-metadata-rows", "image_id", "rows that differ", f"one row of {METADATA} an image")
 
 
 class Gmdb(Corpus):
@@ -67,7 +74,7 @@ class Gmdb(Corpus):
     def labels(self) -> list[Label]:
         metadata = self._metadata()
         names: dict[str, list[str]] = read_label_list(self.label_list) if self.label_list else {}
-        wanted = {image_id for image_id, _, _ in self._images()}
+        wanted = {row["image_id"] for row in self._images()}
         for image_id, row in metadata.items():
             syndrome = row["internal_syndrome_id"]
             if syndrome in names or (not self.label_list and syndrome and image_id in wanted):
@@ -80,52 +87,63 @@ class Gmdb(Corpus):
             return None  # a store is not asked before the settings are known to be right
         return len(read_label_list(self.label_list))
 
-    def outcomes(self, seed: int) -> ray.data.Dataset:
-        import ray
+    def inventory(self) -> Inventory:
+        images = {row["image_id"] for row in self._images()}
+        tables = {METADATA, *(path.name for path in self._tables())}
 
+        def judge(name: str) -> Verdict:
+            crop = name.removeprefix(f"{CROPS}/").removesuffix(CROP) if name.startswith(f"{CROPS}/") else None
+            if name in tables or crop in images or self.folder / name == self.label_list:
+                return None
+            return f"{ending_of(name)}: no row of the {self.set} set names it"
+
+        return survey(self.folder, self.folder, judge)[1]
+
+    def outcomes(self, seed: int) -> ray.data.Dataset:
         rows = list(self.rows())
         if not rows:
             raise CorpusError(f"{self.folder}: the {self.set} split tables hold no images")
-        items = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // ROWS_PER_BLOCK))
-        return parsed(items, self.reader())
+        return parsed(row_dataset(rows), self.reader())
 
     def reader(self) -> Callable[[Row], Case | Refusal]:
         """What makes an outcome of each of `rows`."""
         listed = frozenset(read_label_list(self.label_list)) if self.label_list else None
-        return partial(read_row, crops=self.folder / "gmdb_crops", listed=listed)
+        return partial(read_row, crops=self.folder / CROPS, listed=listed)
 
     def rows(self) -> Iterator[Row]:
         """The images of the set, each with its metadata, in the order of the split tables."""
         metadata = self._metadata()
-        for image_id, file, line in self._images():
-            found = metadata.get(image_id, {})
-            columns = {name: found.get(name, "") for name in USED} | {"image_id": image_id}
-            yield {"source": file, "row": line, "split": PARTS[file.split("_")[2]], "known": bool(found), **columns}
+        for image in self._images():
+            found = metadata.get(image["image_id"], {})
+            columns = {name: found.get(name, "") for name in USED} | {"image_id": image["image_id"]}
+            place = {name: image[name] for name in ("source", "row", "split")}
+            yield {**columns, **place, "known": bool(found), "problem": image["problem"] or found.get("problem", "")}
 
-    def _metadata(self) -> dict[str, dict[str, str]]:
-        return {row["image_id"]: row for _, row in _table(self.folder / METADATA, REQUIRED, "\t")}
+    def _metadata(self) -> dict[str, Row]:
+        """The row of each image; of images with several that differ, one that says so."""
+        found: dict[str, Row] = {}
+        for row in _table(self.folder / METADATA, REQUIRED, "\t"):
+            before = found.setdefault(row["image_id"], row)
+            if any(before.get(name) != row.get(name) for name in USED):
+                before["problem"] = problem_of(_TWO_ROWS)
+        return found
 
-    def _images(self) -> Iterator[tuple[str, str, int]]:
-        """Image id, file and line of every image of the set."""
+    def _tables(self) -> Iterator[Path]:
         for part in PARTS:
-            path = self.folder / f"gmdb_{self.set}_{part}_images_v{VERSION}.csv"
-            for line, row in _table(path, ("image_id",), ","):
-                if self.set == "frequent" or row.get("split") == "1":
-                    yield row["image_id"], path.name, line
+            yield self.folder / f"gmdb_{self.set}_{part}_images_v{VERSION}.csv"
+
+    def _images(self) -> Iterator[Row]:
+        """The rows of the split tables that are of the set."""
+        for path, split in zip(self._tables(), PARTS.values(), strict=True):
+            for row in _table(path, ("image_id",), ","):
+                if self.set == "frequent" or row.get("split") == "1" or row["problem"]:
+                    yield {**row, "source": path.name, "split": split}
 
 
-def _table(path: Path, required: tuple[str, ...], delimiter: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line and row of a table with a header, absent fields empty; ids as `12`, never `12.0`."""
-    try:
-        with opened(path, mode="r", newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, delimiter=delimiter, restval="")
-            if missing := [name for name in required if name not in (reader.fieldnames or ())]:
-                raise CorpusError(f"{path}: has no column {', '.join(missing)}")
-            for row in reader:
-                texts = {name: value.strip() for name, value in row.items() if name and isinstance(value, str)}
-                yield reader.line_num, {n: v.removesuffix(".0") if n.endswith("_id") else v for n, v in texts.items()}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CorpusError(f"{path}: cannot be read ({type(error).__name__})") from None
+def _table(path: Path, required: tuple[str, ...], delimiter: str) -> Iterator[Row]:
+    """The rows of a table; ids as `12`, never `12.0`."""
+    for row in delimited_rows(path, required, delimiter):
+        yield {n: v.removesuffix(".0") if n.endswith("_id") else v for n, v in row.items()}
 
 
 def read_label_list(path: Path) -> dict[str, list[str]]:
@@ -135,8 +153,9 @@ def read_label_list(path: Path) -> dict[str, list[str]]:
         CorpusError: the file is not of the form `{"0": "Cornelia de Lange syndrome", ...}`.
     """
     try:
-        listed = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        with opened(path) as file:
+            listed = json.loads(file.read())
+    except (OSError, ValueError, RecursionError) as error:
         raise CorpusError(f"{path}: is no label list ({type(error).__name__})") from None
     if not (isinstance(listed, dict) and listed and all(isinstance(name, str) for name in listed.values())):
         raise CorpusError(f"{path}: is no label list; expected {{internal_syndrome_id: name, ...}}")
@@ -188,12 +207,8 @@ def photograph(crops: Path, image_id: str) -> bytes:
     """The checked bytes of an image's aligned crop."""
     if not re.fullmatch(r"[\w-]+", image_id):
         raise RowError("malformed-id", "image_id", "other characters", "letters, digits, - and _")
-    path = crops / f"{image_id}_aligned.jpg"
-    try:
-        with opened(path) as file:
-            return check_image(file.read(MAX_BYTES + 1), path.name)
-    except OSError as error:
-        raise RowError("no-photograph", path.name, type(error).__name__, "a readable file in gmdb_crops") from None
+    name = f"{image_id}{CROP}"
+    return check_image(bytes_below(crops, name, MAX_BYTES, name, "no-photograph"), name)
 
 
 def phenotypes_of(row: Row) -> list[Phenotype]:
@@ -205,11 +220,12 @@ def phenotypes_of(row: Row) -> list[Phenotype]:
 def age_of(years: str, months: str) -> float | None:
     """Years and months, either of which may be empty, in years."""
     parts = [_number(years), _number(months)]
-    return None if parts == [None, None] else (parts[0] or 0) + (parts[1] or 0) / 12
+    age = (parts[0] or 0) + (parts[1] or 0) / 12
+    return None if parts == [None, None] or age > OLDEST else age
 
 
 def _number(text: str) -> float | None:
-    return float(text) if re.fullmatch(r"\d{1,3}(\.\d+)?", text) else None
+    return float(text) if re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,9})?", text) else None
 
 
 def ethnicity_of(category: str, sub_category: str) -> str | None:
@@ -220,7 +236,8 @@ def ethnicity_of(category: str, sub_category: str) -> str | None:
 
 
 def _by_number(syndrome: str) -> tuple[bool, int, str]:
-    return (not syndrome.isdigit(), int(syndrome) if syndrome.isdigit() else 0, syndrome)
+    number = re.fullmatch("[0-9]{1,9}", syndrome)
+    return (number is None, int(syndrome) if number else 0, syndrome)
 
 
 KIND = Gmdb

@@ -1,8 +1,8 @@
 """Images on disk: a folder for each label, or a table (CSV) of path, label and patient.
 
-Bytes stay as they are where the file is a PNG or JPEG in RGB, whatever its size: each model's processor resizes
-for itself. Transparency is laid over white and palettes are resolved, both as PNG. What is refused, by reason,
-beside the reasons of `mint_ray.corpora.images`:
+Bytes stay as they are where the file is a PNG or JPEG that every decoder sees alike, whatever its size: each model's
+processor resizes for itself. All else becomes a PNG in RGB (see `mint_ray.corpora.images`). What is refused, by reason,
+beside the reasons there:
 
 | reason            | when                                                                       |
 |-------------------|----------------------------------------------------------------------------|
@@ -12,12 +12,13 @@ beside the reasons of `mint_ray.corpora.images`:
 | `wrong-size`      | `side` is set and the image is not that many pixels wide and high          |
 | `unknown-tissue`  | with `names: pannuke`, a label that is none of its 19                      |
 | `no-group`        | `group_pattern` does not match the file's name                             |
+| `malformed-row`   | a line of the table has more fields than columns, or an open quote         |
+| `wrong-field`     | a field is no UTF-8                                                        |
+| `unreadable-name` | a file's name is no UTF-8                                                  |
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -27,19 +28,19 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, field_validator
 
 from mint_ray.corpora.base import Corpus
-from mint_ray.corpora.images import FORMATS, MAX_BYTES, open_image
-from mint_ray.corpora.reading import ROWS_PER_BLOCK, Row, files_under, parsed, place_of, refusal
+from mint_ray.corpora.delimited import delimited_rows
+from mint_ray.corpora.images import ENDINGS, MAX_BYTES, seen_and_held
+from mint_ray.corpora.inventory import Inventory, Verdict, ending_of, survey, unread
+from mint_ray.corpora.reading import Row, bytes_below, parsed, place_of, problem_of, refusal, row_dataset
 from mint_ray.errors import CorpusError, RowError
 from mint_ray.records import Case, Refusal
-from mint_ray.storage import Location, opened
+from mint_ray.storage import Location
 from mint_ray.tasks.base import Label
 from mint_ray.tasks.tissue import TISSUES, tissue
 
 if TYPE_CHECKING:
     import ray.data
     from PIL import Image
-
-SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 class ImageFolder(Corpus):
@@ -75,38 +76,48 @@ class ImageFolder(Corpus):
     def labels(self) -> list[Label] | None:
         return list(TISSUES) if self.names == "pannuke" else None
 
-    def outcomes(self, seed: int) -> ray.data.Dataset:
-        import ray
+    def inventory(self) -> Inventory:
+        if self.table is None:
+            return survey(self.path, self.path, _judge)[1]
+        named = {Path(row["path"]) for row in self._table_rows()}
 
+        def judge(name: str) -> Verdict:
+            return None if Path(name) in (*named, self.table) else f"{ending_of(name)}: the table does not name it"
+
+        return survey(self.path, self.path, judge)[1]
+
+    def outcomes(self, seed: int) -> ray.data.Dataset:
         rows = list(self._table_rows() if self.table else self._folder_rows())
         if not rows:
-            raise CorpusError(f"{self.table or self.path}: names no image")
-        items = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // ROWS_PER_BLOCK))
-        return parsed(items, partial(read_image, corpus=self))
+            told = "" if self.table else f" in a label's folder; it holds {self.inventory().told()}"
+            raise CorpusError(f"{self.table or self.path}: names no image{told}")
+        return parsed(row_dataset(rows), partial(read_image, corpus=self))
 
     def _folder_rows(self) -> Iterator[Row]:
-        for file in files_under(self.path):
-            relative = file.relative_to(self.path)
-            if file.suffix.lower() in SUFFIXES and len(relative.parts) > 1:
-                name = relative.as_posix()
-                yield {"source": name, "row": None, "path": name, "label": relative.parts[0], "group": None}
+        found, inventory = survey(self.path, self.path, _judge)
+        for name, error in inventory.refused:
+            yield _row(name, problem_of(error))
+        for file in found:
+            yield _row(file.relative_to(self.path).as_posix())
 
     def _table_rows(self) -> Iterator[Row]:
-        path = self.path / self.table
         wanted = {"path": self.path_column, "label": self.label_column, "group": self.group_column}
-        try:
-            with opened(path, mode="r", newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file, restval="")
-                missing = [c for c in wanted.values() if c is not None and c not in (reader.fieldnames or ())]
-                if missing:
-                    raise CorpusError(
-                        f"{path}: has no column {', '.join(missing)}; it has {', '.join(reader.fieldnames or ())}"
-                    )
-                for row in reader:
-                    fields = {name: row[column].strip() if column else None for name, column in wanted.items()}
-                    yield {"source": self.table.as_posix(), "row": reader.line_num, **fields}
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise CorpusError(f"{path}: cannot be read as a table ({type(error).__name__})") from None
+        required = [column for column in wanted.values() if column is not None]
+        for row in delimited_rows(self.path / self.table, required):
+            fields = {name: row[column] if column else None for name, column in wanted.items()}
+            yield {"source": self.table.as_posix(), "row": row["row"], "problem": row["problem"], **fields}
+
+
+def _row(name: str, problem: str = "") -> Row:
+    """A row of a folder for each label."""
+    label = Path(name).parts[0]
+    return {"source": name, "row": None, "problem": problem, "path": name, "label": label, "group": None}
+
+
+def _judge(name: str) -> Verdict:
+    if not name.lower().endswith(ENDINGS):
+        return unread(name)
+    return None if len(Path(name).parts) > 1 else "in no label's folder"
 
 
 def read_image(row: Row, corpus: ImageFolder) -> Case | Refusal:
@@ -151,39 +162,21 @@ def _group(row: Row, corpus: ImageFolder) -> str:
 
 
 def _image(row: Row, corpus: ImageFolder) -> bytes:
-    path = (corpus.path / row["path"]).resolve()
-    if not path.is_relative_to(corpus.path.resolve()):
-        raise RowError("no-image-file", "path", "a path outside of the folder", "a file below corpus.path")
-    try:
-        with opened(path) as file:
-            return plain_image(file.read(MAX_BYTES + 1), corpus.side)
-    except OSError as error:
-        raise RowError("no-image-file", "path", type(error).__name__, "a file that can be read") from None
+    return plain_image(bytes_below(corpus.path, row["path"], MAX_BYTES, "path"), corpus.side)
 
 
 def plain_image(data: bytes, side: int | None = None) -> bytes:
-    """The bytes of a coloured image, as they came if they are RGB, else as a PNG that is.
+    """The bytes of a coloured image as `check_image` has them.
 
     Raises:
         RowError: `greyscale-image`, `wrong-size`, or a reason of `mint_ray.corpora.images`.
     """
-    from PIL import Image
-
-    image = open_image(data)
+    image, held = seen_and_held(data)
     if side is not None and image.size != (side, side):
         raise RowError("wrong-size", "image", f"{image.width} x {image.height}", f"{side} x {side}")
-    with Image.open(io.BytesIO(data), formats=FORMATS) as original:
-        if original.has_transparency_data:
-            layer = original.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-        as_it_came = original.mode == "RGB" and not original.has_transparency_data
     if _is_grey(image):
         raise RowError("greyscale-image", "image", "one shade in every pixel", "an image in colour")
-    if as_it_came:
-        return data
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
+    return held
 
 
 def _is_grey(image: Image.Image) -> bool:

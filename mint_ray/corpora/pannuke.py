@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from mint_ray.corpora.base import Corpus, outcome_table
-from mint_ray.corpora.reading import Row, Unit, read_units, refusal
-from mint_ray.errors import CorpusError, RowError
+from mint_ray.corpora.base import Corpus
+from mint_ray.corpora.inventory import Inventory, Verdict, shown, survey, unread
+from mint_ray.corpora.reading import Row, Unit, outcomes_of, range_unit, read_ranges, refusal
+from mint_ray.errors import CorpusError, RowError, StorageError
 from mint_ray.records import Case, Refusal, Split
 from mint_ray.storage import Location, files_below, local_copy, location
 from mint_ray.tasks.base import Label
@@ -33,11 +34,11 @@ from mint_ray.tasks.tissue import TISSUES, tissue
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
     import ray.data
 
 PATCHES = 64  # a read: 100 MB of float64
 SHAPE = (256, 256, 3)
+ARRAYS = ("images.npy", "types.npy")
 DTYPES = ("float64", "float32", "uint8")
 
 
@@ -53,17 +54,30 @@ class PanNuke(Corpus):
     def label_count(self) -> int | None:
         return len(TISSUES)
 
+    def inventory(self) -> Inventory:
+        taken = {path for fold in self.folds for images in [self._images(fold)] for path in (images, _types(images))}
+
+        def judge(name: str) -> Verdict:
+            if self.folder / name in taken:
+                return None
+            return "a fold that corpus.folds does not name" if Path(name).name in ARRAYS else unread(name)
+
+        return survey(self.folder, self.folder, judge)[1]
+
     def outcomes(self, seed: int) -> ray.data.Dataset:
         units = [unit for fold, split in self.folds.items() for unit in self._units(fold, split)]
-        return read_units(units, _read_range)
+        if not units:
+            raise CorpusError(f"{self.folder}: the folds of corpus.folds hold no images")
+        return read_ranges(units, _read_range)
 
     def _units(self, fold: int, split: Split | None) -> Iterator[Unit]:
         path = self._images(fold)
         images, types = open_fold(path)
-        unit = {"path": str(path), "root": str(self.folder), "fold": fold, "split": split}
+        place = {"path": str(path), "fold": fold, "split": split, "part": path.name}
+        source = path.relative_to(self.folder).as_posix()
         for start in range(0, len(images), PATCHES):
-            stop = min(start + PATCHES, len(images))
-            yield {**unit, "start": start, "types": [str(name) for name in types[start:stop]]}
+            names = types[start : start + PATCHES]
+            yield range_unit(shown(source), start, len(names), types=names, **place)
 
     def _images(self, fold: int) -> Path:
         pattern = f"images/fold{fold}/images.npy"
@@ -77,55 +91,70 @@ class PanNuke(Corpus):
         )
 
 
-def open_fold(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def open_fold(path: Path) -> tuple[np.ndarray, list[str]]:
     """The images of a fold, mapped and not read, and its tissue names, once they fit each other.
 
     Raises:
         CorpusError: a file is missing or no array, holds Python objects, or has another type, shape or length.
     """
-    images, types = _array(path), _array(path.with_name("types.npy"))
+    images, types = _array(path), _array(_types(path))
     if images.shape[1:] != SHAPE or images.dtype.name not in DTYPES:
         raise CorpusError(
             f"{path}: holds {images.dtype.name} of shape {images.shape}; expected {DTYPES[0]} of shape (n, 256, 256, 3)"
         )
     if types.ndim != 1 or types.dtype.kind not in "US":
-        raise CorpusError(f"{path.parent}/types.npy: holds {types.dtype} of shape {types.shape}; expected n names")
+        raise CorpusError(f"{_types(path)}: holds {types.dtype} of shape {types.shape}; expected n names")
     if len(types) != len(images):
         raise CorpusError(
             f"{path.parent}: types.npy has {len(types)} names for {len(images)} images; take both files of one fold"
         )
-    return images, types.astype(str)
+    return images, [_name(types, index) for index in range(len(types))]
+
+
+def _types(images: Path) -> Path:
+    return images.with_name("types.npy")
+
+
+def _name(types: np.ndarray, index: int) -> str:
+    """A tissue's name, also where it is stored as bytes; what is no text becomes no tissue's name."""
+    try:
+        name = types[index]
+        return shown(name.decode() if isinstance(name, bytes) else str(name), 200)
+    except (UnicodeDecodeError, ValueError, SystemError):  # code points that Unicode does not have
+        return "no text"
 
 
 def _array(path: Path) -> np.ndarray:
     import numpy as np
 
     try:
-        return np.load(local_copy(path), mmap_mode="r", allow_pickle=False)
+        array = np.load(local_copy(path), mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise CorpusError(f"{path}: is not there; a fold is images.npy with types.npy beside it") from None
-    except (OSError, ValueError, EOFError) as error:
+    except StorageError:
+        raise
+    except Exception as error:  # numpy reads the header as Python, and raises what Python does
         raise CorpusError(
-            f"{path}: is no array that can be mapped ({type(error).__name__}); it may be cut off, or hold Python objects, "
-            "which are never loaded"
+            f"{path}: is no array that can be mapped ({type(error).__name__}); it may be cut off, empty, or hold Python "
+            "objects, which are never loaded"
         ) from None
+    if not isinstance(array, np.ndarray):
+        raise CorpusError(f"{path}: is an archive of arrays (.npz); unpack it, and name its array {path.name}")
+    return array
 
 
-def _read_range(unit: Unit) -> Iterator[pa.Table]:
-    path = location(unit["path"])
-    images, source = _array(path), path.relative_to(location(unit["root"])).as_posix()
-    outcomes = []
-    for index, name in enumerate(unit["types"], unit["start"]):
-        row = {"source": source, "row": index, "fold": unit["fold"], "split": unit["split"], "type": name}
-        outcomes.append(read_patch(row, images[index]))
-    yield outcome_table(outcomes)
+def _read_range(unit: Unit) -> Iterator[Case | Refusal]:
+    images = _array(location(unit["path"]))
+    for index, name in enumerate(unit["types"], unit["first"]):
+        row = {"source": unit["source"], "row": index, "fold": unit["fold"], "split": unit["split"], "type": name}
+        yield from outcomes_of({**row, "pixels": images[index]}, read_patch)
 
 
-def read_patch(row: Row, pixels: np.ndarray) -> Case | Refusal:
-    """A patch with its type to a case, or to the reason why it is none."""
+def read_patch(row: Row) -> Case | Refusal:
+    """A patch, its array in `pixels`, with its type to a case, or to the reason why it is none."""
     case_id = f"fold{row['fold']}-{row['row']:06d}"
     try:
-        label, image = tissue(row["type"]), encode_patch(pixels)
+        label, image = tissue(row["type"]), encode_patch(row["pixels"])
     except RowError as error:
         return refusal(row, error, case_id)
     return Case(

@@ -31,7 +31,8 @@ from pydantic.alias_generators import to_camel
 
 from mint_ray import hpo
 from mint_ray.corpora.base import Corpus
-from mint_ray.corpora.reading import Row, field_error, json_object, parsed, place_of, refusal, text_rows
+from mint_ray.corpora.inventory import Inventory
+from mint_ray.corpora.reading import Row, field_error, json_object, parsed, place_of, refusal, text_inventory, text_rows
 from mint_ray.errors import RowError
 from mint_ray.records import Case, Phenotype, Refusal, Sex
 from mint_ray.storage import Location
@@ -56,6 +57,9 @@ class Phenopackets(Corpus):
 
     def named(self, label: Label) -> Label:
         return disease_label(label.id) if label.id in hpo.disease_names() else label
+
+    def inventory(self) -> Inventory:
+        return text_inventory(self.path)
 
     def outcomes(self, seed: int) -> ray.data.Dataset:
         return parsed(text_rows(self.path), partial(read_packet, label=self.label))

@@ -18,34 +18,41 @@ beside the table or below. What is refused, by reason, beside the reasons of `mi
 from __future__ import annotations
 
 import base64
+import json
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
+from itertools import accumulate, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pydantic import Field, ValidationError
 
-from mint_ray.corpora.base import Corpus, outcome_table
-from mint_ray.corpora.images import MAX_BYTES, check_image
+from mint_ray.corpora.base import Corpus
+from mint_ray.corpora.images import ENDINGS, MAX_BYTES, check_image
+from mint_ray.corpora.inventory import Inventory, Verdict, survey, unread
 from mint_ray.corpora.reading import (
     LINES,
     ROWS_PER_BLOCK,
+    Outcome,
     Row,
     Unit,
-    chunks,
+    bytes_below,
     field_error,
-    files_under,
     json_object,
+    outcomes_of,
     parsed,
     place_of,
-    read_units,
+    range_unit,
+    read_ranges,
+    read_texts,
     refusal,
-    text_rows,
+    unreadable,
 )
-from mint_ray.errors import CorpusError, RowError
+from mint_ray.errors import CorpusError, RowError, StorageError
 from mint_ray.records import Case, Refusal, arrow_schema
-from mint_ray.storage import Location, location, opened, parquet_file, reaching
+from mint_ray.storage import Location, location, parquet_file, reaching
 from mint_ray.tasks.base import Label, load_labels
 
 if TYPE_CHECKING:
@@ -67,63 +74,127 @@ class Table(Corpus):
             return None
         try:
             labels = load_labels(self.label_list)
-        except (OSError, ValueError, TypeError) as error:
+        except StorageError:
+            raise
+        except Exception as error:
             raise CorpusError(f"{self.label_list}: is no label list ({type(error).__name__})") from None
         if not labels:
             raise CorpusError(f"{self.label_list}: is an empty label list")
         return labels
 
+    def inventory(self) -> Inventory:
+        return self._files()[1]
+
     def outcomes(self, seed: int) -> ray.data.Dataset:
-        parquet = [file for file in files_under(self.path) if file.suffix == ".parquet"]
-        if parquet:
-            units = [unit for file in parquet for unit in _row_groups(file, self.path.parent)]
-            if not units:
-                raise CorpusError(f"{self.path}: its Parquet files hold no rows")
-            return read_units(units, _read_row_group)
-        if not any(file.name.endswith(LINES) for file in files_under(self.path)):
-            raise CorpusError(f"{self.path}: holds no .parquet, .jsonl or .jsonl.gz file")
-        return parsed(text_rows(self.path), partial(read_line, root=self.path.parent))
+        files, inventory = self._files()
+        lines = [file for file in files if file.name.lower().endswith(LINES)]
+        units = [range_unit(source, None, 1, error) for source, error in inventory.refused]
+        units += [unit for file in files if file not in lines for unit in _row_groups(file, self.path.parent)]
+        if not lines:
+            self._check_units(units, inventory)
+        found = [read_ranges(units, _read_row_group)] if units else []
+        if lines:
+            texts = read_texts([file.relative_to(self.path.parent).as_posix() for file in lines], self.path.parent)
+            found.append(parsed(texts, partial(read_line, root=self.path.parent)))
+        return found[0].union(*found[1:]) if len(found) > 1 else found[0]
+
+    def _files(self) -> tuple[list[Path], Inventory]:
+        """The files of cases, and the inventory of all."""
+        found, inventory = survey(self.path, self.path.parent, self._judge)
+        return [file for file in found if file != self.label_list], inventory
+
+    def _judge(self, name: str) -> Verdict:
+        if name.lower().endswith((".parquet", *LINES)) or self.path / name == self.label_list:
+            return None
+        if name.lower().endswith(ENDINGS):
+            return "images: one is read where the image_path of a line names it"
+        return unread(name)
+
+    def _check_units(self, units: list[Unit], inventory: Inventory) -> None:
+        if not inventory.taken and not inventory.refused:
+            raise CorpusError(
+                f"{self.path}: holds no .parquet, .jsonl or .ndjson (.gz or not) file; it holds {inventory.told()}"
+            )
+        if not units:
+            raise CorpusError(f"{self.path}: its Parquet files hold no rows")
+        if all(unit["problem"] for unit in units):
+            _, field, seen, expected = json.loads(units[0]["problem"])
+            raise CorpusError(f"{self.path}: {units[0]['source']}: {seen}: {field}; expected {expected}")
 
 
-def _row_groups(path: Path, root: Path) -> Iterator[Unit]:
-    """One unit a row group, once the file's columns are known to be a case's."""
+def _row_groups(path: Path, root: Path) -> list[Unit]:
+    """One unit a row group, once the file's columns are known to be a case's; else one that is refused."""
+    source = path.relative_to(root).as_posix()
     try:
-        with parquet_file(path) as file:
-            footer = file.metadata
-        schema = footer.schema.to_arrow_schema()
-    except (OSError, pa.ArrowInvalid) as error:
-        raise CorpusError(f"{path}: is no Parquet file ({type(error).__name__})") from None
-    known = arrow_schema(Case)
-    if unknown := [name for name in schema.names if name not in known.names]:
-        raise CorpusError(
-            f"{path}: columns that a case does not have: {', '.join(unknown)}; known: {', '.join(known.names)}"
-        )
-    if missing := [name for name in REQUIRED if name not in schema.names]:
-        raise CorpusError(f"{path}: has no column {', '.join(missing)}")
-    first = 1
-    for index in range(footer.num_row_groups):
-        yield {"root": str(root), "file": path.relative_to(root).as_posix(), "group": index, "first": first}
-        first += footer.row_group(index).num_rows
-
-
-def _read_row_group(unit: Unit) -> Iterator[pa.Table]:
-    path = location(unit["root"]) / unit["file"]
-    with reaching(path), parquet_file(path) as file:
-        batches = file.iter_batches(ROWS_PER_BLOCK, row_groups=[unit["group"]])
-        rows = enumerate((row for batch in batches for row in batch.to_pylist()), unit["first"])
-        for chunk in chunks(rows, ROWS_PER_BLOCK):
-            yield outcome_table([read_columns({"source": unit["file"], "row": n}, columns) for n, columns in chunk])
-
-
-def read_columns(row: Row, columns: dict[str, Any]) -> Case | Refusal:
-    """The columns of a Parquet row to a case, or to the reason why they are none."""
-    try:
-        case = _case(row, columns)
-        if case.image is not None:
-            check_image(case.image)
-        return case
+        with reaching(path), parquet_file(path) as file:
+            footer, schema = file.metadata, file.schema_arrow
+        _check_columns(schema.names)
+    except StorageError:
+        raise
     except RowError as error:
-        return refusal(row, error, _id_of(columns))
+        return [range_unit(source, None, 1, error)]
+    except Exception as error:
+        return [range_unit(source, None, 1, unreadable(error, expected="a Parquet file that can be read"))]
+    sizes = [footer.row_group(index).num_rows for index in range(footer.num_row_groups)]
+    starts = accumulate(sizes, initial=1)
+    return [
+        range_unit(source, first, size, root=str(root), group=index, part=f"row group {index}")
+        for index, (first, size) in enumerate(zip(starts, sizes, strict=False))
+        if size
+    ]
+
+
+def _check_columns(names: list[str]) -> None:
+    known = arrow_schema(Case).names
+    if unknown := [name for name in names if name not in known]:
+        raise RowError(
+            "unknown-field", ", ".join(unknown), "columns that a case does not have", f"columns of {', '.join(known)}"
+        )
+    if missing := [name for name in REQUIRED if name not in names]:
+        raise RowError("missing-field", ", ".join(missing), "no such column", "a column, null where a label is unknown")
+    if twice := [name for name, n in Counter(names).items() if n > 1]:
+        raise RowError("wrong-field", ", ".join(twice), "a column that is there twice", "each column once")
+
+
+def _read_row_group(unit: Unit) -> Iterator[Outcome]:
+    path, numbers = location(unit["root"]) / unit["source"], count(unit["first"])
+    with reaching(path), parquet_file(path) as file:
+        for batch in file.iter_batches(ROWS_PER_BLOCK, row_groups=[unit["group"]]):
+            for columns in _plain(batch):
+                yield from outcomes_of(
+                    {"source": unit["source"], "row": next(numbers), "columns": columns}, read_columns
+                )
+
+
+def _plain(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | RowError]:
+    """Rows as plain data; a row that holds what Python cannot (broken text, dates out of range), as its fault."""
+    try:
+        rows: list[Any] = batch.to_pylist()
+    except Exception:
+        rows = [_plain_row(batch, index) for index in range(batch.num_rows)]
+    yield from rows
+
+
+def _plain_row(batch: pa.RecordBatch, index: int) -> dict[str, Any] | RowError:
+    columns = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            columns[name] = column[index].as_py()
+        except Exception as error:
+            return RowError("wrong-field", name, type(error).__name__, "a value that can be read")
+    return columns
+
+
+def read_columns(row: Row) -> Case | Refusal:
+    """A Parquet row, its values in `columns` (or its fault), to a case, or to the reason why it is none."""
+    columns = row["columns"]
+    try:
+        if isinstance(columns, RowError):
+            raise columns
+        image = columns.get("image")
+        return _case(row, {**columns, "image": check_image(image) if isinstance(image, bytes) else image})
+    except RowError as error:
+        return refusal(row, error, None if isinstance(columns, RowError) else _id_of(columns))
 
 
 def read_line(row: Row, root: Path) -> Case | Refusal:
@@ -171,26 +242,15 @@ def _image(columns: dict[str, Any], folder: Path) -> bytes | None:
     """The image of a JSON line, checked; takes `image_path` out of the columns."""
     path, encoded = columns.pop("image_path", None), columns.get("image")
     if path is not None:
-        return _image_file(str(path), folder)
+        if not isinstance(path, str):
+            raise RowError("wrong-field", "image_path", type(path).__name__, "a path beside the table or below")
+        return check_image(bytes_below(folder, path, MAX_BYTES, "image_path"), "image_path")
     if encoded is None:
         return None
     try:
         return check_image(base64.b64decode(encoded, validate=True))
     except (TypeError, ValueError):
         raise RowError("wrong-field", "image", type(encoded).__name__, "an image in base64") from None
-
-
-def _image_file(name: str, folder: Path) -> bytes:
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise RowError(
-            "no-image-file", "image_path", "a path outside of the folder", "a file beside the table or below"
-        )
-    try:
-        with opened(path) as file:
-            return check_image(file.read(MAX_BYTES + 1), "image_path")
-    except OSError as error:
-        raise RowError("no-image-file", "image_path", type(error).__name__, "a file that can be read") from None
 
 
 KIND = Table

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
-from PIL import Image
 
+from mint_ray.corpora.images import open_image
 from mint_ray.corpora.store import case_table
 from mint_ray.evaluation import plots
 from mint_ray.evaluation.by_label import by_label
@@ -168,8 +168,7 @@ def seen(run: Run, case: Case) -> dict[str, Any]:
 
 def thumbnail(encoded: bytes) -> str:
     """A small JPEG of an image, as a data URI."""
-    with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG")) as image:
-        small = image.convert("RGB")
+    small = open_image(encoded)
     small.thumbnail(THUMBNAIL)
     written = io.BytesIO()
     small.save(written, "JPEG", quality=85)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mint_ray.corpora.gmdb import Gmdb, age_of, ethnicity_of, label_of
+from mint_ray.corpora.reading import outcomes_of
 from mint_ray.errors import CorpusError
 from mint_ray.records import Case, Refusal
 from mint_ray.tasks.base import Label
@@ -55,7 +56,7 @@ def database(folder: Path, gallery: list[dict], test: list[dict], name: str = "f
 def outcomes(folder: Path, **settings) -> tuple[dict[str, dict], dict[str, dict]]:
     """Cases and refusals by case id."""
     corpus = Gmdb(kind="gmdb", folder=folder, **settings)
-    found = [corpus.reader()(row) for row in corpus.rows()]
+    found = [made for row in corpus.rows() for made in outcomes_of(row, corpus.reader())]
     cases = {case.case_id: case.model_dump() for case in found if isinstance(case, Case)}
     return cases, {refusal.case_id: refusal.model_dump() for refusal in found if isinstance(refusal, Refusal)}
 
@@ -181,7 +182,9 @@ def test_a_label_without_a_name_is_called_by_its_id():
 
 
 def test_tables_that_cannot_be_used_as_a_whole_say_what_is_missing(tmp_path):
-    with pytest.raises(CorpusError, match=r"image_metadata_v1.0.9.tsv: cannot be read \(FileNotFoundError\)"):
+    with pytest.raises(
+        CorpusError, match=r"image_metadata_v1.0.9.tsv: cannot be read as a table \(FileNotFoundError\)"
+    ):
         Gmdb(kind="gmdb", folder=tmp_path).outcomes(0)
     folder = database(tmp_path, [patient(1)], [], columns=["image_id"])
     with pytest.raises(CorpusError, match="has no column internal_syndrome_id, internal_syndrome_name"):

@@ -41,13 +41,13 @@ def test_a_patch_scaled_to_one_is_refused_and_not_made_black():
 
 
 def test_a_patch_becomes_a_case_that_is_its_own_group():
-    case = read_patch(row(), np.full((256, 256, 3), 100.0))
+    case = read_patch(row(pixels=np.full((256, 256, 3), 100.0)))
     assert (case.case_id, case.group_id) == ("fold1-000012", "fold1-000012")
     assert (case.label_id, case.split, case.source) == ("Breast", "train", "images.npy:12")
 
 
 def test_an_unknown_tissue_is_refused_with_the_nearest_known_one():
-    refused = read_patch(row(type="Breats"), np.full((256, 256, 3), 100.0))
+    refused = read_patch(row(type="Breats", pixels=np.full((256, 256, 3), 100.0)))
     assert (refused.reason, refused.case_id, refused.row) == ("unknown-tissue", "fold1-000012", 12)
     assert refused.expected == "did you mean Breast?"
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from mint_ray import hpo
 from mint_ray.corpora.phenopackets import Phenopackets, read_packet, sex_of, years_of
-from mint_ray.corpora.reading import text_units
+from mint_ray.corpora.inventory import Inventory
+from mint_ray.corpora.reading import text_source
 from mint_ray.errors import CorpusError
 from mint_ray.records import Case, Refusal
 from mint_ray.tasks.base import Label
@@ -266,12 +267,9 @@ def test_a_damaged_member_is_refused_and_the_others_are_read(tmp_path, local_ray
 
 def test_a_source_that_cannot_be_used_as_a_whole_says_so(tmp_path):
     with pytest.raises(CorpusError, match="is not there"):
-        text_units(tmp_path / "nowhere")
-    (tmp_path / "broken.zip").write_bytes(b"PK\3\4 no archive")
-    with pytest.raises(CorpusError, match="is no ZIP"):
-        text_units(tmp_path / "broken.zip")
+        text_source(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    assert text_units(tmp_path / "empty") == []
+    assert text_source(tmp_path / "empty") == ([], Inventory())
 
 
 def test_of_all_real_packets_two_are_refused_by_reason(real_data):
