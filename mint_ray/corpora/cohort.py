@@ -13,11 +13,12 @@ What is refused here, by reason:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 from mint_ray.config import SplitsSection
+from mint_ray.corpora.label_ids import one_id_each
 from mint_ray.corpora.splits import assign_splits
 from mint_ray.errors import RowError
 from mint_ray.records import Split
@@ -34,6 +35,32 @@ class Member(NamedTuple):
     split: Split | None = None
     label_id: str | None = None
     label_name: str | None = None
+
+
+def under_one_id(
+    members: dict[int, Member], listed: list[Label] | None
+) -> tuple[dict[int, Member], dict[str, dict[str, Any]]]:
+    """The members, each under the one label id of its gene or disease; and by the ids that gave way, what they became.
+
+    Args:
+        listed: the corpus's own label list, whose ids stay; None: there is none.
+    """
+    names: dict[str, dict[str, None]] = {label.id: {label.name: None} for label in listed or ()}
+    for m in members.values():
+        if m.label_id is not None:
+            names.setdefault(m.label_id, {}).update(dict.fromkeys([m.label_name or m.label_id, *_synonyms(m)]))
+    chosen = one_id_each(names, {label.id for label in listed or ()})
+    cases = Counter(m.label_id for m in members.values())
+    called = {old: next(iter(names.get(new, names[old]))) for old, new in chosen.items()}
+    changed = {
+        i: m._replace(label_id=chosen[m.label_id], label_name=called[m.label_id]) if m.label_id in chosen else m
+        for i, m in members.items()
+    }
+    return changed, {old: {"into": new, "cases": cases[old]} for old, new in sorted(chosen.items()) if cases[old]}
+
+
+def _synonyms(member: Member) -> Sequence[str]:
+    return getattr(member, "label_synonyms", None) or ()
 
 
 @dataclass

@@ -12,7 +12,7 @@ What is refused raises `RowError`:
 | `image-too-narrow`  | a side under `MIN_SIDE`, or one over `MAX_ASPECT` times the other          |
 | `several-images`    | an animation, or a file of several pages (a camera's thumbnail is none)    |
 | `unknown-range`     | 32-bit or floating-point values, 12 bits in 16, or 16 bits where 0 is white |
-| `unknown-colours`   | colours that have no agreed form in RGB (LAB)                              |
+| `unknown-colours`   | LAB, or one transparent colour among colours of 16 bits a channel          |
 | `truncated-image`   | the data ends before the picture does                                      |
 | `broken-image`      | anything else that the decoder refuses                                     |
 """
@@ -92,14 +92,23 @@ def _decoded(image: Image.Image, field: str) -> Image.Image:
     from PIL import ImageOps
 
     try:
-        if image.mode.startswith("I;16") and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
-            raise RowError("unknown-range", field, "16 bits where 0 is white", "0 as black, or 8 bits")
+        _check_sixteen_bits(image, field)
         return in_rgb(ImageOps.exif_transpose(image), field)
     except RowError:
         raise
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error ...
         reason = "truncated-image" if "truncated" in str(error) else "broken-image"
         raise RowError(reason, field, type(error).__name__, "an image that decodes to its end") from None
+
+
+def _check_sixteen_bits(image: Image.Image, field: str) -> None:
+    """Refuse what Pillow decodes to something else."""
+    if image.mode.startswith("I;16") and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        raise RowError("unknown-range", field, "16 bits where 0 is white", "0 as black, or 8 bits")
+    if image.mode == "RGB" and "transparency" in image.info and image.tile and image.tile[0][3] == "RGB;16B":
+        raise RowError(
+            "unknown-colours", field, "one transparent colour of 16 bits a channel", "a channel of its own for it"
+        )
 
 
 def in_rgb(image: Image.Image, field: str = "image") -> Image.Image:

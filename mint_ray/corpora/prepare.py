@@ -8,11 +8,12 @@ A stage that was cut short is done again from the start.
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import accumulate, pairwise
+from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from typing import Any, get_args
 from uuid import uuid4
@@ -22,11 +23,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mint_ray.config import Configuration, label_conflicts
-from mint_ray.corpora.cohort import Cohort, Member, choose_cohort
+from mint_ray.corpora.cohort import Cohort, Member, choose_cohort, under_one_id
+from mint_ray.corpora.inventory import Inventory
+from mint_ray.corpora.label_ids import shared_names
 from mint_ray.corpora.store import LABELS
 from mint_ray.errors import ConfigError, CorpusError, StorageError
 from mint_ray.records import Case, Refusal, Split, arrow_schema, to_table
-from mint_ray.runs import Run, StageReport
+from mint_ray.runs import Run, StageReport, write_atomically
 from mint_ray.storage import (
     arrow_filesystem,
     arrow_path,
@@ -39,8 +42,12 @@ from mint_ray.storage import (
 )
 from mint_ray.tasks.base import Label, save_labels
 
+logger = logging.getLogger(__name__)
+
 PART_ROWS = 256
 OUTCOMES = ".outcomes"
+LEFT_OUT = "left_out.tsv"
+_DECIDED = ("label_id", "label_name")
 _SMALL = [f"case.{name}" for name in Member._fields] + [
     f"refusal.{name}" for name in ("reason", "source", "row", "field")
 ]
@@ -63,16 +70,19 @@ def prepare_cases(run: Run) -> StageReport:
     try:
         parts = write_outcomes(config, outcomes)
         members, refused = read_small_columns(parts)
+        members, merged = under_one_id(members, listed)
         cohort = choose_cohort(members, listed, config.splits, config.run.seed)
         needed: list[Split] = ["train", "test", *(["scorer"] if config.splits.scorer else [])]
         _check_cohort(cohort, members, needed, _account(members, refused, cohort))
         _check_labels(config, cohort.labels)
-        counts = write_parts(parts, cohort, folder)
+        counts = write_parts(parts, members, cohort, folder)
     finally:
         with suppress(OSError, StorageError):
             remove(folder / OUTCOMES)
-    save_labels([config.corpus.named(label) for label in cohort.labels], folder / LABELS)
+    labels = [config.corpus.named(label) for label in cohort.labels]
+    save_labels(labels, folder / LABELS)
     figures = {"labels": len(cohort.labels), "splits": _split_figures(cohort, members), "with": dict(counts)}
+    figures |= _label_figures(merged, labels) | _file_figures(config.corpus.inventory(), refused, folder)
     return StageReport(len(members) + len(refused), len(cohort.splits), _reasons(refused, cohort), figures)
 
 
@@ -80,7 +90,7 @@ def _clear(folder: Path) -> None:
     """Remove what a stage that was cut short may have left; `begun.json` stays."""
     for part in [*files_in(folder, "*.parquet"), *files_in(folder, ".part-*")]:
         part.unlink(missing_ok=True)
-    for leftover in (folder / "refused", folder / OUTCOMES):
+    for leftover in (folder / "refused", folder / OUTCOMES, folder / LEFT_OUT):
         remove(leftover)
 
 
@@ -121,37 +131,41 @@ def read_small_columns(parts: list[Path]) -> tuple[dict[int, Member], list[dict[
     return members, refused
 
 
-def write_parts(parts: list[Path], cohort: Cohort, folder: Path) -> Counter[str]:
+def write_parts(parts: list[Path], members: dict[int, Member], cohort: Cohort, folder: Path) -> Counter[str]:
     """Write the cases and the refusals of each part of outcomes; how many cases have what."""
     import ray
 
     starts = accumulate((parquet_file(part).metadata.num_rows for part in parts), initial=0)
     ranges = [range(*bounds) for bounds in pairwise(starts)]
-    orders = [_order(n, part, ranges[n], cohort) for n, part in enumerate(parts)]
+    orders = [_order(n, part, ranges[n], members, cohort) for n, part in enumerate(parts)]
     items = ray.data.from_items(orders, override_num_blocks=len(orders))
     return sum((Counter(counts) for counts in items.map(partial(_write_part, folder=folder)).take_all()), Counter())
 
 
-def _order(number: int, part: Path, positions: range, cohort: Cohort) -> dict[str, str]:
-    """What is decided about the rows of a part, as JSON: the split of each, and the faults by row."""
+def _order(number: int, part: Path, positions: range, members: dict[int, Member], cohort: Cohort) -> dict[str, str]:
+    """What is decided about the rows of a part, as JSON: split and label of each that stays, and the faults by row."""
     faults = {i - positions.start: vars(cohort.faults[i]) for i in positions if i in cohort.faults}
-    decided = {"splits": [cohort.splits.get(i) for i in positions], "faults": faults}
+    kept = [members[i] for i in positions if i in cohort.splits]
+    columns = {name: [getattr(m, name) for m in kept] for name in _DECIDED}
+    decided = {"splits": [cohort.splits.get(i) for i in positions], "columns": columns, "faults": faults}
     return {"outcomes": str(part), "name": f"part-{number:05}.parquet", "decided": json.dumps(decided)}
 
 
 def _write_part(order: dict[str, str], folder: Path) -> dict[str, int]:
     decided = json.loads(order["decided"])
     outcomes = read_table(location(order["outcomes"]))
-    cases = _chosen(outcomes["case"], decided["splits"])
+    cases = _chosen(outcomes["case"], decided["splits"], decided["columns"])
     _write(cases, folder / order["name"])
     _write(_refusals(outcomes, decided["faults"]), folder / "refused" / order["name"])
     return _has(cases)
 
 
-def _chosen(cases: pa.ChunkedArray, splits: list[str | None]) -> pa.Table:
+def _chosen(cases: pa.ChunkedArray, splits: list[str | None], columns: dict[str, list[str | None]]) -> pa.Table:
     column = pa.array(splits, pa.string())
     table = pa.Table.from_struct_array(cases.filter(column.is_valid()))
-    return table.set_column(table.schema.get_field_index("split"), "split", column.drop_null()).cast(arrow_schema(Case))
+    for name, values in {"split": column.drop_null(), **columns}.items():
+        table = table.set_column(table.schema.get_field_index(name), name, pa.array(values, pa.string()))
+    return table.cast(arrow_schema(Case))
 
 
 def _refusals(outcomes: pa.Table, faults: dict[str, dict[str, str]]) -> pa.Table:
@@ -182,6 +196,38 @@ def _has(cases: pa.Table) -> dict[str, int]:
     counts = {name: len(cases) - cases[name].null_count for name in fields}
     findings = pc.sum(pc.greater(pc.list_value_length(cases["phenotypes"]), 0)).as_py()
     return counts | {"phenotypes": findings or 0, "synthetic": pc.sum(cases["synthetic"]).as_py() or 0}
+
+
+def _label_figures(merged: dict[str, dict[str, Any]], labels: list[Label]) -> dict[str, Any]:
+    """Which label ids became one, and which names several labels have; both are said, too."""
+    shared = shared_names(labels)
+    if merged:
+        became = _first(f"{old} is {one['into']}" for old, one in merged.items())
+        logger.info("cases: label ids that became another: %d (%s)", len(merged), became)
+    if shared:
+        some = _first(f"{name}: {', '.join(ids)}" for name, ids in shared.items())
+        logger.warning(
+            "cases: names that several labels have, so that such an answer is uncertain: %d (%s)", len(shared), some
+        )
+    return {"labels_merged": merged, "names_shared": {"count": len(shared), "first": dict(islice(shared.items(), 20))}}
+
+
+def _file_figures(inventory: Inventory | None, refused: list[dict[str, Any]], folder: Path) -> dict[str, Any]:
+    """The account of the source's files; those left out are named in a file of the stage, and said."""
+    if inventory is None:
+        return {}
+    figures = inventory.figures({row["source"] for row in refused if row["row"] is None})
+    logger.info("cases: %(in)d files: %(read)d read, %(refused)d refused, %(left_out)d left out", figures)
+    if inventory.left_out:
+        logger.warning("cases: left out: %s; all by name in %s", inventory.told(), folder / LEFT_OUT)
+        lines = "".join(f"{name}\t{why}\n" for name, why in inventory.left_out)
+        write_atomically(folder / LEFT_OUT, f"file\twhy\n{lines}")
+    return {"files": figures}
+
+
+def _first(texts: Iterable[str], count: int = 3) -> str:
+    some = list(islice(texts, count + 1))
+    return "; ".join(some[:count]) + ("; ..." if len(some) > count else "")
 
 
 def _split_figures(cohort: Cohort, members: dict[int, Member]) -> dict[str, dict[str, int]]:

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mint_ray import hpo
-from mint_ray.corpora.phenopackets import Phenopackets, read_packet, sex_of, years_of
 from mint_ray.corpora.inventory import Inventory
+from mint_ray.corpora.phenopackets import Phenopackets, read_packet, sex_of, years_of
 from mint_ray.corpora.reading import text_source
 from mint_ray.errors import CorpusError
 from mint_ray.records import Case, Refusal

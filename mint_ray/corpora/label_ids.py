@@ -1,0 +1,91 @@
+"""One thing, one label: the ids that different registries give to one gene or one disease, and what is left ambiguous.
+
+Ids are one thing where only the spelling differs (`MIM:147920`, `OMIM:147920`), or where registries of one kind give it the
+same name, whatever its case: a gene's symbol, a disease's name. The id of the registry that stands first in `_KINDS` is
+the label's. Where a name leads to two ids of one registry, nothing is merged: the registry holds them apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+
+from mint_ray.tasks.base import Label
+
+_KINDS = (("HGNC", "NCBIGene", "ENSEMBL"), ("OMIM", "MONDO", "ORPHA", "DOID", "DECIPHER"))
+_RANK = {name: rank for kind in _KINDS for rank, name in enumerate(kind)}
+_WRITTEN = {name.casefold(): name for name in _RANK} | {
+    **{"mim": "OMIM", "orphanet": "ORPHA", "ordo": "ORPHA"},
+    **{"ncbi_gene": "NCBIGene", "entrez": "NCBIGene", "geneid": "NCBIGene", "ensg": "ENSEMBL"},
+}
+_ENSEMBL = re.compile(r"(ENS[A-Z]*G\d{11})(?:\.\d+)?", re.IGNORECASE)
+
+
+def written(label_id: str) -> tuple[str | None, str]:
+    """The registry of an id, if it is one that is known here, and the id as that registry is written here."""
+    prefix, colon, number = (part.strip() for part in label_id.partition(":"))
+    if gene := _ENSEMBL.fullmatch(number if colon else prefix):
+        return "ENSEMBL", f"ENSEMBL:{gene[1].upper()}"
+    registry = _WRITTEN.get(prefix.casefold()) if colon and number else None
+    return registry, f"{registry}:{number}" if registry else label_id
+
+
+def one_id_each(names: Mapping[str, Iterable[str]], listed: Collection[str] = ()) -> dict[str, str]:
+    """The label id for each id that shall become another one.
+
+    Args:
+        names: every id of the corpus, listed or carried by a case, with the names that are given with it.
+        listed: ids that stay as they are: those of the corpus's own label list.
+    """
+    spelt: dict[str, list[str]] = {}
+    for label_id in names:
+        spelt.setdefault(written(label_id)[1], []).append(label_id)
+    called = {one: {_folded(n) for each in ids for n in names[each] if n != each} for one, ids in spelt.items()}
+    chosen = {}
+    for things in _same_things(called):
+        ids = [each for thing in things for each in spelt[thing]]
+        fixed = [each for each in ids if each in listed]
+        if len(fixed) < 2:
+            target = fixed[0] if fixed else min(things, key=lambda thing: _RANK.get(written(thing)[0] or "", 0))
+            chosen |= {each: target for each in ids if each != target}
+    return chosen
+
+
+def _same_things(called: Mapping[str, set[str]]) -> list[list[str]]:
+    """The ids, those of one thing together: they share a name, and no registry has two of them."""
+    together = {one: [one] for one in called}
+    by_name: dict[tuple[int, str], list[str]] = {}
+    for one, names in called.items():
+        registry = written(one)[0]
+        kind = next((number for number, kind in enumerate(_KINDS) if registry in kind), None)
+        for name in names if kind is not None else ():
+            by_name.setdefault((kind, name), []).append(one)
+    for ids in by_name.values():
+        joined = list(dict.fromkeys(each for one in ids for each in together[one]))
+        for each in joined:
+            together[each] = joined
+    groups = {id(ids): ids for ids in together.values()}.values()
+    return [part for ids in groups for part in (_apart(ids) if _ambiguous(ids) else [ids])]
+
+
+def _ambiguous(ids: list[str]) -> bool:
+    return max(Counter(written(each)[0] for each in ids).values()) > 1
+
+
+def _apart(ids: list[str]) -> list[list[str]]:
+    return [[each] for each in ids]
+
+
+def _folded(name: str) -> str:
+    """A name for comparing: up to the first semicolon, after which OMIM writes abbreviations."""
+    return " ".join(name.partition(";")[0].casefold().split())
+
+
+def shared_names(labels: Iterable[Label]) -> dict[str, list[str]]:
+    """Names and synonyms that several labels have, whatever their case and punctuation, with the labels' ids."""
+    owners: dict[str, dict[str, None]] = {}
+    for label in labels:
+        for name in (label.name, *label.synonyms):
+            owners.setdefault("".join(filter(str.isalnum, name.casefold())) or name, {})[label.id] = None
+    return {name: list(ids) for name, ids in sorted(owners.items()) if len(ids) > 1}
