@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mint_ray.corpora.inventory import is_text
+from mint_ray.corpora.inventory import is_text, shown
 from mint_ray.corpora.reading import Row, problem_of
 from mint_ray.errors import CorpusError, RowError
 from mint_ray.storage import opened
@@ -33,7 +33,10 @@ def delimited_rows(path: Path, required: Sequence[str], delimiter: str = ",") ->
 
 
 def _check_header(path: Path, header: list[str], required: Sequence[str]) -> None:
-    has = f"it has {', '.join(filter(is_text, header))[:500] or 'none'}"
+    known = set(required) & set(header)  # where there is none, the first line may be a patient's
+    has = (
+        f"it has {shown(', '.join(header), 500)}" if known else f"its first line has {len(header)} fields, none of them"
+    )
     if missing := [name for name in required if name not in header]:
         raise CorpusError(f"{path}: has no column {', '.join(missing)}; {has}")
     if twice := [name for name, n in Counter(header).items() if n > 1 and name in required]:
@@ -53,6 +56,7 @@ def _rows(reader: Iterator[list[str]], header: list[str]) -> Iterator[Row]:
         lines, before = reader.line_num - before, reader.line_num
         if not fields and not problem:
             continue
+        lines = max(lines, 1 + sum(field.count("\n") for field in fields))  # at the end of a file, too
         columns = dict(zip(header, [*(field.strip() for field in fields), *[""] * len(header)], strict=False))
         problem = problem or _problem(columns, lines, len(fields) - len(header))
         yield {**columns, "row": reader.line_num, "problem": problem_of(problem) if problem else ""}

@@ -42,7 +42,7 @@ from mint_ray.corpora.phenopackets import known_phenotypes, sex_of
 from mint_ray.corpora.reading import Row, bytes_below, parsed, place_of, problem_of, refusal, row_dataset
 from mint_ray.errors import CorpusError, RowError
 from mint_ray.records import Case, Phenotype, Refusal
-from mint_ray.storage import Location, opened, remote
+from mint_ray.storage import Location, files_in, opened, remote
 from mint_ray.tasks.base import Label
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Gmdb(Corpus):
         for image in self._images():
             found = metadata.get(image["image_id"], {})
             columns = {name: found.get(name, "") for name in USED} | {"image_id": image["image_id"]}
-            place = {name: image[name] for name in ("source", "row", "split")}
+            place = {name: image[name] for name in ("source", "row", "split")} | {"case_id": image["image_id"]}
             yield {**columns, **place, "known": bool(found), "problem": image["problem"] or found.get("problem", "")}
 
     def _metadata(self) -> dict[str, Row]:
@@ -141,7 +141,13 @@ class Gmdb(Corpus):
 
 
 def _table(path: Path, required: tuple[str, ...], delimiter: str) -> Iterator[Row]:
-    """The rows of a table; ids as `12`, never `12.0`."""
+    """The rows of a table; ids as `12`, never `12.0`.
+
+    Raises:
+        CorpusError: it cannot be read; of what other version the folder holds one.
+    """
+    if others := [] if path.exists() else files_in(path.parent, re.sub(r"_v[0-9.]+\.", "_v*.", path.name)):
+        raise CorpusError(f"{path}: is not there, but {others[0].name}: this reader knows version {VERSION} alone")
     for row in delimited_rows(path, required, delimiter):
         yield {n: v.removesuffix(".0") if n.endswith("_id") else v for n, v in row.items()}
 
@@ -175,7 +181,7 @@ def read_row(row: Row, crops: Path, listed: frozenset[str] | None = None) -> Cas
     try:
         return _case(row, crops, listed)
     except RowError as error:
-        return refusal(row, error, case_id=row["image_id"])
+        return refusal(row, error, row["image_id"])
 
 
 def _case(row: Row, crops: Path, listed: frozenset[str] | None) -> Case:

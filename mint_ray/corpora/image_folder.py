@@ -105,13 +105,27 @@ class ImageFolder(Corpus):
         required = [column for column in wanted.values() if column is not None]
         for row in delimited_rows(self.path / self.table, required):
             fields = {name: row[column] if column else None for name, column in wanted.items()}
-            yield {"source": self.table.as_posix(), "row": row["row"], "problem": row["problem"], **fields}
+            yield {
+                "source": self.table.as_posix(),
+                "row": row["row"],
+                "problem": row["problem"],
+                "case_id": fields["path"],
+                **fields,
+            }
 
 
 def _row(name: str, problem: str = "") -> Row:
     """A row of a folder for each label."""
     label = Path(name).parts[0]
-    return {"source": name, "row": None, "problem": problem, "path": name, "label": label, "group": None}
+    return {
+        "source": name,
+        "row": None,
+        "problem": problem,
+        "case_id": name,
+        "path": name,
+        "label": label,
+        "group": None,
+    }
 
 
 def _judge(name: str) -> Verdict:

@@ -2,7 +2,7 @@
 
 A row is a dictionary with `source` (the file, with the member of an archive after `!`) and `row` (its line
 or number from 1, null where the file is the row), beside the reader's own columns. Where the column `problem` is not
-empty, the row was refused before it could be read.
+empty, the row was refused before it could be read; `case_id` is its case's, where that is known by then.
 
 Nothing that a row does stops a corpus: what its reader raises is a refusal by the exception's type, never by its text.
 Only what an object store refuses is no fault of a row, and ends the stage.
@@ -101,7 +101,7 @@ def outcomes_of(row: Row, parse: Callable[[Row], Outcome | list[Outcome]]) -> li
     except StorageError:
         raise
     except Exception as error:
-        return [refusal(row, row_error(error))]
+        return [refusal(row, row_error(error), row.get("case_id"))]
 
 
 def row_error(error: Exception) -> RowError:

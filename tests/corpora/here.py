@@ -24,6 +24,9 @@ class Here:
         made = (work(table) for table in self.tables)
         return Here([each for result in made for each in ([result] if isinstance(result, pa.Table) else result)])
 
+    def flat_map(self, work: Callable) -> Here:
+        return Here([pa.Table.from_pylist(work(row)) for row in self.take_all()])
+
     def map(self, work: Callable) -> Here:
         return Here([pa.Table.from_pylist([work(row)]) for row in self.take_all()])
 
