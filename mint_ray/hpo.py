@@ -38,11 +38,15 @@ class Term:
 
 @dataclass
 class Disease:
-    """`frequencies` maps each annotated phenotypic term to the share of patients that show it, 0 to 1."""
+    """`frequencies` maps each finding to the share of patients that show it, above 0 and up to 1.
+
+    `absent` are the terms that were looked for and that no patient showed (`0/n`): no findings of the disease.
+    """
 
     id: str
     name: str
     frequencies: dict[str, float] = field(default_factory=dict)
+    absent: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -51,12 +55,21 @@ class Ontology:
 
     release: str
     terms: dict[str, Term]
-    replacements: dict[str, str]
+    replacements: dict[str, tuple[str, ...]]
 
     def resolve(self, term_id: str) -> Term | None:
-        """The living term of an id: primary, alternative, or obsolete with a replacement; else None."""
-        term = self.terms.get(self.replacements.get(term_id, term_id))
-        return None if term is None or term.obsolete else term
+        """The living term of an id: primary, alternative, or obsolete with a replacement (the first); else None."""
+        return next(iter(self.successors(term_id)), None)
+
+    def successors(self, term_id: str) -> list[Term]:
+        """The living terms that an id stands for: more than one where a term was split, none where it has no heir."""
+        found = (self.terms.get(each) for each in self.replacements.get(term_id, (term_id,)))
+        return [term for term in found if term is not None and not term.obsolete]
+
+    @cached_property
+    def phenotypes(self) -> frozenset[str]:
+        """The ids that can be findings: no modes of inheritance, onsets, frequencies, modifiers, past events."""
+        return self.descendants(PHENOTYPIC_ABNORMALITY)
 
     def named(self, name: str) -> Term | None:
         """The living term of a name, in whatever case it is written; else None."""
@@ -79,8 +92,8 @@ class Ontology:
         return self._reach(term_id, lambda i: self.children.get(i, ()))
 
     def ancestors(self, term_id: str) -> frozenset[str]:
-        """The term itself and all terms above it."""
-        return self._reach(term_id, lambda i: self.terms[i].parents)
+        """The term itself and all terms above it; of an id that the ontology does not know, the id alone."""
+        return self._reach(term_id, lambda i: self.terms[i].parents if i in self.terms else ())
 
     @staticmethod
     def _reach(start, step) -> frozenset[str]:
@@ -103,7 +116,9 @@ def _data(name: str) -> Path:
 def ontology() -> Ontology:
     """The ontology, read once a process (about a second)."""
     head, *stanzas = _data("hp.obo").read_text().split("\n[Term]\n")
-    terms, replacements = {}, {}
+    terms: dict[str, Term] = {}
+    heirs: dict[str, tuple[str, ...]] = {}
+    merged: dict[str, tuple[str, ...]] = {}
     for stanza in stanzas:
         tags: dict[str, list[str]] = {}
         for line in stanza.split("\n\n")[0].splitlines():
@@ -116,10 +131,11 @@ def ontology() -> Ontology:
             obsolete=tags.get("is_obsolete") == ["true"],
         )
         terms[term.id] = term
-        replacements |= {alternative: term.id for alternative in tags.get("alt_id", ())}
+        merged |= {alternative: (term.id,) for alternative in tags.get("alt_id", ())}
         if term.obsolete and "replaced_by" in tags:
-            replacements[term.id] = tags["replaced_by"][0]
-    return Ontology(re.search(r"data-version: (\S+)", head)[1], terms, replacements)
+            heirs[term.id] = tuple(tags["replaced_by"])
+    # What the obsolete term itself names goes before whoever claims its id as an alternative one.
+    return Ontology(re.search(r"data-version: (\S+)", head)[1], terms, merged | heirs)
 
 
 def frequency(annotation: str) -> float:
@@ -145,7 +161,7 @@ def disease_names() -> dict[str, str]:
 def diseases() -> dict[str, Disease]:
     """All OMIM diseases with their phenotypic annotations (aspect P, not negated), by OMIM id.
 
-    A term annotated more than once keeps the mean of its frequencies.
+    A term annotated more than once keeps the mean of its frequencies; one whose mean is 0 is absent, and no finding.
     """
     living = ontology()
     found: dict[str, Disease] = {}
@@ -158,7 +174,10 @@ def diseases() -> dict[str, Disease]:
             if term := living.resolve(row["hpo_id"]):
                 seen.setdefault((disease.id, term.id), []).append(frequency(row["frequency"]))
     for (disease_id, term_id), values in seen.items():
-        found[disease_id].frequencies[term_id] = sum(values) / len(values)
+        if mean := sum(values) / len(values):
+            found[disease_id].frequencies[term_id] = mean
+        else:
+            found[disease_id].absent.add(term_id)
     return found
 
 

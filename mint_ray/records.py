@@ -12,15 +12,19 @@
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 PAIR_SCHEMA_VERSION = 1
+MAX_CHARACTERS = 500  # of an id or a name: the longest name of a disease has 145
+MAX_YEARS = 150
 
 Split = Literal["scorer", "train", "validation", "test"]
 # What a scorer or a language model has learnt from: no group of theirs is asked about.
@@ -28,6 +32,60 @@ LEARNED_FROM: tuple[Split, ...] = ("scorer", "train")
 Modality = Literal["text", "image"]
 Sex = Literal["female", "male", "other"]
 R = typing.TypeVar("R", bound="Record")
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def _text(text: str) -> str:
+    """A text that UTF-8 can hold; JSON can carry halves of characters, which no file can."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise PydanticCustomError("lone_surrogate", "a text that UTF-8 can hold") from None
+    return text
+
+
+def _line(text: str) -> str:
+    """A text of one line: line breaks, tabs and runs of spaces are one space, as in a folded text of YAML."""
+    line = " ".join(_text(text).split())
+    if _CONTROL.search(line):
+        raise PydanticCustomError("control_character", "a text without control characters")
+    return _bounded(line)
+
+
+def _bounded(text: str) -> str:
+    if len(text) > MAX_CHARACTERS:
+        raise PydanticCustomError("too_long", f"at most {MAX_CHARACTERS} characters")
+    return text
+
+
+def _there(text: str) -> str:
+    if not text.strip():
+        raise PydanticCustomError("missing", "a text that is not blank")
+    return text
+
+
+def _id(text: str) -> str:
+    """An id is kept as it is written, or refused: two ids must not become one."""
+    if _CONTROL.search(_text(text)):
+        raise PydanticCustomError("control_character", "an id without line breaks and control characters")
+    return _bounded(text)
+
+
+def _shown(text: Any) -> Any:
+    """What a refusal says of a row: writable whatever the row holds, and short."""
+    if not isinstance(text, str):
+        return text
+    whole = text.encode("utf-8", "backslashreplace").decode()
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", whole)[:2000]
+
+
+Text = Annotated[str, AfterValidator(_text)]
+Line = Annotated[str, AfterValidator(_line)]
+Name = Annotated[str, AfterValidator(_line), AfterValidator(_there)]
+Id = Annotated[str, AfterValidator(_id), AfterValidator(_there)]
+Years = Annotated[float, Field(ge=0, le=MAX_YEARS, allow_inf_nan=False)]
+Shown = Annotated[str, BeforeValidator(_shown)]
 
 
 class Record(BaseModel):
@@ -45,11 +103,11 @@ class Phenotype(Record):
     """One finding: a term of the Human Phenotype Ontology, observed or looked for and excluded.
 
     `modality` says where the finding can be seen: a term of modality `image` shows in the photograph
-    and stands in no text that a model reads.
+    and stands in no text that a model reads. `id` is empty where somebody named a finding in words of their own.
     """
 
-    id: str
-    name: str
+    id: Line
+    name: Name
     excluded: bool = False
     modality: Modality = "text"
 
@@ -60,36 +118,41 @@ class Phenotype(Record):
 class Case(Record):
     """One patient or one patch, as its source has it: nothing flattened away, nothing withheld yet.
 
-    `group_id` (publication, patient or slide) is the unit of splitting and of the bootstrap. `image`
-    holds encoded bytes (PNG or JPEG). `text` is the source's free text, if it has any. `source` names
-    the file and row that the case was read from. `synthetic` marks whatever was simulated.
+    `group_id` (publication, patient or slide) is the unit of splitting and of the bootstrap; `publications`
+    are the papers that the source names for it, its own first, each with all of its ids. `label_synonyms` are
+    other names that the source has for the label. `image` holds encoded bytes (PNG or JPEG). `text` is the
+    source's free text, if it has any. `source` names the file and row that the case was read from.
+    `synthetic` marks whatever was simulated. Ids and names are single lines, not blank, of at most
+    `MAX_CHARACTERS`; an age is 0 to `MAX_YEARS`.
     """
 
-    case_id: str
-    group_id: str
+    case_id: Id
+    group_id: Id
+    publications: list[list[Id]] = []
     split: Split | None = None
-    label_id: str | None = None
-    label_name: str | None = None
+    label_id: Id | None = None
+    label_name: Name | None = None
+    label_synonyms: list[Name] = []
     image: bytes | None = None
-    text: str | None = None
+    text: Text | None = None
     phenotypes: list[Phenotype] = []
     sex: Sex | None = None
-    age_years: float | None = None
-    ethnicity: str | None = None
+    age_years: Years | None = None
+    ethnicity: Line | None = None
     synthetic: bool = False
-    source: str = ""
+    source: Shown = ""
 
 
 class Refusal(Record):
     """A row that could not be used, kept beside the rows that could: where, which rule, what was seen."""
 
-    source: str
+    source: Shown
     row: int | None = None
-    case_id: str | None = None
+    case_id: Shown | None = None
     reason: str
-    field: str = ""
-    seen: str = ""
-    expected: str = ""
+    field: Shown = ""
+    seen: Shown = ""
+    expected: Shown = ""
 
 
 class Ranking(Record):
@@ -183,6 +246,8 @@ def _arrow_type(annotation: Any) -> pa.DataType:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if annotation in _ARROW_TYPES:
         return _ARROW_TYPES[annotation]
+    if origin is Annotated:
+        return _arrow_type(arguments[0])
     if origin in (typing.Union, types.UnionType):
         (inner,) = (a for a in arguments if a is not type(None))
         return _arrow_type(inner)

@@ -19,6 +19,8 @@ from typing import Any, NamedTuple, get_args
 
 from mint_ray.config import SplitsSection
 from mint_ray.corpora.label_ids import one_id_each
+from mint_ray.corpora.names import gathered
+from mint_ray.corpora.publications import Grouped, groups_of
 from mint_ray.corpora.splits import assign_splits
 from mint_ray.errors import RowError
 from mint_ray.records import Split
@@ -35,6 +37,14 @@ class Member(NamedTuple):
     split: Split | None = None
     label_id: str | None = None
     label_name: str | None = None
+    label_synonyms: Sequence[str] = ()
+    publications: Sequence[Sequence[str]] = ()
+
+
+def grouped(members: dict[int, Member]) -> dict[int, Member]:
+    """The members, patients of one publication in one group whichever of its ids each of them names."""
+    groups = groups_of({i: Grouped(m.group_id, m.publications) for i, m in members.items()})
+    return {i: m._replace(group_id=groups[i]) for i, m in members.items()}
 
 
 def under_one_id(
@@ -48,7 +58,7 @@ def under_one_id(
     names: dict[str, dict[str, None]] = {label.id: {label.name: None} for label in listed or ()}
     for m in members.values():
         if m.label_id is not None:
-            names.setdefault(m.label_id, {}).update(dict.fromkeys([m.label_name or m.label_id, *_synonyms(m)]))
+            names.setdefault(m.label_id, {}).update(dict.fromkeys([m.label_name or m.label_id, *m.label_synonyms]))
     chosen = one_id_each(names, {label.id for label in listed or ()})
     cases = Counter(m.label_id for m in members.values())
     called = {old: next(iter(names.get(new, names[old]))) for old, new in chosen.items()}
@@ -57,10 +67,6 @@ def under_one_id(
         for i, m in members.items()
     }
     return changed, {old: {"into": new, "cases": cases[old]} for old, new in sorted(chosen.items()) if cases[old]}
-
-
-def _synonyms(member: Member) -> Sequence[str]:
-    return getattr(member, "label_synonyms", None) or ()
 
 
 @dataclass
@@ -148,8 +154,8 @@ def _split(
 
 
 def _seen_labels(members: Iterable[Member]) -> list[Label]:
-    names: dict[str, str] = {}
-    for m in members:
-        if m.label_id is not None:
-            names.setdefault(m.label_id, m.label_name or m.label_id)
-    return [Label(id=label, name=names[label]) for label in sorted(names)]
+    return gathered(
+        Label(id=m.label_id, name=m.label_name or m.label_id, synonyms=tuple(m.label_synonyms))
+        for m in members
+        if m.label_id is not None
+    )

@@ -1,46 +1,66 @@
-"""GA4GH phenopackets, schema version 2 (https://phenopacket-schema.readthedocs.io/en/2.0.0/), as JSON.
+"""GA4GH phenopackets of schemas 1.0 and 2.0 (https://phenopacket-schema.readthedocs.io), message by message.
 
-One packet is one case: `case_id` is the packet's id, `group_id` the publication (`PMID:...`, from
-`metaData.externalReferences` or from the id), else the packet itself. What is refused, by reason:
+One packet is one case: `case_id` is the packet's id, `group_id` its publication (mint_ray/corpora/publications.py),
+else the packet itself. Of a Family the proband is read, of a Cohort each member. What is refused, by reason:
 
-| reason              | when                                                                     |
-|---------------------|--------------------------------------------------------------------------|
-| `unreadable-file`   | the file or member breaks off, is damaged or encrypted                   |
-| `no-json`           | the text is no JSON object                                               |
-| `missing-field`     | a field without which nothing can be said (`id`, a feature's `type.id`)  |
-| `wrong-field`       | a field has another type than the schema says                            |
-| `no-terms`          | there are no phenotypic features                                         |
-| `no-observed-terms` | every feature is an excluded one                                         |
-| `unknown-terms`     | the ontology knows none of the observed terms                            |
-| `no-diagnosis`      | neither an interpretation nor a disease names one                        |
-| `two-diagnoses`     | they name different ones                                                 |
-| `no-gene`           | `label: gene`, and no causative variant names one by HGNC id and symbol  |
-| `two-genes`         | `label: gene`, and causative variants name different ones                |
+| reason              | when                                                                                   |
+|---------------------|----------------------------------------------------------------------------------------|
+| `unreadable-file`   | the file or member breaks off, is damaged or encrypted                                 |
+| `no-json`           | the text is no JSON object                                                             |
+| `other-message`     | it is another message: a Biosample, a Pedigree, an Interpretation alone, FHIR ...       |
+| `other-version`     | `metaData.phenopacketSchemaVersion` is neither 1 nor 2                                 |
+| `other-species`     | the subject is no human                                                                |
+| `missing-field`     | a field without which nothing can be said (`id`, a feature's `type.id`)                |
+| `wrong-field`       | a field has another type than the schema says, or a value that cannot be (an age of 400) |
+| `no-terms`          | there are no phenotypic features                                                       |
+| `no-observed-terms` | every feature is an excluded one                                                       |
+| `unknown-terms`     | none of the observed terms is a known or a named phenotype of HPO                      |
+| `no-diagnosis`      | no interpretation and no disease names one that is held to be true                     |
+| `two-diagnoses`     | they name different ones                                                               |
+| `no-gene`           | `label: gene`, and no causative or contributory variant has a gene with id and symbol  |
+| `two-genes`         | `label: gene`, and these variants name different ones                                  |
 
-An unknown term beside known ones is left out; an age that is no ISO 8601 duration is none.
+An id that HPO does not know is kept under the packet's label; without a label it is left out, and so is a term that
+is no phenotype. An age that is no ISO 8601 duration (a stage of life, a gestational age) is none.
 """
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Mapping
+from datetime import date
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import ValidationError
 
 from mint_ray import hpo
 from mint_ray.corpora.base import Corpus
 from mint_ray.corpora.inventory import Inventory
+from mint_ray.corpora.phenopacket_schema import (
+    Age,
+    GenomicInterpretation,
+    Interpretation,
+    OntologyClass,
+    Packet,
+    Subject,
+    members_of,
+    packet_of,
+)
+from mint_ray.corpora.publications import papers
 from mint_ray.corpora.reading import Row, field_error, json_object, parsed, place_of, refusal, text_inventory, text_rows
 from mint_ray.errors import RowError
-from mint_ray.records import Case, Phenotype, Refusal, Sex
+from mint_ray.records import MAX_YEARS, Case, Phenotype, Refusal, Sex
 from mint_ray.storage import Location
 from mint_ray.tasks.base import Label
 from mint_ray.tasks.rare_disease import disease_label
 
 if TYPE_CHECKING:
     import ray.data
+
+HUMAN = "9606"  # NCBITaxon
+DAYS = 365.25  # of a year
 
 
 class Phenopackets(Corpus):
@@ -62,102 +82,34 @@ class Phenopackets(Corpus):
         return text_inventory(self.path)
 
     def outcomes(self, seed: int) -> ray.data.Dataset:
-        return parsed(text_rows(self.path), partial(read_packet, label=self.label))
+        return parsed(text_rows(self.path), partial(read_message, label=self.label))
 
 
-class _Part(BaseModel):
-    """A message of the schema: camel case as written, null the same as absent, other fields ignored."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, hide_input_in_errors=True)
+Kind = Literal["disease", "gene"]
 
 
-class _OntologyClass(_Part):
-    id: str
-    label: str | None = None
+def read_message(row: Row, label: Kind = "disease") -> list[Case | Refusal]:
+    """A text row to the outcome of its packet, or of each member of its Cohort, which `source` then names."""
+    try:
+        document = json_object(row)
+    except RowError as error:
+        return [refusal(row, error)]
+    members = [(row | {"source": f"{row['source']}!members[{i}]"}, m) for i, m in enumerate(members_of(document))]
+    return [_outcome(place, message, label) for place, message in members or [(row, document)]]
 
 
-class _Feature(_Part):
-    type: _OntologyClass
-    excluded: bool | None = None
+def read_packet(row: Row, label: Kind = "disease") -> Case | Refusal:
+    """A text row to a case under the label that is asked for, or to the reason why it is not one."""
+    try:
+        return _outcome(row, json_object(row), label)
+    except RowError as error:
+        return refusal(row, error)
 
 
-class _Age(_Part):
-    iso8601duration: str | None = None
-
-
-class _AgeRange(_Part):
-    start: _Age | None = None
-    end: _Age | None = None
-
-
-class _TimeElement(_Part):
-    age: _Age | None = None
-    age_range: _AgeRange | None = None
-
-
-class _Subject(_Part):
-    sex: str | None = None
-    time_at_last_encounter: _TimeElement | None = None
-
-
-class _Gene(_Part):
-    value_id: str | None = None
-    symbol: str | None = None
-
-
-class _VariationDescriptor(_Part):
-    gene_context: _Gene | None = None
-
-
-class _VariantInterpretation(_Part):
-    variation_descriptor: _VariationDescriptor | None = None
-
-
-class _GenomicInterpretation(_Part):
-    interpretation_status: str | None = None
-    variant_interpretation: _VariantInterpretation | None = None
-    gene: _Gene | None = None
-
-
-class _Diagnosis(_Part):
-    disease: _OntologyClass | None = None
-    genomic_interpretations: list[_GenomicInterpretation] | None = None
-
-
-class _Interpretation(_Part):
-    progress_status: str | None = None
-    diagnosis: _Diagnosis | None = None
-
-
-class _Disease(_Part):
-    term: _OntologyClass | None = None
-    excluded: bool | None = None
-
-
-class _Reference(_Part):
-    id: str | None = None
-
-
-class _MetaData(_Part):
-    external_references: list[_Reference] | None = None
-
-
-class Packet(_Part):
-    """What a case takes from a phenopacket."""
-
-    id: str
-    subject: _Subject | None = None
-    phenotypic_features: list[_Feature] | None = None
-    interpretations: list[_Interpretation] | None = None
-    diseases: list[_Disease] | None = None
-    meta_data: _MetaData | None = None
-
-
-def read_packet(row: Row, label: Literal["disease", "gene"] = "disease") -> Case | Refusal:
-    """A text row to a case under the label that is asked for, or to the reason why it is none."""
+def _outcome(row: Row, message: Any, label: Kind) -> Case | Refusal:
     case_id = None
     try:
-        packet = _packet(row)
+        packet = packet_of(message)
         case_id = packet.id
         named = gene_of(packet) if label == "gene" else disease_of(packet)
         return case_of(packet, named, place_of(row))
@@ -165,118 +117,141 @@ def read_packet(row: Row, label: Literal["disease", "gene"] = "disease") -> Case
         return refusal(row, error, case_id)
 
 
-def _packet(row: Row) -> Packet:
-    try:
-        packet = Packet.model_validate(json_object(row))
-    except ValidationError as error:
-        raise field_error(error) from None
-    if not packet.id.strip():
-        raise RowError("missing-field", "id", "an empty text", "the packet's id")
-    return packet
-
-
 def case_of(packet: Packet, label: Label, source: str = "") -> Case:
     """The case that a packet describes; raises `RowError` by the reasons above."""
-    subject = packet.subject or _Subject()
-    return Case(
-        case_id=packet.id,
-        group_id=publication_of(packet) or packet.id,
-        label_id=label.id,
-        label_name=label.name,
-        phenotypes=phenotypes_of(packet),
-        sex=sex_of(subject.sex),
-        age_years=age_of(subject.time_at_last_encounter),
-        source=source,
-    )
+    subject = packet.subject or Subject()
+    _check_species(subject)
+    published = publications_of(packet)
+    try:
+        return Case(
+            case_id=packet.id,
+            group_id=published[0][0] if published else packet.id,
+            publications=published,
+            label_id=label.id,
+            label_name=label.name,
+            label_synonyms=list(label.synonyms),
+            phenotypes=phenotypes_of(packet),
+            sex=sex_of(subject.sex),
+            age_years=age_of(subject),
+            source=source,
+        )
+    except ValidationError as error:
+        raise field_error(error) from None
+
+
+def _check_species(subject: Subject) -> None:
+    number = re.search(r"\d+$", (subject.taxonomy and subject.taxonomy.id) or "")
+    if number and number[0] != HUMAN:
+        raise RowError("other-species", "subject.taxonomy.id", "another species", f"NCBITaxon:{HUMAN}, or none")
 
 
 def disease_of(packet: Packet) -> Label:
-    """The diagnosis under the name that the annotations have for it, else under the packet's own."""
+    """The diagnosis under the name that the annotations have for it, else under the packet's own.
+
+    What else the packet calls it is its synonym.
+    """
     diagnosis = diagnosis_of(packet)
-    known = hpo.disease_names().get(diagnosis.id)
-    return Label(id=diagnosis.id, name=known or (diagnosis.label or diagnosis.id).split(";")[0].strip())
+    own = [part.strip() for part in (diagnosis.label or "").split(";") if part.strip()]
+    name, *others = dict.fromkeys([*filter(None, [hpo.disease_names().get(diagnosis.id)]), *(own or [diagnosis.id])])
+    said = {part.strip().casefold() for part in name.split(";")} | {diagnosis.id.casefold()}
+    return Label(id=diagnosis.id, name=name, synonyms=tuple(o for o in others if o.casefold() not in said))
 
 
 def gene_of(packet: Packet) -> Label:
-    """The one gene of the variants held to be causative."""
-    causal = [
-        _gene_of(genomic)
-        for interpretation in packet.interpretations or []
-        if interpretation.diagnosis and interpretation.progress_status != "UNSOLVED"
-        for genomic in interpretation.diagnosis.genomic_interpretations or []
-        if genomic.interpretation_status == "CAUSATIVE"
-    ]
-    found = {gene.value_id: gene.symbol for gene in causal if gene and gene.value_id and gene.symbol}
+    """The one gene of the variants held to be causative, or, where none is, of those held to contribute."""
     field, expected = "interpretations.diagnosis.genomicInterpretations", "exactly one gene of causative variants"
+    believed = [
+        genomic
+        for interpretation in packet.interpretations or []
+        if interpretation.diagnosis and not doubt(interpretation)
+        for genomic in interpretation.diagnosis.genomic_interpretations or []
+    ]
+    found = _genes(believed, "CAUSATIVE") or _genes(believed, "CONTRIBUTORY")
     if len(found) != 1:
-        raise RowError("two-genes" if found else "no-gene", field, f"{len(found)} genes", expected)
-    ((gene_id, symbol),) = found.items()
+        listed = f"{len(packet.genes)} listed without their part" if packet.genes and not found else ""
+        seen = ", ".join(filter(None, [f"{len(found)} genes", listed]))
+        raise RowError("two-genes" if found else "no-gene", field, seen, expected)
+    ((symbol, gene_id),) = found.items()
     return Label(id=gene_id, name=symbol)
 
 
-def _gene_of(genomic: _GenomicInterpretation) -> _Gene | None:
-    variant = genomic.variant_interpretation and genomic.variant_interpretation.variation_descriptor
-    return (variant and variant.gene_context) or genomic.gene
+def _genes(variants: list[GenomicInterpretation], status: str) -> dict[str, str]:
+    """Symbol and id of the genes of variants; of one gene's ids that of HGNC."""
+    genes = [v.gene_meant for v in variants if v.interpretation_status == status]
+    ids = sorted((g.value_id, g.symbol) for g in genes if g and g.value_id and g.symbol)
+    return {symbol: gene_id for gene_id, symbol in sorted(ids, key=lambda named: named[0].startswith("HGNC:"))}
 
 
-def diagnosis_of(packet: Packet) -> _OntologyClass:
-    """The one diagnosis of the interpretations that are not unsolved, else of the diseases not excluded."""
-    interpreted = [
-        i.diagnosis.disease for i in packet.interpretations or [] if i.diagnosis and i.progress_status != "UNSOLVED"
-    ]
-    listed = [d.term for d in packet.diseases or [] if not d.excluded]
-    found = {d.id: d for d in interpreted if d} or {d.id: d for d in listed if d}
-    if not found:
-        raise RowError("no-diagnosis", "interpretations, diseases", "0 diagnoses", "exactly one diagnosis")
-    if len(found) > 1:
-        raise RowError("two-diagnoses", "interpretations, diseases", f"{len(found)} diagnoses", "exactly one diagnosis")
-    return next(iter(found.values()))
+def doubt(interpretation: Interpretation) -> str | None:
+    """What speaks against an interpretation's diagnosis being the truth, in the schema's words; None: nothing."""
+    if interpretation.progress_status in ("IN_PROGRESS", "UNSOLVED"):
+        return interpretation.progress_status
+    variants = (interpretation.diagnosis and interpretation.diagnosis.genomic_interpretations) or []
+    statuses = {variant.interpretation_status for variant in variants}
+    return "/".join(sorted(statuses)) if statuses and statuses <= {"REJECTED", "CANDIDATE"} else None
+
+
+def diagnosis_of(packet: Packet) -> OntologyClass:
+    """The one diagnosis that is held to be true: of the interpretations, else of the diseases.
+
+    A disease that is excluded, or that interpretations name and none holds to be true, is no truth of either.
+    """
+    named = [(i.diagnosis.disease, doubt(i)) for i in packet.interpretations or [] if i.diagnosis]
+    diseases = [(d.term, "excluded" if d.excluded else None) for d in packet.diseases or []]
+    excluded = {term.id for term, why in diseases if term and why}
+    interpreted = {d.id: d for d, why in named if d and not why and d.id not in excluded}
+    doubted = excluded | {d.id for d, why in named if d and why}
+    found = interpreted or {term.id: term for term, _ in diseases if term and term.id not in doubted}
+    if len(found) == 1:
+        return next(iter(found.values()))
+    against = sorted({why for term, why in [*named, *diseases] if term and why})
+    seen = f"{len(found)} diagnoses" + (f"; not held to be true: {', '.join(against)}" if against else "")
+    reason = "two-diagnoses" if found else "no-diagnosis"
+    raise RowError(reason, "interpretations, diseases", seen, "exactly one diagnosis")
 
 
 def phenotypes_of(packet: Packet) -> list[Phenotype]:
     """The features under their living terms, each term once; what is observed somewhere is not excluded."""
+    field, expected = "phenotypicFeatures", "one observed HPO term or more"
     features = packet.phenotypic_features or []
     if not features:
-        raise RowError("no-terms", "phenotypicFeatures", "0 features", "one observed HPO term or more")
-    observed = {f.type.id: False for f in features if not f.excluded}
+        raise RowError("no-terms", field, "0 features", expected)
+    observed = {f.type.id: False for f in features if not f.absent}
     if not observed:
-        raise RowError(
-            "no-observed-terms",
-            "phenotypicFeatures",
-            f"{len(features)} excluded features",
-            "one observed HPO term or more",
-        )
-    phenotypes = known_phenotypes(
-        observed | {f.type.id: True for f in features if f.excluded and f.type.id not in observed}
-    )
+        raise RowError("no-observed-terms", field, f"{len(features)} excluded features", expected)
+    absent = {f.type.id: True for f in features if f.absent and f.type.id not in observed}
+    phenotypes = known_phenotypes(observed | absent, {f.type.id: f.type.label for f in features if f.type.label})
     if all(p.excluded for p in phenotypes):
         release = hpo.ontology().release
-        raise RowError(
-            "unknown-terms", "phenotypicFeatures", f"{len(observed)} observed, none known", f"terms of {release}"
-        )
+        raise RowError("unknown-terms", field, f"{len(observed)} observed, none known", f"phenotypes of {release}")
     return phenotypes
 
 
-def known_phenotypes(excluded: dict[str, bool]) -> list[Phenotype]:
-    """Term ids, each with whether it is excluded, under their living terms; ids that have none are left out."""
+def known_phenotypes(excluded: dict[str, bool], labels: Mapping[str, str] | None = None) -> list[Phenotype]:
+    """Term ids, each with whether it is excluded, under their living terms.
+
+    Ids that are no phenotypes are left out, and ids that HPO does not know or has no heir of, but for those with a label.
+    """
     found: dict[str, Phenotype] = {}
     for term_id, absent in excluded.items():
-        term = hpo.ontology().resolve(term_id)
-        if term and (term.id not in found or not absent):
-            found[term.id] = Phenotype(id=term.id, name=term.name, excluded=absent)
+        for known_id, name in _findings(term_id, (labels or {}).get(term_id)):
+            if known_id not in found or not absent:
+                found[known_id] = Phenotype(id=known_id, name=name, excluded=absent)
     return list(found.values())
 
 
-_PMID = re.compile(r"PMID[:_](\d+)", re.IGNORECASE)
+def _findings(term_id: str, label: str | None) -> list[tuple[str, str]]:
+    """Ids and names of the findings that an id stands for."""
+    living = hpo.ontology().successors(term_id)
+    if living:
+        return [(term.id, term.name) for term in living if term.id in hpo.ontology().phenotypes]
+    return [(term_id, label)] if label and re.fullmatch(r"HP:[0-9]{7}", term_id) else []
 
 
-def publication_of(packet: Packet) -> str | None:
-    """`PMID:<number>` of the packet's first publication, if it names one."""
+def publications_of(packet: Packet) -> list[list[str]]:
+    """The papers that a packet names, its own first, each with all of its ids."""
     references = (packet.meta_data and packet.meta_data.external_references) or []
-    for text in [*(reference.id or "" for reference in references), packet.id]:
-        if match := _PMID.match(text):
-            return f"PMID:{match[1]}"
-    return None
+    return papers([[r.id or "", r.reference or ""] for r in references], packet.id)
 
 
 def sex_of(text: str | None) -> Sex | None:
@@ -285,27 +260,58 @@ def sex_of(text: str | None) -> Sex | None:
     return word if word in ("female", "male", "other") else None
 
 
-_DURATION = re.compile(r"P?(?=\d)(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T.*)?", re.IGNORECASE)
+_NUMBER = r"([0-9]+(?:[.,][0-9]+)?)"
+_DURATION = re.compile(
+    rf"P?(?=[0-9]|T[0-9])(?:{_NUMBER}Y)?(?:{_NUMBER}M)?(?:{_NUMBER}W)?(?:{_NUMBER}D)?"
+    rf"(?:T(?=[0-9])(?:{_NUMBER}H)?(?:{_NUMBER}M)?(?:{_NUMBER}S)?)?",
+    re.IGNORECASE,
+)
+_A_YEAR = (1, 12, DAYS / 7, DAYS, 24 * DAYS, 24 * 60 * DAYS, 24 * 3600 * DAYS)  # in each of the units
 
 
 def years_of(duration: str | None) -> float | None:
-    """An ISO 8601 duration in years (`P4Y6M` is 4.5; `24Y` is taken for P24Y); None where it is none."""
+    """An ISO 8601 duration in years (`P4Y6M` and `P4.5Y` are 4.5; `24Y` is taken for P24Y); None where it is none."""
     match = _DURATION.fullmatch((duration or "").strip())
     if not match:
         return None
-    years, months, weeks, days = (int(part or 0) for part in match.groups())
-    return years + months / 12 + (7 * weeks + days) / 365.25
+    parts = [float((part or "0").replace(",", ".")) for part in match.groups()]
+    return sum(part / units for part, units in zip(parts, _A_YEAR, strict=True))
 
 
-def age_of(time: _TimeElement | None) -> float | None:
-    """Years at a point of time; of a range its middle; None for stages of life and gestational ages."""
+def age_of(subject: Subject) -> float | None:
+    """Years of the subject when last seen; of a range its middle; None for stages of life and gestational ages.
+
+    Raises:
+        RowError: `wrong-field` where nobody can be so old, or was not born yet.
+    """
+    time, born = subject.time_at_last_encounter, subject.date_of_birth
     if time is None:
-        return None
-    if time.age:
-        return years_of(time.age.iso8601duration)
-    bounds = [time.age_range.start, time.age_range.end] if time.age_range else []
-    years = [y for bound in bounds if bound and (y := years_of(bound.iso8601duration)) is not None]
-    return sum(years) / len(years) if years else None
+        field, ends = "subject.ageAtCollection", [subject.age_at_collection]
+        if subject.age_at_collection is None and (bounds := subject.age_range_at_collection):
+            field, ends = "subject.ageRangeAtCollection", [bounds.start, bounds.end]
+        return _middle(field, [_years(age) for age in ends])
+    field = "subject.timeAtLastEncounter"
+    if time.age or time.age_range:
+        ends = [time.age] if time.age else [time.age_range.start, time.age_range.end]
+        return _middle(field, [_years(age) for age in ends])
+    interval = [time.interval.start, time.interval.end] if time.interval else []
+    return _middle(field, [_since(born, day) for day in (interval or [time.timestamp])])
+
+
+def _years(age: Age | None) -> float | None:
+    return years_of(age.duration) if age else None
+
+
+def _since(born: date | None, day: date | None) -> float | None:
+    return (day - born).days / DAYS if born and day else None
+
+
+def _middle(field: str, ends: list[float | None]) -> float | None:
+    known = [years for years in ends if years is not None]
+    age = math.fsum(known) / len(known) if known else None
+    if age is not None and not 0 <= age <= MAX_YEARS:
+        raise RowError("wrong-field", field, "years out of bounds", f"0 to {MAX_YEARS} years")
+    return age
 
 
 KIND = Phenopackets

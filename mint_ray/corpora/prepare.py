@@ -23,9 +23,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mint_ray.config import Configuration, label_conflicts
-from mint_ray.corpora.cohort import Cohort, Member, choose_cohort, under_one_id
+from mint_ray.corpora.cohort import Cohort, Member, choose_cohort, grouped, under_one_id
 from mint_ray.corpora.inventory import Inventory
 from mint_ray.corpora.label_ids import shared_names
+from mint_ray.corpora.names import with_given_names, without_shared_names
 from mint_ray.corpora.store import LABELS
 from mint_ray.errors import ConfigError, CorpusError, StorageError
 from mint_ray.records import Case, Refusal, Split, arrow_schema, to_table
@@ -47,7 +48,7 @@ logger = logging.getLogger(__name__)
 PART_ROWS = 256
 OUTCOMES = ".outcomes"
 LEFT_OUT = "left_out.tsv"
-_DECIDED = ("label_id", "label_name")
+_DECIDED = ("group_id", "label_id", "label_name")
 _SMALL = [f"case.{name}" for name in Member._fields] + [
     f"refusal.{name}" for name in ("reason", "source", "row", "field")
 ]
@@ -70,7 +71,7 @@ def prepare_cases(run: Run) -> StageReport:
     try:
         parts = write_outcomes(config, outcomes)
         members, refused = read_small_columns(parts)
-        members, merged = under_one_id(members, listed)
+        members, merged = under_one_id(grouped(members), listed)
         cohort = choose_cohort(members, listed, config.splits, config.run.seed)
         needed: list[Split] = ["train", "test", *(["scorer"] if config.splits.scorer else [])]
         _check_cohort(cohort, members, needed, _account(members, refused, cohort))
@@ -79,8 +80,9 @@ def prepare_cases(run: Run) -> StageReport:
     finally:
         with suppress(OSError, StorageError):
             remove(folder / OUTCOMES)
-    labels = [config.corpus.named(label) for label in cohort.labels]
-    save_labels(labels, folder / LABELS)
+    known = [config.corpus.named(label) for label in cohort.labels]
+    labels = with_given_names(known, cohort.labels)
+    save_labels(without_shared_names(labels, known), folder / LABELS)
     figures = {"labels": len(cohort.labels), "splits": _split_figures(cohort, members), "with": dict(counts)}
     figures |= _label_figures(merged, labels) | _file_figures(config.corpus.inventory(), refused, folder)
     return StageReport(len(members) + len(refused), len(cohort.splits), _reasons(refused, cohort), figures)
@@ -143,7 +145,7 @@ def write_parts(parts: list[Path], members: dict[int, Member], cohort: Cohort, f
 
 
 def _order(number: int, part: Path, positions: range, members: dict[int, Member], cohort: Cohort) -> dict[str, str]:
-    """What is decided about the rows of a part, as JSON: split and label of each that stays, and the faults by row."""
+    """What is decided about the rows of a part, as JSON: group, split and label of those that stay, the faults by row."""
     faults = {i - positions.start: vars(cohort.faults[i]) for i in positions if i in cohort.faults}
     kept = [members[i] for i in positions if i in cohort.splits]
     columns = {name: [getattr(m, name) for m in kept] for name in _DECIDED}

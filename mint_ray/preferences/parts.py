@@ -242,4 +242,4 @@ def refusal(case: Case, why: RowError | Skip) -> Refusal:
 
 def shows_images(task: Task) -> bool:
     """Whether the task's language model sees images, asked of its view of a case that has one."""
-    return task.downstream_view(Case(case_id="", group_id="", image=b"probe")).image is not None
+    return task.downstream_view(Case(case_id="probe", group_id="probe", image=b"probe")).image is not None

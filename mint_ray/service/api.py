@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from mint_ray.records import Case, Phenotype, Sex
+from mint_ray.records import Case, Line, Name, Phenotype, Sex
 from mint_ray.service.problems import ProblemDetails
 
 MAX_ANSWER = 100_000
@@ -47,8 +47,8 @@ class Strict(BaseModel):
 class Finding(Strict):
     """A term of the Human Phenotype Ontology, observed or excluded."""
 
-    id: Text = Field("", max_length=64, examples=["HP:0000316"])
-    name: Text = Field(min_length=1, max_length=500, examples=["Hypertelorism"])
+    id: Line = Field("", max_length=64, examples=["HP:0000316"])
+    name: Name = Field(min_length=1, max_length=500, examples=["Hypertelorism"])
     excluded: bool = False
 
 
@@ -60,7 +60,7 @@ class CaseIn(Strict):
     phenotypes: list[Finding] = []
     sex: Sex | None = None
     age_years: float | None = Field(None, ge=0, le=150)
-    ethnicity: Text | None = Field(None, max_length=100)
+    ethnicity: Line | None = Field(None, max_length=100)
     image: str | None = Field(
         None, description="PNG or JPEG in base64", json_schema_extra={"contentEncoding": "base64"}
     )
@@ -69,8 +69,8 @@ class CaseIn(Strict):
         """The record of the line; `image` is what the field holds, decoded."""
         phenotypes = [Phenotype(id=p.id, name=p.name, excluded=p.excluded) for p in self.phenotypes]
         return Case(
-            case_id=self.id,
-            group_id=self.id,
+            case_id="asked",
+            group_id="asked",
             text=self.text,
             phenotypes=phenotypes,
             sex=self.sex,
