@@ -67,11 +67,20 @@ class LikelihoodRatio:
                 found[term_id].append((row, frequency))
         return {term: (np.array([r for r, _ in hits]), np.array([f for _, f in hits])) for term, hits in found.items()}
 
+    @cached_property
+    def lacking(self) -> dict[str, list[int]]:
+        """By term id, the rows of `pairs` whose patients were looked at for it, and never showed it."""
+        found: defaultdict[str, list[int]] = defaultdict(list)
+        for row, (_, disease_id) in enumerate(self.pairs):
+            for term_id in hpo.diseases()[disease_id].absent:
+                found[term_id].append(row)
+        return dict(found)
+
     def frequency(self, term_id: str) -> np.ndarray:
         """P(finding | disease) of every row of `pairs`.
 
         A finding that a disease does not imply may be a nearer look at one that it does: then it is as frequent as among
-        all patients who show that one, times `UNRELATED`.
+        all patients who show that one, times `UNRELATED`; but not where patients were looked at for it and lacked it.
         """
         usual = background().get(term_id, LEAST)
         found = np.zeros(len(self.pairs))
@@ -79,6 +88,9 @@ class LikelihoodRatio:
             rows, frequencies = self.annotated.get(ancestor, (np.empty(0, int), np.empty(0)))
             share = 1.0 if ancestor == term_id else UNRELATED * min(1.0, usual / background().get(ancestor, 1.0))
             found[rows] = np.maximum(found[rows], frequencies * share)
+        implied_by, _ = self.annotated.get(term_id, ((), ()))
+        lacking = {row for ancestor in ancestors(term_id) for row in self.lacking.get(ancestor, ())}
+        found[list(lacking.difference(implied_by))] = UNRELATED * usual
         return found.clip(LEAST * UNRELATED, MOST)
 
     def log_ratios(self, phenotypes: Iterable[Phenotype]) -> np.ndarray:
@@ -94,7 +106,7 @@ class LikelihoodRatio:
 
     def rank(self, phenotypes: Sequence[Phenotype]) -> list[str] | None:
         """All label ids, the likeliest first, equals in the order of the labels; None without a known finding."""
-        known = [p for p in phenotypes if p.id in hpo.ontology().terms]
+        known = [p for p in phenotypes if p.id in hpo.ontology().phenotypes]
         if not known:
             return None
         order = np.argsort(-self.log_ratios(known), kind="stable")

@@ -67,9 +67,32 @@ def test_a_label_stands_for_its_best_disease_and_one_without_annotations_is_last
     assert ranker.rank(found("HP:0001083")) == ["both", "marfan", "nothing", "unknown"]
 
 
+def test_what_patients_were_looked_at_for_and_never_show_is_no_nearer_look():
+    # Kabuki syndrome: 0/n pelvic kidney, though an ectopic kidney is annotated; Marfan syndrome: neither.
+    pelvic = "HP:0000125"
+    assert pelvic in hpo.diseases()[KABUKI].absent
+    (parent,) = hpo.ontology().terms[pelvic].parents
+    assert parent in implied(hpo.diseases()[KABUKI].frequencies)
+    usual = background()[pelvic]
+    assert RANKER.frequency(pelvic)[0] == pytest.approx(max(UNRELATED * usual, LEAST * UNRELATED))
+    below = Phenotype(id=pelvic, name="Pelvic kidney")
+    assert RANKER.log_ratios([below])[0] < 0
+
+
+def test_an_absent_term_that_a_finding_below_it_implies_is_shown_after_all():
+    seizure = "HP:0001250"  # annotated 0/n beside kinds of seizure that patients do have
+    disease = hpo.diseases()["OMIM:620450"]
+    assert seizure in disease.absent and seizure in implied(disease.frequencies)
+    ranker = LikelihoodRatio({disease.id: [disease.id]})
+    assert ranker.frequency(seizure)[0] == pytest.approx(min(MOST, implied(disease.frequencies)[seizure]))
+
+
 def test_without_a_known_finding_there_is_no_ranking():
     assert RANKER.rank([]) is None
-    assert RANKER.rank([Phenotype(id="HP:9999999", name="unknown")]) is None
+    unknown = ["HP:9999999", "HP:0001726", "HP:0000007"]  # nobody's, obsolete, a mode of inheritance
+    assert RANKER.rank([Phenotype(id=i, name="unknown") for i in unknown]) is None
+    lens = found("HP:0001083")
+    assert RANKER.rank([*lens, Phenotype(id="HP:9999999", name="unknown")]) == RANKER.rank(lens)
 
 
 def test_on_published_patients_it_is_far_above_chance(real_data):

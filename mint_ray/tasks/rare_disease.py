@@ -29,7 +29,9 @@ class RareDisease(Task):
     asked: ClassVar[str] = "rare genetic diseases"
     answer_size: int = Field(10, ge=1)
     withhold_branches: list[str] = Field(
-        [], description="HPO ids, e.g. HP:0000271 (the face): the language model sees no finding of these branches"
+        [],
+        description="HPO ids, e.g. HP:0000271 (the face): the language model sees no finding of these branches, nor of "
+        "ids that the ontology does not know, which may belong to them",
     )
 
     def scorer_view(self, case: Case) -> View:
@@ -57,8 +59,8 @@ class RareDisease(Task):
 
     def _seen(self, case: Case) -> list[Phenotype]:
         """The findings that the language model may see."""
-        hidden = _branches(tuple(self.withhold_branches))
-        return [p for p in case.phenotypes if p.modality == "text" and p.id not in hidden]
+        roots = tuple(self.withhold_branches)
+        return [p for p in case.phenotypes if p.modality == "text" and not (roots and _may_be_below(roots, p.id))]
 
     def _told(self, case: Case) -> list[Phenotype]:
         """The same in the order in which it is told: by name, so that no answer hangs on what was recorded first."""
@@ -86,6 +88,12 @@ def disease_label(disease_id: str) -> Label:
 @lru_cache
 def _branches(roots: tuple[str, ...]) -> frozenset[str]:
     return frozenset().union(*(ontology().descendants(root) for root in roots))
+
+
+def _may_be_below(roots: tuple[str, ...], term_id: str) -> bool:
+    """Whether a term is in one of the branches, or is one of HPO that nobody can place."""
+    living = ontology().successors(term_id)
+    return any(term.id in _branches(roots) for term in living) or (not living and term_id.startswith("HP:"))
 
 
 def scorer_text(case: Case) -> str | None:

@@ -53,6 +53,21 @@ def test_a_whole_branch_can_be_withheld():
     assert view.withheld == ("image", "HP:0000343", "HP:0000316")
 
 
+def test_a_term_that_nobody_can_place_is_withheld_with_any_branch():
+    placed = [
+        Phenotype(id="HP:9999999", name="new"),
+        Phenotype(id="HP:0000578", name="by its old id"),  # hypertelorism, which is not of the face
+        Phenotype(id="HP:0410263", name="Brain imaging abnormality"),
+        Phenotype(id="", name="as somebody put it"),
+    ]
+    case = CASE.model_copy(update={"phenotypes": placed, "image": None})
+    assert TASK.downstream_view(case).withheld == ()
+    withheld = RareDisease(kind="rare_disease", withhold_branches=["HP:0000271"]).downstream_view(case).withheld
+    assert withheld == ("HP:9999999",)
+    eyes = RareDisease(kind="rare_disease", withhold_branches=["HP:0000478"]).downstream_view(case).withheld
+    assert eyes == ("HP:9999999", "HP:0000578")
+
+
 def test_the_answer_has_the_published_form():
     assert TASK.answer(["A", "B"]) == "POTENTIAL_DISEASES:\n1. 'A'\n2. 'B'"
 
