@@ -5,7 +5,17 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from mint_ray.records import Answer, Case, Phenotype, PreferencePair, arrow_schema, from_table, to_table
+from mint_ray.records import (
+    MAX_CHARACTERS,
+    Answer,
+    Case,
+    Phenotype,
+    PreferencePair,
+    Refusal,
+    arrow_schema,
+    from_table,
+    to_table,
+)
 
 
 def a_case(**changes) -> Case:
@@ -30,6 +40,8 @@ def test_the_arrow_types_follow_the_annotations():
     assert schema.field("image").type == pa.binary()
     assert schema.field("age_years").type == pa.float64()
     assert schema.field("split").type == pa.string()
+    assert schema.field("case_id").type == schema.field("ethnicity").type == pa.string()
+    assert schema.field("publications").type == pa.list_(pa.list_(pa.string()))
     assert schema.field("phenotypes").type.value_type.field("excluded").type == pa.bool_()
     assert arrow_schema(Answer).field("prompt_tokens").type == pa.int64()
 
@@ -43,3 +55,92 @@ def test_a_validation_error_shows_no_patient():
     with pytest.raises(ValidationError) as caught:
         Case(case_id="c1", group_id="g1", text=["a private note"])
     assert "private" not in str(caught.value)
+
+
+def refused(**changes) -> tuple[str, str]:
+    """Field and rule of the one thing that is wrong with a case."""
+    with pytest.raises(ValidationError) as caught:
+        Case(**({"case_id": "c1", "group_id": "g1"} | changes))
+    (error,) = caught.value.errors(include_input=False)
+    return ".".join(map(str, error["loc"])), error["type"]
+
+
+@pytest.mark.parametrize("age", [-0.1, 150.1, 1e999, -1e999, float("nan"), "P9Y"])
+def test_an_age_that_nobody_has_is_no_age(age):
+    assert refused(age_years=age)[0] == "age_years"
+
+
+@pytest.mark.parametrize("age", [0, 0.0, 150, 1e-300])
+def test_an_age_within_bounds_is_one(age):
+    assert a_case(age_years=age).age_years == age
+
+
+TOO_LONG = "x" * (MAX_CHARACTERS + 1)
+IDS, NAMES = ["case_id", "group_id", "label_id"], ["label_name"]
+
+
+@pytest.mark.parametrize("field", [*IDS, *NAMES])
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("", "missing"),
+        (" \t", None),
+        ("\ud800", "lone_surrogate"),
+        ("a\0b", "control_character"),
+        ("\x1b[2J", "control_character"),
+        ("\x9b2J", "control_character"),
+        (TOO_LONG, "too_long"),
+        ("x" * 10_000, "too_long"),
+    ],
+)
+def test_ids_and_names_are_neither_blank_nor_endless_nor_unwritable(field, text, rule):
+    found, why = refused(**{field: text})
+    assert found == field and (rule is None or why == rule)
+
+
+@pytest.mark.parametrize("field", IDS)
+@pytest.mark.parametrize("text", ["a\nb", "a\rb", "a\tb", "a\u2028b", "a\x85b"])
+def test_an_id_of_several_lines_is_refused_and_any_other_is_kept_as_it_is(field, text):
+    assert refused(**{field: text}) == (field, "control_character")
+    odd = "  Ärzte 患者/1; $x^$ '\" \u00a0\u202e"
+    assert getattr(Case(**({"case_id": "c", "group_id": "g"} | {field: odd})), field) == odd
+
+
+def test_a_name_of_several_lines_becomes_one_line():
+    case = Case(
+        case_id="c",
+        group_id="g",
+        label_name=" Kabuki\n syndrome\t1\u2028",
+        label_synonyms=["Niikawa\r\nKuroki "],
+        ethnicity="a\nb",
+        phenotypes=[Phenotype(id="", name="long\nphiltrum")],
+    )
+    assert (case.label_name, case.label_synonyms, case.ethnicity) == ("Kabuki syndrome 1", ["Niikawa Kuroki"], "a b")
+    assert case.phenotypes[0].name == "long philtrum"
+
+
+def test_a_note_keeps_its_lines_and_must_be_writable():
+    assert a_case().model_copy().text == "a private note"
+    assert Case(case_id="c", group_id="g", text="one\n\ttwo" * 2000).text == "one\n\ttwo" * 2000
+    assert refused(text="a \udcff") == ("text", "lone_surrogate")
+
+
+@pytest.mark.parametrize("changes", [{"name": " "}, {"name": "x\0"}, {"id": "\ud800"}, {"id": TOO_LONG}])
+def test_a_finding_has_a_name_that_can_be_read(changes):
+    with pytest.raises(ValidationError):
+        Phenotype(**({"id": "HP:1", "name": "n"} | changes))
+
+
+def test_a_refusal_can_be_written_whatever_it_speaks_of():
+    refusal = Refusal(
+        source="a\udcff\n.json", case_id="\ud800", reason="r", field="x\0", seen="y" * 10_000, expected="z\x1b"
+    )
+    (row,) = to_table([refusal], Refusal).to_pylist()
+    assert (row["source"], row["case_id"]) == ("a\\udcff\\x0a.json", "\\ud800")
+    assert (row["field"], len(row["seen"]), row["expected"]) == ("x\\x00", 2000, "z\\x1b")
+    assert Case(case_id="c", group_id="g", source="\udcff").source == "\\udcff"
+
+
+def test_a_case_of_an_earlier_version_is_read():
+    old = pa.table({"case_id": ["c"], "group_id": ["g"]})
+    assert list(from_table(old, Case)) == [Case(case_id="c", group_id="g")]

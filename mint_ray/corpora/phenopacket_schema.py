@@ -28,19 +28,22 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Val
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from mint_ray.corpora.label_ids import written
 from mint_ray.corpora.reading import field_error
 from mint_ray.errors import RowError
 from mint_ray.records import Id, Line
 
-_PREFIXES = {p: p for p in ("HP", "OMIM", "MONDO", "ORPHA", "HGNC")} | {"MIM": "OMIM", "ORPHANET": "ORPHA"}
 _CURIE = re.compile(r"(?:\S*/)?([A-Za-z]+)\s*[:_]\s*(\S+)")
 
 
 def curie(text: str) -> str:
-    """An id as its source writes it: `hp:0001250`, `HP_0001250`, `OMIM: 147920`, `Orphanet:15` in one spelling."""
+    """An id of HPO or of a registry in one spelling: `hp:0001250`, `HP_0001250`, `OMIM: 147920`, `.../Orphanet_15`."""
     match = _CURIE.fullmatch(text.strip())
-    prefix = match and _PREFIXES.get(match[1].upper())
-    return f"{prefix}:{match[2]}" if prefix else text.strip()
+    prefix, number = match.groups() if match else ("", "")
+    if prefix.upper() == "HP":
+        return f"HP:{number}"
+    registry, one = written(f"{prefix}:{number}")
+    return one if registry else text.strip()
 
 
 def _enum(*names: str) -> AfterValidator:
@@ -284,8 +287,8 @@ def packet_of(document: Any) -> Packet:
         while around := next((name for name in _AROUND if isinstance(message.get(name), dict)), None):
             if around != "proband":
                 interpretations = Interpretation1.model_validate(message).upgraded()
-            part = _within(message, message[around])
-            message, path = {"id": message.get("id"), **_camel(part)}, f"{path}{around}."
+            part = _camel(_within(message, message[around]))
+            message, path = part | {"id": part.get("id") or message.get("id")}, f"{path}{around}."
         _check_message(message)
         packet = Packet.model_validate(message)
     except ValidationError as error:

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mint_ray.config import SplitsSection
-from mint_ray.corpora.cohort import Member, choose_cohort
+from mint_ray.corpora.cohort import Member, choose_cohort, grouped
 from mint_ray.tasks.base import Label
 
 ANY = SplitsSection()
@@ -88,4 +88,32 @@ def test_every_row_is_kept_or_refused_and_no_group_stands_in_two_splits(rows, le
 @pytest.mark.parametrize("seed", [0, 1])
 def test_labels_are_those_of_the_kept_cases_in_the_order_of_their_ids(seed):
     rows = members(("a", "g1", None, "L2", "two"), ("b", "g2", None, "L1", "one"), ("c", "g3", None, "L2", "deux"))
-    assert choose_cohort(rows, None, ANY, seed).labels == [Label(id="L1", name="one"), Label(id="L2", name="two")]
+    assert choose_cohort(rows, None, ANY, seed).labels == [
+        Label(id="L1", name="one"),
+        Label(id="L2", name="two", synonyms=("deux",)),
+    ]
+
+
+def test_patients_of_one_publication_are_grouped_before_they_are_split():
+    rows = {
+        i: Member(f"c{i}", f"own {i:02}", None, f"L{i % 2}", publications=[[f"PMID:{i // 4}", f"DOI:10.1000/{i // 8}"]])
+        for i in range(40)
+    }
+    joined = grouped(rows)
+    assert [m.group_id for m in joined.values()] == [f"own {i // 8 * 8:02}" for i in range(40)]
+    assert [m._replace(group_id="") for m in joined.values()] == [m._replace(group_id="") for m in rows.values()]
+    splits = choose_cohort(joined, None, ANY, 0).splits
+    assert all(splits[i] == splits[i // 8 * 8] for i in range(40))
+
+
+def test_all_names_that_cases_give_a_label_are_kept():
+    rows = {
+        0: Member("a", "g1", None, "L1", "one", ("uno",)),
+        1: Member("b", "g2", None, "L1", "eins", ("uno", "un")),
+        2: Member("c", "g3", None, "L2"),
+        3: Member("d", "g4"),
+    }
+    assert choose_cohort(rows, None, ANY, 0).labels == [
+        Label(id="L1", name="one", synonyms=("uno", "eins", "un")),
+        Label(id="L2", name="L2"),
+    ]

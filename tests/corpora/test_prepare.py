@@ -209,3 +209,30 @@ def test_all_real_packets_are_accounted_for_and_no_publication_is_torn_apart(tmp
     known = {label.id: label.synonyms for label in run_labels(run)}
     renamed = set(known) & set(hpo.other_names())
     assert renamed and all(set(hpo.other_names()[i]) <= set(known[i]) for i in renamed)
+
+
+def test_patients_of_one_paper_are_one_group_and_labels_answer_to_the_packets_names(tmp_path, here):
+    (tmp_path / "packets").mkdir()
+    references = [["PMID:1"], ["DOI:10.1000/a", "PMID: 1"], ["https://doi.org/10.1000/A"], ["PMID:2"], ["PMID:3"]]
+    for name, label in [("OMIM:161800", "Congenital myopathy 2A"), ("OMIM:147920", "Niikawa syndrome")]:
+        for i, (reference, *beside) in enumerate(references):
+            packet = {
+                "id": f"{name[5:]}-{i}",
+                "phenotypicFeatures": [{"type": {"id": "HP:0001250"}}],
+                "diseases": [{"term": {"id": name, "label": label}}],
+                "metaData": {"externalReferences": [{"id": reference, "reference": "".join(beside)}]},
+            }
+            (tmp_path / "packets" / f"{packet['id']}.json").write_text(json.dumps(packet))
+    run = prepared(tmp_path, Phenopackets(kind="phenopackets", path=tmp_path / "packets"))
+    cases = case_table(run).to_pylist()
+    assert {c["case_id"][-1]: c["group_id"] for c in cases} == {
+        "0": "PMID:1",
+        "1": "PMID:1",
+        "2": "PMID:1",
+        "3": "PMID:2",
+        "4": "PMID:3",
+    }
+    assert len({c["split"] for c in cases if c["group_id"] == "PMID:1"}) == 1
+    assert sum(split["groups"] for split in run.stage("cases").manifest["figures"]["splits"].values()) == 3
+    synonyms = {label.id: label.synonyms for label in run_labels(run)}
+    assert "Congenital myopathy 2A" in synonyms["OMIM:161800"] and "Niikawa syndrome" in synonyms["OMIM:147920"]
