@@ -68,9 +68,11 @@ def test_a_row_with_its_photograph_becomes_a_case(tmp_path):
     assert cases["7"] == {
         "case_id": "7",
         "group_id": "P7",
+        "publications": [],
         "split": "train",
         "label_id": "GMDB:1",
         "label_name": "WILLIAMS-BEUREN SYNDROME",
+        "label_synonyms": [],
         "text": None,
         "phenotypes": [
             {"id": "HP:0000293", "name": "Full cheeks", "excluded": False, "modality": "text"},

@@ -214,7 +214,8 @@ def test_all_real_packets_are_accounted_for_and_no_publication_is_torn_apart(tmp
 def test_patients_of_one_paper_are_one_group_and_labels_answer_to_the_packets_names(tmp_path, here):
     (tmp_path / "packets").mkdir()
     references = [["PMID:1"], ["DOI:10.1000/a", "PMID: 1"], ["https://doi.org/10.1000/A"], ["PMID:2"], ["PMID:3"]]
-    for name, label in [("OMIM:161800", "Congenital myopathy 2A"), ("OMIM:147920", "Niikawa syndrome")]:
+    called = {"OMIM:161800": "Congenital myopathy 2A", "OMIM:147920": "Niikawa syndrome", "OMIM:163950": None}
+    for name, label in (called | {"OMIM:154700": "Shared", "OMIM:105830": "shared"}).items():
         for i, (reference, *beside) in enumerate(references):
             packet = {
                 "id": f"{name[5:]}-{i}",
@@ -235,4 +236,9 @@ def test_patients_of_one_paper_are_one_group_and_labels_answer_to_the_packets_na
     assert len({c["split"] for c in cases if c["group_id"] == "PMID:1"}) == 1
     assert sum(split["groups"] for split in run.stage("cases").manifest["figures"]["splits"].values()) == 3
     synonyms = {label.id: label.synonyms for label in run_labels(run)}
+    assert "Shared" not in synonyms["OMIM:154700"] and "shared" not in synonyms["OMIM:105830"]
+    assert run.stage("cases").manifest["figures"]["names_shared"] == {
+        "count": 1,
+        "first": {"shared": ["OMIM:105830", "OMIM:154700"]},
+    }
     assert "Congenital myopathy 2A" in synonyms["OMIM:161800"] and "Niikawa syndrome" in synonyms["OMIM:147920"]
