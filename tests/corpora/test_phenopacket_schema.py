@@ -400,6 +400,12 @@ def test_an_interpretation_of_1_0_is_read_as_the_packet_or_family_that_it_is_abo
     assert read(message | {"resolutionStatus": 3}).reason == "no-diagnosis"
 
 
+@pytest.mark.parametrize("within", ["phenopacket", "family"])
+def test_a_job_of_exomiser_is_read_as_the_packet_or_family_in_it(within):
+    job = {within: ONE if within == "phenopacket" else within_a_family(ONE), "analysis": {"analysisMode": "PASS_ONLY"}}
+    assert read(job) == read(ONE)
+
+
 @pytest.mark.parametrize(
     ("message", "field"),
     [
