@@ -371,14 +371,15 @@ def json_object(row: Row) -> dict[str, Any]:
     """The object of a text row: of JSON, or of YAML by the ending of its file.
 
     Raises:
-        RowError: `unreadable-file` (cut off, damaged, encrypted), or `no-json`, `no-yaml` (also what is no object).
+        RowError: `unreadable-file` (cut off, damaged, encrypted), or `no-json`, `no-yaml` (also what is no object, and
+            an object with two fields of one name, of which any reader would drop one).
     """
     if row["text"] is None:
         raise RowError(*json.loads(row["problem"]))
     form = "YAML" if row["source"].lower().endswith(_YAML) else "JSON"
     reason, expected = f"no-{form.lower()}", f"one {form} object"
     try:
-        value = load_yaml(row["text"]) if form == "YAML" else json.loads(row["text"])
+        value = load_yaml(row["text"]) if form == "YAML" else json.loads(row["text"], object_pairs_hook=_each_once)
     except (ValueError, RecursionError) as error:
         at_line = isinstance(error, json.JSONDecodeError)
         place = (
@@ -392,6 +393,13 @@ def json_object(row: Row) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RowError(reason, seen=type(value).__name__, expected=expected)
     return value
+
+
+def _each_once(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(fields)
+    if len(found) < len(fields):
+        raise RowError("no-json", seen="two fields of one name in an object", expected="each field once")
+    return found
 
 
 def bytes_below(folder: Path, name: str, most: int, field: str, reason: str = "no-image-file") -> bytes:

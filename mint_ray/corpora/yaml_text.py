@@ -19,6 +19,12 @@ class _Loader(_Base):
 
     yaml_implicit_resolvers: dict = {}
 
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict:
+        found = super().construct_mapping(node, deep)
+        if len(found) < len(node.value):
+            raise ValueError("two fields of one name in an object")
+        return found
+
 
 _Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(?:null|~|)$"), ["n", "~", ""])
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), ["t", "f"])

@@ -458,6 +458,17 @@ def test_what_is_no_cohort_is_one_outcome(message):
     assert outcomes(message) == [read(message)]
 
 
+@pytest.mark.parametrize("field", ["id", "phenotypicFeatures", "negated"])
+@pytest.mark.parametrize(("name", "reason"), [("f.json", "no-json"), ("f.yml", "no-yaml")])
+def test_a_field_that_stands_twice_in_an_object_is_refused_and_not_half_read(field, name, reason):
+    text = json.dumps(ONE).replace(f'"{field}":', f'"{field}": null, "{field}":', 1)
+    row = {"source": name, "row": None, "text": text.encode(), "problem": None}
+    (refusal,) = read_message(row)
+    assert refusal.reason == reason and "two fields of one name" in refusal.seen
+    (case,) = read_message(row | {"text": json.dumps(ONE).encode()})
+    assert case.case_id == "one"
+
+
 @pytest.mark.parametrize("text", [b"", b"{", b'{"members": ' + b"[" * 100_000])
 def test_what_cannot_be_read_is_one_refusal(text):
     row = {"source": "f.json", "row": None, "text": text, "problem": None}
