@@ -38,6 +38,7 @@ from mint_ray.corpora.base import Corpus
 from mint_ray.corpora.delimited import delimited_rows
 from mint_ray.corpora.images import MAX_BYTES, check_image
 from mint_ray.corpora.inventory import Inventory, Verdict, ending_of, survey
+from mint_ray.corpora.label_ids import check_list, is_name
 from mint_ray.corpora.phenopackets import known_phenotypes, sex_of
 from mint_ray.corpora.reading import Row, bytes_below, parsed, place_of, problem_of, refusal, row_dataset
 from mint_ray.errors import CorpusError, RowError
@@ -165,12 +166,15 @@ def read_label_list(path: Path) -> dict[str, list[str]]:
         raise CorpusError(f"{path}: is no label list ({type(error).__name__})") from None
     if not (isinstance(listed, dict) and listed and all(isinstance(name, str) for name in listed.values())):
         raise CorpusError(f"{path}: is no label list; expected {{internal_syndrome_id: name, ...}}")
+    check_list([Label(id=syndrome, name=name) for syndrome, name in listed.items()], path)
     return {syndrome: [name] for syndrome, name in listed.items()}
 
 
 def label_of(syndrome: str, names: list[str]) -> Label:
     """The label of a syndrome by its names, the first before its semicolon; the others are synonyms, also as written."""
-    parts = [(name.strip(), [part.strip() for part in name.split(";") if part.strip()]) for name in names]
+    parts = [
+        (name.strip(), [part.strip() for part in name.split(";") if part.strip()]) for name in filter(is_name, names)
+    ]
     found = [text for whole, single in parts for text in (single if len(single) < 2 else [*single, whole])]
     name, *synonyms = dict.fromkeys(found or [syndrome])
     return Label(id=f"GMDB:{syndrome}", name=name, synonyms=tuple(synonyms))

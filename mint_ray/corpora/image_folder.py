@@ -79,10 +79,10 @@ class ImageFolder(Corpus):
     def inventory(self) -> Inventory:
         if self.table is None:
             return survey(self.path, self.path, _judge)[1]
-        named = {Path(row["path"]) for row in self._table_rows()}
+        named = {Path(self.table), *(Path(row["path"]) for row in self._table_rows())}
 
         def judge(name: str) -> Verdict:
-            return None if Path(name) in (*named, self.table) else f"{ending_of(name)}: the table does not name it"
+            return None if Path(name) in named else f"{ending_of(name)}: the table does not name it"
 
         return survey(self.path, self.path, judge)[1]
 

@@ -6,6 +6,7 @@ Files in = files read + files refused + files left out. A member of an archive c
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -55,9 +56,11 @@ class Inventory:
 
     def told(self, first: int = 3) -> str:
         """What was left out, in words: counts by why, and the first names."""
-        why, names = self._why(), ", ".join(name for name, _ in self.left_out[:first])
-        more = ", ..." if len(self.left_out) > first else ""
-        return f"{'; '.join(f'{n} {reason}' for reason, n in why)} (first: {names}{more})" if why else "nothing"
+        if not self.left_out:
+            return "nothing"
+        why = "; ".join(f"{n} {reason}" for reason, n in self._why()[:5]) + ("; ..." if len(self._why()) > 5 else "")
+        names = ", ".join(name for name, _ in self.left_out[:first]) + (", ..." if len(self.left_out) > first else "")
+        return f"{why} (first: {names})"
 
     def _why(self) -> list[tuple[str, int]]:
         return Counter(reason for _, reason in self.left_out).most_common()
@@ -150,11 +153,14 @@ def _irregular(file: Path) -> str | None:
     return None if stat.S_ISREG(mode) else "no regular file"
 
 
+_ENDING = re.compile(r"(?:\.[a-z][a-z0-9_]{0,9})?\.(?:gz|bz2|xz|zst)|\.[a-z][a-z0-9_]{0,9}")
+
+
 def ending_of(name: str) -> str:
-    """A file's ending for counting: `.json.gz`, `.txt`; `no ending`."""
+    """A file's ending for counting: `.json.gz`, `.txt`; `no ending`, also for what is too odd to be one."""
     suffixes = Path(name.lower()).suffixes
-    packed = len(suffixes) > 1 and suffixes[-1] in (".gz", ".bz2", ".xz", ".zst")
-    return shown("".join(suffixes[-2:] if packed else suffixes[-1:]), 20) or "no ending"
+    found = [last for last in ("".join(suffixes[-2:]), "".join(suffixes[-1:])) if _ENDING.fullmatch(last)]
+    return found[0] if found else "no ending"
 
 
 def unread(name: str) -> str:

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 
+from mint_ray.errors import CorpusError
 from mint_ray.tasks.base import Label
 
+MAX_CHARACTERS = 500
 _KINDS = (("HGNC", "NCBIGene", "ENSEMBL"), ("OMIM", "MONDO", "ORPHA", "DOID", "DECIPHER"))
 _RANK = {name: rank for kind in _KINDS for rank, name in enumerate(kind)}
 _WRITTEN = {name.casefold(): name for name in _RANK} | {
     **{"mim": "OMIM", "orphanet": "ORPHA", "ordo": "ORPHA"},
     **{"ncbi_gene": "NCBIGene", "entrez": "NCBIGene", "geneid": "NCBIGene", "ensg": "ENSEMBL"},
 }
+# Control characters, line breaks, marks that turn the direction of writing, lone surrogates.
+_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _ENSEMBL = re.compile(r"(ENS[A-Z]*G\d{11})(?:\.\d+)?", re.IGNORECASE)
 
 
@@ -80,6 +85,29 @@ def _apart(ids: list[str]) -> list[list[str]]:
 def _folded(name: str) -> str:
     """A name for comparing: up to the first semicolon, after which OMIM writes abbreviations."""
     return " ".join(name.partition(";")[0].casefold().split())
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can be a label's id or name: one line that is not blank, of at most `MAX_CHARACTERS`."""
+    return bool(text.strip()) and not _UNWRITABLE.search(text) and len(text) <= MAX_CHARACTERS
+
+
+def check_list(labels: Sequence[Label], path: Path) -> None:
+    """See that a label list can be used.
+
+    Raises:
+        CorpusError: it is empty, has an id twice, or an id or name that is none, by its position from 0.
+    """
+    if not labels:
+        raise CorpusError(f"{path}: is an empty label list")
+    seen: dict[str, int] = {}
+    for at, label in enumerate(labels):
+        for field, text in [("id", label.id), ("name", label.name), *(("synonyms", each) for each in label.synonyms)]:
+            if not is_name(text):
+                rule = f"one line, not blank, of at most {MAX_CHARACTERS} characters"
+                raise CorpusError(f"{path}: label {at}: {field} has {len(text)} characters; expected {rule}")
+        if (first := seen.setdefault(label.id, at)) != at:
+            raise CorpusError(f"{path}: labels {first} and {at} have one id; leave one of them")
 
 
 def shared_names(labels: Iterable[Label]) -> dict[str, list[str]]:

@@ -32,6 +32,7 @@ from pydantic import Field, ValidationError
 from mint_ray.corpora.base import Corpus
 from mint_ray.corpora.images import ENDINGS, MAX_BYTES, check_image
 from mint_ray.corpora.inventory import Inventory, Verdict, survey, unread
+from mint_ray.corpora.label_ids import check_list
 from mint_ray.corpora.reading import (
     LINES,
     ROWS_PER_BLOCK,
@@ -78,8 +79,7 @@ class Table(Corpus):
             raise
         except Exception as error:
             raise CorpusError(f"{self.label_list}: is no label list ({type(error).__name__})") from None
-        if not labels:
-            raise CorpusError(f"{self.label_list}: is an empty label list")
+        check_list(labels, self.label_list)
         return labels
 
     def inventory(self) -> Inventory:

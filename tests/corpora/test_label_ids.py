@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 
-from mint_ray.corpora.label_ids import one_id_each, shared_names, written
+from mint_ray.corpora.label_ids import check_list, one_id_each, shared_names, written
+from mint_ray.errors import CorpusError
 from mint_ray.tasks.base import Label
 
 
@@ -61,6 +64,19 @@ def test_the_ids_of_a_list_stay_and_others_become_theirs():
     names = {"ENSG00000137474": ["MYO7A"], "HGNC:7606": ["MYO7A"]}
     assert one_id_each(names, {"ENSG00000137474"}) == {"HGNC:7606": "ENSG00000137474"}
     assert one_id_each(names, set(names)) == {}
+
+
+@pytest.mark.parametrize("odd", ["", " ", "x" * 501, "a\nb", "\0", "\u202ex", "\ud800"])
+def test_a_label_list_with_an_id_or_name_that_is_none_says_where(odd):
+    good = Label(id="a", name="one", synonyms=("$x^$",))
+    for label in (Label(id=odd, name="x"), Label(id="b", name=odd), Label(id="b", name="x", synonyms=(odd,))):
+        with pytest.raises(
+            CorpusError, match=r"labels.json: label 1: (id|name|synonyms) has \d+ characters; expected one line"
+        ):
+            check_list([good, label], Path("labels.json"))
+    with pytest.raises(CorpusError, match="labels 0 and 1 have one id"):
+        check_list([good, good], Path("labels.json"))
+    check_list([good], Path("labels.json"))
 
 
 def test_names_that_labels_share_are_found_whatever_their_case_and_punctuation():

@@ -275,6 +275,11 @@ def test_a_syndromes_number_of_other_digits_is_an_id_like_any_other(tmp_path):
     assert [label.id for label in corpus.labels()] == ["GMDB:9", "GMDB:10", "GMDB:²"]
 
 
+@pytest.mark.parametrize("name", ["x" * 10_000, "a\0b", " ; "])
+def test_a_syndromes_name_that_is_none_gives_way_to_its_id(tmp_path, here, name):
+    assert of_gmdb(tmp_path, internal_syndrome_name=name, disorder_names="")["label_name"] == "1"
+
+
 @pytest.mark.parametrize("text", ["[" * 100_000, "{" * 5000, "[1]", "{}", '{"1": 2}', "\xff", '{"1": "a"', "NaN"])
 def test_a_label_list_of_gmdb_of_another_form_is_refused_in_one_message(tmp_path, text):
     (tmp_path / "list.json").write_text(text, encoding="latin-1")
