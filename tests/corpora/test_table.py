@@ -130,6 +130,16 @@ def test_gzipped_lines_are_read(tmp_path, local_ray):
     assert [r["case"]["case_id"] for r in outcomes(tmp_path / "x.jsonl.gz")] == ["a"]
 
 
+def test_a_folder_of_parquet_and_lines_is_read_whole(tmp_path, local_ray):
+    columns = {"case_id": [f"p{i}" for i in range(300)], "label_id": ["L"] * 300}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet", row_group_size=100)
+    (tmp_path / "b.parquet").write_bytes(b"no parquet")
+    write_lines(tmp_path / "c.jsonl", *({"case_id": f"l{i}", "label_id": "L"} for i in range(300)), "{no json")
+    found = outcomes(tmp_path)
+    assert {r["case"]["case_id"] for r in found if r["case"]} == {f"{form}{i}" for form in "pl" for i in range(300)}
+    assert sorted(r["refusal"]["reason"] for r in found if r["refusal"]) == ["no-json", "unreadable-file"]
+
+
 def test_a_table_that_cannot_be_used_as_a_whole_says_which_column(tmp_path):
     def corpus(name: str, columns: dict) -> Table:
         pq.write_table(pa.table(columns), tmp_path / name)
