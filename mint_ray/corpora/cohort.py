@@ -63,10 +63,17 @@ def under_one_id(
     cases = Counter(m.label_id for m in members.values())
     called = {old: next(iter(names.get(new, names[old]))) for old, new in chosen.items()}
     changed = {
-        i: m._replace(label_id=chosen[m.label_id], label_name=called[m.label_id]) if m.label_id in chosen else m
-        for i, m in members.items()
+        i: _renamed(m, chosen[m.label_id], called[m.label_id]) for i, m in members.items() if m.label_id in chosen
     }
-    return changed, {old: {"into": new, "cases": cases[old]} for old, new in sorted(chosen.items()) if cases[old]}
+    return members | changed, {
+        old: {"into": new, "cases": cases[old]} for old, new in sorted(chosen.items()) if cases[old]
+    }
+
+
+def _renamed(member: Member, label_id: str, name: str) -> Member:
+    """The member under another label, whose synonym its own name becomes."""
+    others = [*member.label_synonyms, *([member.label_name] if member.label_name else [])]
+    return member._replace(label_id=label_id, label_name=name, label_synonyms=others)
 
 
 @dataclass

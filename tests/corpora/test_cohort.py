@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mint_ray.config import SplitsSection
-from mint_ray.corpora.cohort import Member, choose_cohort, grouped
+from mint_ray.corpora.cohort import Member, choose_cohort, grouped, under_one_id
 from mint_ray.tasks.base import Label
 
 ANY = SplitsSection()
@@ -61,6 +61,31 @@ def test_a_case_without_a_label_is_kept_for_training_and_with_its_group():
     splits = choose_cohort(rows, None, ANY, 0).splits
     assert splits[0] == "train"
     assert splits[11] == splits[4]
+
+
+def test_labels_of_one_gene_are_one_before_they_are_counted_and_keep_all_their_names():
+    rows = members(
+        ("a", "g1", None, "ENSG00000137474", "myo7a", ("MYO7A", "USH1B")),
+        ("b", "g2", None, "HGNC:7606", "MYO7A"),
+        ("c", "g3", None, "HGNC:1", "A1BG"),
+        ("d", "g4"),
+    )
+    changed, merged = under_one_id(rows, None)
+    assert [(m.label_id, m.label_name) for m in changed.values()] == [
+        *[("HGNC:7606", "MYO7A")] * 2,
+        ("HGNC:1", "A1BG"),
+        (None, None),
+    ]
+    assert merged == {"ENSG00000137474": {"into": "HGNC:7606", "cases": 1}}
+    cohort = choose_cohort(changed, None, SplitsSection(min_groups_per_label=2), 0)
+    assert cohort.labels == [Label(id="HGNC:7606", name="MYO7A", synonyms=("USH1B", "myo7a"))]
+
+
+def test_a_case_joins_the_label_of_the_list_whose_other_id_it_carries():
+    rows = members(("a", "g1", None, "ENSG00000137474", "MYO7A"), ("b", "g2", None, "HGNC:1", "x"))
+    listed = [Label(id="HGNC:7606", name="MYO7A")]
+    changed, _ = under_one_id(rows, listed)
+    assert reasons(choose_cohort(changed, listed, ANY, 0)) == {1: "label-outside-list"}
 
 
 CASES = st.lists(
