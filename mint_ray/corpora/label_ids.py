@@ -13,9 +13,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mint_ray.errors import CorpusError
+from mint_ray.records import MAX_CHARACTERS
 from mint_ray.tasks.base import Label
 
-MAX_CHARACTERS = 500
 _KINDS = (("HGNC", "NCBIGene", "ENSEMBL"), ("OMIM", "MONDO", "ORPHA", "DOID", "DECIPHER"))
 _RANK = {name: rank for kind in _KINDS for rank, name in enumerate(kind)}
 _WRITTEN = {name.casefold(): name for name in _RANK} | {

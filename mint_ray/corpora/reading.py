@@ -28,7 +28,7 @@ from pydantic import ValidationError
 
 from mint_ray.corpora.base import outcome_table
 from mint_ray.corpora.inventory import HIDDEN, Inventory, Verdict, hidden, is_text, shown, survey, unread
-from mint_ray.corpora.yaml_text import load_yaml
+from mint_ray.corpora.yaml_text import NotPlain, load_yaml
 from mint_ray.errors import CorpusError, RowError, StorageError
 from mint_ray.records import Case, Refusal
 from mint_ray.storage import location, opened, reaching, remote
@@ -381,18 +381,17 @@ def json_object(row: Row) -> dict[str, Any]:
     try:
         value = load_yaml(row["text"]) if form == "YAML" else json.loads(row["text"], object_pairs_hook=_each_once)
     except (ValueError, RecursionError) as error:
-        at_line = isinstance(error, json.JSONDecodeError)
-        place = (
-            f"line {error.lineno}, column {error.colno}"
-            if at_line
-            else str(error)
-            if form == "YAML"
-            else type(error).__name__
-        )
-        raise RowError(reason, seen=f"no {form} at {place}", expected=expected) from None
+        raise RowError(reason, seen=f"no {form} at {_where(error)}", expected=expected) from None
     if not isinstance(value, dict):
         raise RowError(reason, seen=type(value).__name__, expected=expected)
     return value
+
+
+def _where(error: Exception) -> str:
+    """Line and column where the text breaks, else the kind of fault; nothing of the text itself."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"line {error.lineno}, column {error.colno}"
+    return str(error) if isinstance(error, NotPlain) else type(error).__name__
 
 
 def _each_once(fields: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -14,6 +14,10 @@ _TAGS = (None, "!", "tag:yaml.org,2002:str")
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+class NotPlain(ValueError):
+    """A text that is not the plain data of one document. It says what it is, and nothing of what stands in it."""
+
+
 class _Loader(_Base):
     """JSON's types alone: a date, `no` and `12:30` stay the texts that they are in a packet's JSON."""
 
@@ -22,7 +26,7 @@ class _Loader(_Base):
     def construct_mapping(self, node: Any, deep: bool = False) -> dict:
         found = super().construct_mapping(node, deep)
         if len(found) < len(node.value):
-            raise ValueError("two fields of one name in an object")
+            raise NotPlain("two fields of one name in an object")
         return found
 
 
@@ -40,14 +44,14 @@ def load_yaml(text: bytes) -> Any:
     """The one document of a YAML text.
 
     Raises:
-        ValueError: it is no YAML, several documents, has a tag that is none of JSON's types, is nested too deep, or
+        NotPlain: it is no YAML, several documents, has a tag that is none of JSON's types, is nested too deep, or
             would be too large with all its aliases written out (or without end).
     """
     try:
         _check_size(text)
         return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
-        raise ValueError(type(error).__name__) from None
+        raise NotPlain(type(error).__name__) from None
 
 
 def _check_size(text: bytes) -> None:
@@ -57,10 +61,10 @@ def _check_size(text: bytes) -> None:
     count = 0
     for event in yaml.parse(text, _Loader):
         if getattr(event, "tag", None) not in _TAGS:
-            raise ValueError("a tag")
+            raise NotPlain("a tag")
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in sizes:
-                raise ValueError("an alias of nothing, or of what it stands in")
+                raise NotPlain("an alias of nothing, or of what it stands in")
             count += sizes[event.anchor]
         elif isinstance(event, yaml.CollectionStartEvent):
             open_nodes.append((event.anchor, count))
@@ -73,4 +77,4 @@ def _check_size(text: bytes) -> None:
             sizes[event.anchor] = 1
             count += 1
         if count > MAX_NODES or len(open_nodes) > MAX_DEPTH:
-            raise ValueError(f"more than {MAX_NODES} nodes, or deeper than {MAX_DEPTH}")
+            raise NotPlain(f"more than {MAX_NODES} nodes, or deeper than {MAX_DEPTH}")

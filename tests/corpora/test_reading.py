@@ -245,7 +245,15 @@ BOMB = b"a: &a [x,x,x,x,x,x,x,x,x]\n" + b"".join(
             b"",
             b"- 1",
         ),
-        *(b'a: "\\ud800"', b"\ta: 1", b"a: [1", b"%YAML 9.9\n---\na: 1", b"a: !!binary eA=="),
+        *(
+            b'a: "\\ud800"',
+            b"\ta: 1",
+            b"a: [1",
+            b"a: 1\na: 2",
+            b"a: {b: 1, b: 1}",
+            b"%YAML 9.9\n---\na: 1",
+            b"a: !!binary eA==",
+        ),
     ],
 )
 def test_yaml_that_is_no_plain_object_is_refused(text):

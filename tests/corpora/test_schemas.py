@@ -88,10 +88,21 @@ def test_a_field_of_a_line_of_another_type_is_refused_by_name(tmp_path, here, fi
         ("phenotypes", [{"id": 1250, "name": "Seizure"}], "phenotypes.0.id"),
         ("phenotypes", [{"id": "HP:0001250", "name": "Seizure", "modality": "sound"}], "phenotypes.0.modality"),
         ("synthetic", "perhaps", "synthetic"),
+        *(("age_years", value, "age_years") for value in (-1, 151, 1e999, -1e999, 10**400)),
+        *((name, value, name) for name in ("case_id", "label_id") for value in ("x" * 501, "a\nb", "\0", "\ud800")),
+        *((name, value, name) for name in ("label_name", "ethnicity") for value in ("x" * 10_000, "\0", "\ud800")),
+        ("text", "\ud800", "text"),
+        ("phenotypes", [{"id": "HP:1", "name": "\ud800"}], "phenotypes.0.name"),
     ],
 )
 def test_a_value_of_a_line_that_the_field_does_not_take_is_refused_by_name(tmp_path, here, field, value, told):
     assert of_lines(tmp_path, CASE | {field: value}) == ("wrong-field", told)
+
+
+@pytest.mark.parametrize("field", ["case_id", "label_id", "label_name", "group_id"])
+@pytest.mark.parametrize("value", ["", "  "])
+def test_an_id_or_name_of_a_line_that_is_blank_is_refused_by_name(tmp_path, here, field, value):
+    assert of_lines(tmp_path, CASE | {field: value}) == ("missing-field", field)
 
 
 @pytest.mark.parametrize("field", ["caseid", "Case_ID", "hpo", "age", "members", " case_id"])
