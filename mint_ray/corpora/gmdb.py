@@ -20,7 +20,7 @@ refused, by reason, beside the reasons of `mint_ray.corpora.images`:
 | `wrong-field`        | a field is no UTF-8                                           |
 | `label-outside-list` | the syndrome is not in `label_list`                           |
 
-HPO ids that the ontology does not know are left out; ages that are no number, or above 120 years, are none.
+HPO ids that the ontology does not know are left out; ages that are no number, or above 150 years, are none.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from mint_ray.corpora.label_ids import check_list, is_name
 from mint_ray.corpora.phenopackets import known_phenotypes, sex_of
 from mint_ray.corpora.reading import Row, bytes_below, parsed, place_of, problem_of, refusal, row_dataset
 from mint_ray.errors import CorpusError, RowError
-from mint_ray.records import Case, Phenotype, Refusal
+from mint_ray.records import MAX_YEARS, Case, Phenotype, Refusal
 from mint_ray.storage import Location, files_in, opened, remote
 from mint_ray.tasks.base import Label
 
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
 VERSION = "1.0.9"
 METADATA = f"image_metadata_v{VERSION}.tsv"
 CROPS, CROP = "gmdb_crops", "_aligned.jpg"
-OLDEST = 120  # years
 PARTS = {"gallery": "train", "test": "test"}
 REQUIRED = ("image_id", "internal_syndrome_id", "internal_syndrome_name")
 USED = (
@@ -231,7 +230,7 @@ def age_of(years: str, months: str) -> float | None:
     """Years and months, either of which may be empty, in years."""
     parts = [_number(years), _number(months)]
     age = (parts[0] or 0) + (parts[1] or 0) / 12
-    return None if parts == [None, None] or age > OLDEST else age
+    return None if parts == [None, None] or age > MAX_YEARS else age
 
 
 def _number(text: str) -> float | None:
