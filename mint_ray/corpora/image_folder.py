@@ -90,7 +90,7 @@ class ImageFolder(Corpus):
         rows = list(self._table_rows() if self.table else self._folder_rows())
         if not rows:
             told = "" if self.table else f" in a label's folder; it holds {self.inventory().told()}"
-            raise CorpusError(f"{self.table or self.path}: names no image{told}")
+            raise CorpusError(f"{self.path / self.table if self.table else self.path}: names no image{told}")
         return parsed(row_dataset(rows), partial(read_image, corpus=self))
 
     def _folder_rows(self) -> Iterator[Row]:
