@@ -449,6 +449,9 @@ def test_a_member_keeps_its_own_publication_and_takes_the_version_of_its_cohort(
     own = changed(TWO, "metaData", {"external_references": [{"id": "PMID:5"}]})
     (case,) = outcomes(in_snake_case({"id": "c", "members": [own], "metaData": meta("2.0")}))
     assert case.publications == [["PMID:5"]]
+    printed = {"createdBy": "", "phenopacketSchemaVersion": "", "externalReferences": []}  # protobuf's defaults
+    (case,) = outcomes({"id": "c", "members": [changed(TWO, "metaData", printed)], "metaData": meta("2.0")})
+    assert case.group_id == "PMID:77"
     (refusal,) = outcomes({"id": "c", "members": [own], "metaData": meta("9.0")})
     assert refusal.reason == "other-version"
 
