@@ -66,6 +66,7 @@ def prepare_cases(run: Run) -> StageReport:
     listed = config.corpus.labels()
     if listed is not None:
         _check_labels(config, listed)
+    inventory = config.corpus.inventory()
     # Of this attempt: workers of a killed one may still write to theirs.
     outcomes = folder / OUTCOMES / uuid4().hex
     try:
@@ -84,7 +85,7 @@ def prepare_cases(run: Run) -> StageReport:
     labels = with_given_names(known, cohort.labels)
     save_labels(without_shared_names(labels, known), folder / LABELS)
     figures = {"labels": len(cohort.labels), "splits": _split_figures(cohort, members), "with": dict(counts)}
-    figures |= _label_figures(merged, labels) | _file_figures(config.corpus.inventory(), refused, folder)
+    figures |= _label_figures(merged, labels) | _file_figures(inventory, refused, folder)
     return StageReport(len(members) + len(refused), len(cohort.splits), _reasons(refused, cohort), figures)
 
 
