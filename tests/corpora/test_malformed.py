@@ -300,6 +300,7 @@ def pannuke(random: random.Random, folder: Path) -> Any:
 
 def account(corpus: Any) -> tuple[int, int]:
     """Cases and refusals of a source, each told by its own record; files add up, and every one that is read is told."""
+    corpus.labels()
     rows = corpus.outcomes(0).take_all()
     cases = [Case.model_validate(row["case"]) for row in rows if row["case"]]
     refusals = [Refusal.model_validate(row["refusal"]) for row in rows if row["refusal"]]
