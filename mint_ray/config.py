@@ -9,18 +9,32 @@ from __future__ import annotations
 import difflib
 import re
 import typing
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, PositiveFloat, SerializeAsAny, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PositiveFloat,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from mint_ray.corpora.base import Corpus
-from mint_ray.errors import ConfigError
+from mint_ray.errors import ConfigError, MintError
 from mint_ray.scorers.base import ScorerSection
 from mint_ray.sections import Precision, Section, hardware, resolve_kind
-from mint_ray.storage import Location
+from mint_ray.storage import Location, files_in, remote
 from mint_ray.tasks.base import Task
+from mint_ray.yaml_text import NotPlain, parse_yaml, read_yaml
+
+
+MAX_SEED = 2**31 - 1  # numpy takes 32 bits, and workers add their rank
 
 
 def _kind(package: str) -> BeforeValidator:
@@ -31,7 +45,15 @@ class RunSection(Section):
     """Where a run lives, a path or a URL, and the one seed that fixes cohort, splits, pairs and training order."""
 
     dir: Location
-    seed: int = 0
+    seed: int = Field(0, ge=0, le=MAX_SEED)
+
+    @field_validator("dir")
+    @classmethod
+    def _a_folder_of_its_own(cls, folder: Path) -> Path:
+        """Stages are removed whole, so a run must not live where other things do."""
+        if not remote(folder) and folder.absolute().resolve() in (Path.cwd(), Path.home(), Path("/")):
+            raise ValueError("is no folder of a run's own: name one that holds nothing else, e.g. runs/first")
+        return folder
 
 
 class NodeGroup(Section):
@@ -128,7 +150,9 @@ class AlignmentSection(Section):
     (Rafailov et al. 2023) are what it is compared with, by TRL's trainers.
     """
 
-    model: str = Field(description="a Hugging Face id, a folder, its URL, or `packaged:smollm2-135m-instruct`")
+    model: str = Field(
+        min_length=1, description="a Hugging Face id, a folder, its URL, or `packaged:smollm2-135m-instruct`"
+    )
     method: Literal["orpo", "sft", "dpo"] = "orpo"
     start: Location | None = Field(
         None,
@@ -318,24 +342,34 @@ def label_conflicts(pairs: PreferencesSection, labels: int) -> list[str]:
     return []
 
 
-def load_config(path: Path | str, overrides: list[str] = ()) -> Configuration:
+def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Configuration:
     """Read, override and check a configuration.
 
     Raises:
         ConfigError: with every problem at once, each by its dotted key.
     """
     try:
-        data = yaml.safe_load((Path(path) if isinstance(path, str) else path).read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: cannot be read ({type(error).__name__}); name a YAML file"]) from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise ConfigError([f"{path}: is no YAML{f', line {mark.line + 1}' if mark else ''}"]) from None
+        data = read_yaml(path := Path(path) if isinstance(path, str) else path)
+    except FileNotFoundError:
+        raise ConfigError([f"{path}: there is no such file{_files_near(path)}"]) from None
+    except NotPlain as error:
+        raise ConfigError([f"{path}: {error}"]) from None
     if not isinstance(data, dict):
-        raise ConfigError([f"{path}: holds no sections; see configs/demo.yaml"])
-    for override in overrides:
-        _override(data, override)
+        seen = "is empty" if data is None else f"holds a {type(data).__name__} where sections are expected"
+        raise ConfigError([f"{path}: {seen}; see configs/demo.yaml"])
+    for key, value in parse_overrides(overrides).items():
+        _override(data, key, value)
     return parse_config(data)
+
+
+def _files_near(path: Path) -> str:
+    """What of the same folder may have been meant."""
+    with suppress(OSError, MintError, ValueError):
+        names = [each.name for each in files_in(path.parent) if each.suffix in (".yaml", ".yml")]
+        near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.5) or sorted(names)[:8]
+        if near:
+            return f"; in {path.parent} there is {', '.join(near)}"
+    return "; name a YAML file, e.g. configs/demo.yaml"
 
 
 def parse_config(data: dict[str, Any]) -> Configuration:
@@ -349,34 +383,66 @@ def parse_config(data: dict[str, Any]) -> Configuration:
     return config
 
 
-def _override(data: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    if not equals:
-        raise ConfigError([f"--set {override}: expected key=value, e.g. alignment.learning_rate=1e-4"])
-    *sections, name = key.strip().split(".")
+def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
+    """`key=value` texts by their key.
+
+    Raises:
+        ConfigError: with each that is none, and each that would undo another.
+    """
+    values: dict[str, Any] = {}
+    problems = []
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        key = key.strip()
+        if not equals or not all(key.split(".")):
+            problems.append(f"--set {_short(override)}: expected key=value, e.g. alignment.learning_rate=1e-4")
+            continue
+        if undone := [known for known in values if known == key or known.startswith(f"{key}.")]:
+            problems.append(f"--set {key}: undoes --set {undone[0]} before it; keep one")
+        try:
+            values[key] = parse_yaml(text)
+        except NotPlain as error:
+            problems.append(f"--set {key}: {error}")
+    if problems:
+        raise ConfigError(problems)
+    return values
+
+
+def _override(data: dict[str, Any], key: str, value: Any) -> None:
+    *sections, name = key.split(".")
     for section in sections:
-        if not isinstance(data.setdefault(section, {}), dict):
+        if data.get(section) is None:
+            data[section] = {}
+        if not isinstance(data[section], dict):
             raise ConfigError([f"--set {key}: {section} is a value, not a section"])
         data = data[section]
-    data[name] = yaml.safe_load(value)
+    data[name] = value
 
 
-def _problem(error: dict[str, Any]) -> str:
-    key = ".".join(str(part) for part in error["loc"])
+def _problem(error: Any) -> str:
+    key = ".".join(_short(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         known = _siblings(error["loc"])
         near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}" if known else "remove it"
         return f"{key}: is no setting; {hint}"
-    seen = "" if isinstance(error["input"], dict) else f" is {_without_credentials(error['input'])!r};"
+    if error["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        return f"{key}: is {_seen(error['input'])}; expected a section of settings (key: value)"
+    seen = "" if isinstance(error["input"], dict) else f" is {_seen(error['input'])};"
     message = error["msg"].removeprefix("Value error, ")
-    return f"{key}:{seen} {message[0].lower()}{message[1:]}"
+    return f"{key}:{seen} {message[:1].lower()}{message[1:]}"
 
 
-def _without_credentials(value: Any) -> Any:
-    if not isinstance(value, str) or "://" not in value:
-        return value
-    return re.sub(r"[?#].*", "?...", re.sub(r"(?<=://)[^/]*@", "...@", value))
+def _seen(value: Any) -> str:
+    """A value as a message shows it: short, and without credentials."""
+    text = "null" if value is None else repr(value)
+    if "://" in text:
+        text = re.sub(r"[?#][^'\"]*", "?...", re.sub(r"(?<=://)[^\s'\"]*@", "...@", text))
+    return _short(text)
+
+
+def _short(text: Any) -> str:
+    return text if len(text := str(text)) <= 160 else f"{text[:160]}..."
 
 
 def _siblings(location: tuple) -> list[str]:

@@ -6,8 +6,10 @@ Every module of `mint_ray.tasks`, `mint_ray.corpora` and `mint_ray.scorers` that
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import pkgutil
+import reprlib
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,9 +19,9 @@ Precision = Literal["auto", "bf16", "fp32"]
 
 
 class Section(BaseModel):
-    """A part of the configuration. Unknown keys are errors; values never change after loading."""
+    """A part of the configuration. Unknown keys are errors; numbers are finite; values never change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class KindSection(Section):
@@ -60,18 +62,24 @@ def differing(first: Any, second: Any, key: str = "") -> list[tuple[str, Any, An
 
 def kinds(package: str) -> list[str]:
     """The kinds that a package offers: its modules, but for the shared ones."""
-    modules = pkgutil.iter_modules(importlib.import_module(package).__path__)
-    return sorted(m.name for m in modules if hasattr(importlib.import_module(f"{package}.{m.name}"), "KIND"))
+    return sorted(name for name in _modules(package) if hasattr(importlib.import_module(f"{package}.{name}"), "KIND"))
+
+
+def _modules(package: str) -> list[str]:
+    return [module.name for module in pkgutil.iter_modules(importlib.import_module(package).__path__)]
 
 
 def resolve_kind(package: str, value: Any) -> KindSection:
     """Validate a section by the class that its `kind` names; raises ValueError with the kinds on offer."""
     if isinstance(value, KindSection):
         return value
-    kind = value.get("kind") if isinstance(value, dict) else None
-    try:
-        module = importlib.import_module(f"{package}.{kind}")
-        section: type[KindSection] = module.KIND
-    except (ModuleNotFoundError, AttributeError):
-        raise ValueError(f"kind is {kind!r}; expected one of {', '.join(kinds(package))}") from None
-    return section.model_validate(value)
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a section whose kind is one of {', '.join(kinds(package))}")
+    kind = value.get("kind")
+    module = importlib.import_module(f"{package}.{kind}") if kind in _modules(package) else None
+    if not hasattr(module, "KIND"):
+        known = kinds(package)
+        near = difflib.get_close_matches(kind, known, n=1) if isinstance(kind, str) else []
+        hint = f"did you mean {near[0]}? Expected" if near else "expected"
+        raise ValueError(f"kind is {reprlib.repr(kind)}; {hint} one of {', '.join(known)}")
+    return module.KIND.model_validate(value)

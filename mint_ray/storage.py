@@ -53,11 +53,11 @@ def location(text: str | Path) -> Path:
     """The path that a text means: a URL's place in an object store, else a path of this machine.
 
     Raises:
-        ValueError: the URL is none of a store that is known here, or holds credentials.
+        ValueError: no path can be so, or the URL is none of a store that is known here, or holds credentials.
     """
     scheme, separator, place = str(text).partition("://")
     if not separator:
-        return Path(text)
+        return _local(text)
     if scheme not in DRIVERS:
         raise ValueError(
             f"{scheme}:// is none of {', '.join(f'{known}://' for known in DRIVERS)}; or name a plain path"
@@ -74,15 +74,21 @@ def location(text: str | Path) -> Path:
     return UPath(f"{scheme}://{place.rstrip('/')}", use_listings_cache=False)
 
 
+def _local(text: str | Path) -> Path:
+    if not str(text).strip():
+        raise ValueError("is empty, which would be the current folder: name a file or a folder")
+    if "\0" in str(text) or max(map(len, map(os.fsencode, Path(text).parts)), default=0) > 255:
+        raise ValueError("is no path: it has a character, or a name of a length, that no file system takes")
+    return Path(text)
+
+
 def remote(path: Any) -> bool:
     """Whether a path lies in an object store."""
     return hasattr(path, "storage_options")
 
 
 def _located(value: Any, local: Any) -> Path:
-    if remote(value):
-        return value
-    return location(value) if isinstance(value, str) and "://" in value else local(value)
+    return value if remote(value) else location(value if isinstance(value, str) else local(value))
 
 
 Location = Annotated[Path, WrapValidator(_located), PlainSerializer(str, when_used="json")]
