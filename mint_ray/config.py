@@ -33,7 +33,6 @@ from mint_ray.storage import Location, files_in, remote
 from mint_ray.tasks.base import Task
 from mint_ray.yaml_text import NotPlain, parse_yaml, read_yaml
 
-
 MAX_SEED = 2**31 - 1  # numpy takes 32 bits, and workers add their rank
 
 

@@ -77,9 +77,16 @@ def location(text: str | Path) -> Path:
 def _local(text: str | Path) -> Path:
     if not str(text).strip():
         raise ValueError("is empty, which would be the current folder: name a file or a folder")
-    if "\0" in str(text) or max(map(len, map(os.fsencode, Path(text).parts)), default=0) > 255:
+    if not _a_file_system_takes(text):
         raise ValueError("is no path: it has a character, or a name of a length, that no file system takes")
     return Path(text)
+
+
+def _a_file_system_takes(text: str | Path) -> bool:
+    try:
+        return "\0" not in str(text) and all(len(os.fsencode(part)) <= 255 for part in Path(text).parts)
+    except UnicodeEncodeError:
+        return False
 
 
 def remote(path: Any) -> bool:
