@@ -25,7 +25,7 @@ from mint_ray.config import Configuration
 from mint_ray.errors import ConfigError, CorpusError
 from mint_ray.records import LEARNED_FROM
 from mint_ray.runs import Run, StageReport, write_atomically
-from mint_ray.storage import remove
+from mint_ray.storage import files_below, remove
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +88,15 @@ def compare_arms(run: Run) -> StageReport:
     return compare(run, run_arms(run))
 
 
+def clear_arms(run: Run) -> None:
+    """Remove every arm and what was concluded from them, each run of theirs as `--fresh` removes one."""
+    remove(run.dir / "comparison")
+    begun = {path.parent.parent for path in files_below(run.dir / "arms") if path.name == "begun.json"}
+    for folder in sorted(begun):
+        Run(run.config.moved(folder)).clear_from("cases")
+    remove(run.dir / "arms")
+
+
 def run_arms(run: Run) -> dict[str, Run]:
     """Every arm's completed run, by name."""
     complete(run, "preferences")
@@ -113,7 +122,7 @@ def run_arm(run: Run, name: str, done: dict[str, Run]) -> Run:
         if len(points) > 1:
             searched = {point: search_run(mine, config, point) for point, config in configs.items()}
             best = choose_point(run.config, name, searched)
-            tested = configs[best] if best == points[0] else moved(configs[best], searched[best].dir / "test")
+            tested = configs[best] if best == points[0] else configs[best].moved(searched[best].dir / "test")
             mine = Run(tested, (searched[best], mine))
         else:
             remove(search_file(run.config, name))  # what is left of a grid that this configuration no longer has
@@ -138,18 +147,13 @@ def arm_config(config: Configuration, name: str, alignment: Any, done: dict[str,
             }
         ),
     }
-    return moved(config.model_copy(update=update), home_folder(config, name, done))
+    return config.model_copy(update=update).moved(home_folder(config, name, done))
 
 
 def search_run(home: Run, config: Configuration, point: Point) -> Run:
     """The run of one point of an arm's grid: trained as the arm is, asked about the validation cases."""
     judged = config.model_copy(update={"inference": config.inference.model_copy(update={"split": "validation"})})
-    return Run(moved(judged, home.dir / "search" / point_name(point)), (home,))
-
-
-def moved(config: Configuration, folder: Path) -> Configuration:
-    """The same, with its run in another directory."""
-    return config.model_copy(update={"run": config.run.model_copy(update={"dir": folder})})
+    return Run(judged.moved(home.dir / "search" / point_name(point)), (home,))
 
 
 def arm_alignment(config: Configuration, name: str, point: Point, done: dict[str, Run]) -> Any:

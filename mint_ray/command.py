@@ -42,11 +42,20 @@ def run_stages(description: str, stages: dict[str, Callable[[], Work]]) -> Run:
     """
     config, fresh = parse_command(description)
     run = Run(config)
-    with reported(), plain_errors(run.dir), sole_job(run.dir):
+    with working_in(run):
         if fresh:
             run.clear_from(next(iter(stages)))
         _carry_out(run, stages)
     return run
+
+
+@contextmanager
+def working_in(run: Run) -> Iterator[None]:
+    """A job's work in a run directory: alone in it, and with whatever goes wrong told in one sentence."""
+    with reported(), plain_errors(run.dir):
+        run.check_home()
+        with sole_job(run.dir):
+            yield
 
 
 def _carry_out(run: Run, stages: dict[str, Callable[[], Work]]) -> None:

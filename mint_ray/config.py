@@ -295,6 +295,10 @@ class Configuration(Section):
     evaluation: EvaluationSection = EvaluationSection()
     comparison: ComparisonSection = ComparisonSection()
 
+    def moved(self, folder: Path) -> Configuration:
+        """The same, with its run in another directory."""
+        return self.model_copy(update={"run": self.run.model_copy(update={"dir": folder})})
+
     def as_yaml(self) -> str:
         """All settings, defaults included, in the form that `load_config` reads."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)

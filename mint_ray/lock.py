@@ -8,7 +8,9 @@ A job takes the next number by creating a file that must not exist yet, which a 
 process alone; no file is ever removed. So two jobs that both find the last one dead cannot both follow it.
 
 A job of this machine is alive while its process is. One of another machine is alive while it touches its file,
-every `BEAT` seconds (in a store: writes it anew); after `STALE` seconds of silence it counts as dead.
+every `BEAT` seconds (in a store: writes it anew); after `STALE` seconds of silence it counts as dead. How long it has
+been silent is told by the clock of the server that keeps the file. A file system may take its times from the machines
+instead, whose clocks differ: so a silent file is watched for some beats before its job is followed.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import threading
@@ -26,6 +29,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
+from pydantic import TypeAdapter
 
 from mint_ray import storage
 from mint_ray.errors import MintError, RunError
@@ -34,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 BEAT = 15.0  # seconds
 STALE = 180.0  # seconds; a file system that hangs for a minute ends no job
+WATCHED = 3  # beats
+_NAME = re.compile(r"[0-9]{5,9}\.json")  # whatever else lies there is none of ours
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,9 @@ class Holder:
         return f"process {self.pid} on {self.host}{job}, started {self.started}"
 
 
+_HOLDER = TypeAdapter(Holder)
+
+
 @contextmanager
 def sole_job(run_dir: Path) -> Iterator[None]:
     """Be the only job in a run directory for the time of the block.
@@ -70,9 +79,9 @@ def sole_job(run_dir: Path) -> Iterator[None]:
     try:
         path, holder = _take(run_dir)
     except OSError as error:
-        raise RunError(
-            f"{run_dir} cannot be written ({error.strerror or error}): mend its permissions, or take another run.dir"
-        ) from error
+        met = OSError(error.errno, error.strerror, str(run_dir))
+        why = storage.disk_trouble(met, run_dir) or f"{run_dir} cannot be written ({error.strerror or error})"
+        raise RunError(why) from error
     over = threading.Event()
     beating = threading.Thread(target=_beat, args=(path, holder, over), daemon=True, name="run-lock")
     beating.start()
@@ -86,7 +95,8 @@ def sole_job(run_dir: Path) -> Iterator[None]:
 
 def _take(run_dir: Path) -> tuple[Path, Holder]:
     folder = run_dir / "jobs"
-    last = max((int(path.stem) for path in storage.files_in(folder, "*.json")), default=0)
+    names = (path.name for path in storage.files_in(folder, "*.json"))
+    last = max((int(Path(name).stem) for name in names if _NAME.fullmatch(name)), default=0)
     if last:
         _refuse_if_alive(run_dir, _path(folder, last))
     path, holder = _path(folder, last + 1), _this_process()
@@ -126,12 +136,24 @@ def _refuse_if_alive(run_dir: Path, path: Path) -> None:
     if holder.machine == _machine():
         if _runs(holder):
             raise RunError(f"{run_dir} is in use by {holder}. {_ways_out(holder)}")
-    elif (silent := storage.last_seen(path)) < STALE:
+    elif (silent := storage.last_seen(path)) < STALE or _beats(path, holder):
+        silent = silent if silent < STALE else 0
         raise RunError(
             f"{run_dir} is in use by {holder}, last seen {max(silent, 0):.0f} s ago. {_ways_out(holder)} "
             f"A job that was killed may be followed {STALE:.0f} s after it was last seen."
         )
     logger.warning("following a job that did not end: %s", holder)
+
+
+def _beats(path: Path, holder: Holder) -> bool:
+    """Whether a file is written anew as one watches, whatever the clocks say."""
+    before, until = storage.last_change(path), time.monotonic() + WATCHED * BEAT
+    logger.warning("%s seems to be silent: watching for %.0f s before following it", holder, WATCHED * BEAT)
+    while time.monotonic() < until:
+        time.sleep(BEAT / 5)
+        if storage.last_change(path) != before:
+            return True
+    return False
 
 
 def _ways_out(holder: Holder) -> str:
@@ -140,10 +162,10 @@ def _ways_out(holder: Holder) -> str:
 
 
 def _read(path: Path) -> Holder:
-    try:
-        return Holder(**json.loads(path.read_text()))
-    except (ValueError, TypeError):  # created, and not yet written
-        return Holder()
+    with suppress(FileNotFoundError, IsADirectoryError, ValueError):  # created and not yet written, or damaged
+        with storage.opened(path) as file:
+            return _HOLDER.validate_json(file.read())
+    return Holder()
 
 
 def _runs(holder: Holder) -> bool:

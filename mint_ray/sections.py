@@ -12,7 +12,7 @@ import pkgutil
 import reprlib
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 # `auto`: bf16 where the device has instructions for it, else fp32; see mint_ray.precision.
 Precision = Literal["auto", "bf16", "fp32"]
@@ -22,6 +22,13 @@ class Section(BaseModel):
     """A part of the configuration. Unknown keys are errors; numbers are finite; values never change after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _of_64_bits(cls, value: Any) -> Any:
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise ValueError("is an integer of more than 64 bits")
+        return value
 
 
 class KindSection(Section):

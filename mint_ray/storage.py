@@ -16,6 +16,7 @@ is listed or read goes through this module, which raises `StorageError` then.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import fnmatch
 import hashlib
@@ -26,7 +27,6 @@ import logging
 import os
 import re
 import shutil
-import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -84,7 +84,7 @@ def _local(text: str | Path) -> Path:
 
 def _a_file_system_takes(text: str | Path) -> bool:
     try:
-        return "\0" not in str(text) and all(len(os.fsencode(part)) <= 255 for part in Path(text).parts)
+        return "\0" not in str(text) and all(len(part.encode()) <= 255 for part in Path(text).parts)
     except UnicodeEncodeError:
         return False
 
@@ -247,16 +247,45 @@ def remove(path: Path) -> None:
             path.fs.rm(path.path, recursive=True)
 
 
+def remove_all_but(folder: Path, kept: str) -> None:
+    """Remove what lies in a folder, or below, but for the file of that name in it.
+
+    Raises:
+        StorageError: the store refuses.
+    """
+    if not remote(folder):
+        for each in folder.iterdir():
+            if each.name != kept:
+                remove(each)
+        return
+    doomed = [path.path for path in files_below(folder) if path != folder / kept]
+    with reaching(folder):
+        if doomed:
+            folder.fs.rm(doomed)
+
+
 def last_seen(path: Path) -> float:
-    """Seconds since a file was written, by the clock of whoever keeps it: a store's may go differently from ours."""
-    if not remote(path):
-        return time.time() - path.stat().st_mtime
+    """Seconds since a file was written, by the clock of whoever keeps it: a server's may go differently from ours.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        StorageError: the store refuses.
+    """
     probe = path.with_name(f".now-{uuid.uuid4().hex}")
     with reaching(path):
-        probe.fs.pipe_file(probe.path, b"")
-        seconds = probe.stat().st_mtime - path.stat().st_mtime
-        probe.unlink()
-    return seconds
+        try:
+            probe.fs.pipe_file(probe.path, b"") if remote(probe) else probe.touch()
+            return last_change(probe) - last_change(path)
+        finally:
+            probe.unlink(missing_ok=True)
+
+
+def last_change(path: Path) -> float:
+    """When a file was written, by the clock of whoever keeps it. Opened first: NFS then asks its server."""
+    if remote(path):
+        return path.stat().st_mtime
+    with path.open("rb") as file:
+        return os.fstat(file.fileno()).st_mtime
 
 
 def touch(path: Path, text: str) -> None:
@@ -400,6 +429,41 @@ def parquet_dataset(files: Sequence[Path], schema: pa.Schema) -> pyarrow.dataset
     return pyarrow.dataset.dataset(
         [arrow_path(file) for file in files], schema=schema, filesystem=arrow_filesystem(files[0])
     )
+
+
+_FULL = "free some space, or take another run.dir"
+_OTHER = "or take another run.dir"
+# What an error of a file system means, and what to do.
+_DISK = {
+    errno.ENOSPC: f"the disk is full: {_FULL}",
+    errno.EDQUOT: f"this user's share of the disk (its quota) is used up: {_FULL}",
+    errno.EROFS: f"the disk is mounted for reading alone: mount it for writing, {_OTHER}",
+    errno.EACCES: f"this user may not read and write there: mend its permissions, {_OTHER}",
+    errno.EPERM: f"this user may not read and write there: mend its permissions, {_OTHER}",
+    errno.ENOTDIR: f"a file stands where a folder should: remove it, {_OTHER}",
+    errno.EEXIST: f"a file stands where a folder should: remove it, {_OTHER}",
+    errno.EISDIR: f"a folder stands where a file should: remove it, {_OTHER}",
+    errno.ENAMETOOLONG: "the path is too long for its file system: take a shorter run.dir",
+    errno.EIO: f"the disk fails to read or to write: see the machine's log, {_OTHER}",
+    errno.ESTALE: f"the shared file system no longer knows it: mount it anew, {_OTHER}",
+    errno.ENOTCONN: f"the shared file system is not reached: mount it anew, {_OTHER}",
+    errno.ETIMEDOUT: f"the shared file system does not answer: see its server, {_OTHER}",
+    errno.EMFILE: "too many files are open: raise `ulimit -n`",
+    errno.ENFILE: "too many files are open on this machine: close some, or raise fs.file-max",
+}
+_WHEREVER = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # also where a worker's error has kept nothing but its text
+
+
+def disk_trouble(error: BaseException | None, folder: Path) -> str | None:
+    """What a file system means by an error met as `folder` was being worked in, as a sentence; None where it is none."""
+    while error is not None:
+        code = getattr(error, "errno", None)
+        below = str(getattr(error, "filename", None) or "").startswith(str(folder))
+        told = next((each for each in _WHEREVER if code == each or os.strerror(each) in str(error)), None)
+        if why := _DISK.get(told or (code if below else None)):
+            return _sentence(folder, why)
+        error = error.__cause__ or error.__context__
+    return None
 
 
 _NO_BUCKET = r"NoSuchBucket|bucket does not exist"

@@ -189,6 +189,10 @@ def test_a_seed_that_numpy_or_torch_would_refuse_is_refused(seed):
     assert "run.seed: is" in problems(f"run.seed={seed}")
 
 
+def test_an_integer_that_no_machine_counts_to_is_refused_also_as_a_text():
+    assert "alignment.lora.rank: is '9999" in problems(f"alignment.lora.rank='{'9' * 30}'")
+
+
 def test_a_number_that_is_not_finite_is_refused_wherever_it_stands():
     for key in (
         "alignment.learning_rate",

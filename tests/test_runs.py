@@ -1,17 +1,20 @@
 """The run directory: complete when the manifest exists, refused to strangers, resumed by its owner."""
 
+import errno
 import json
+import os
+from contextlib import suppress
 
 import pytest
 
 from mint_ray.config import load_config
 from mint_ray.errors import RunError
-from mint_ray.runs import STAGES, Run, StageReport, digest_files
+from mint_ray.runs import CLEARING, STAGES, Run, StageReport, digest_files, open_run, plain_errors
 from tests.conftest import REPOSITORY
 
 
 def a_run(tmp_path, *overrides) -> Run:
-    return Run(load_config(REPOSITORY / "configs" / "demo.yaml", [f"run.dir={tmp_path / 'run'}", *overrides]))
+    return Run(load_config(REPOSITORY / "configs" / "demo.yaml", overrides).moved(tmp_path / "run"))
 
 
 def some_work(run: Run) -> StageReport:
@@ -93,7 +96,7 @@ def finished(run: Run) -> Run:
 
 def test_a_run_borrows_the_stages_that_would_come_out_the_same(tmp_path):
     lender = finished(a_run(tmp_path))
-    config = a_run(tmp_path, f"run.dir={tmp_path / 'other'}", "alignment.learning_rate=2e-3").config
+    config = a_run(tmp_path, "alignment.learning_rate=2e-3").config.moved(tmp_path / "other")
     borrower = Run(config, (lender,))
     owners = {name: borrower.stage(name).run is lender for name in STAGES}
     assert owners == dict.fromkeys(STAGES, True) | dict.fromkeys(("alignment", "answers", "evaluation"), False)
@@ -103,8 +106,8 @@ def test_a_run_borrows_the_stages_that_would_come_out_the_same(tmp_path):
 
 
 def test_the_first_lender_that_has_the_stage_lends_it(tmp_path):
-    plain, tuned = a_run(tmp_path), a_run(tmp_path, f"run.dir={tmp_path / 'tuned'}", "alignment.learning_rate=2e-3")
-    config = tuned.config.model_copy(update={"run": tuned.config.run.model_copy(update={"dir": tmp_path / "third"})})
+    plain, tuned = a_run(tmp_path), a_run(tmp_path / "tuned", "alignment.learning_rate=2e-3")
+    config = tuned.config.moved(tmp_path / "third")
     borrower = Run(config, (plain, tuned))
     assert borrower.stage("cases").run is plain
     assert borrower.stage("alignment").run is tuned
@@ -113,7 +116,7 @@ def test_the_first_lender_that_has_the_stage_lends_it(tmp_path):
 
 def test_starting_over_leaves_what_is_borrowed_to_its_owner(tmp_path):
     lender = finished(a_run(tmp_path))
-    config = a_run(tmp_path, f"run.dir={tmp_path / 'other'}", "alignment.learning_rate=2e-3").config
+    config = a_run(tmp_path, "alignment.learning_rate=2e-3").config.moved(tmp_path / "other")
     borrower = finished(Run(config, (lender,)))
     borrower.clear_from("cases")
     assert all(lender.stage(name).complete for name in STAGES)
@@ -136,3 +139,175 @@ def test_the_digest_of_a_folder_sees_names_and_bytes(tmp_path):
     second = digest_files(tmp_path)
     (tmp_path / "a").rename(tmp_path / "b")
     assert len({first, second, digest_files(tmp_path)}) == 3
+
+
+# Bad days
+
+
+class Killed(BaseException):
+    """Ends the process, as far as a file system can tell."""
+
+
+def kill_at(monkeypatch, call: int) -> list[str]:
+    """From that change to the file system on, every one fails; the names of those before."""
+    done: list[str] = []
+    for name in ("unlink", "rmdir", "replace", "mkdir"):
+        real = getattr(os, name)
+
+        def change(path, *more, name=name, real=real, **how):
+            if len(done) >= call:
+                raise Killed
+            done.append(f"{name} {path}")
+            return real(path, *more, **how)
+
+        monkeypatch.setattr(os, name, change)
+    return done
+
+
+def some_files(run: Run) -> StageReport:
+    for name in ("adapter/adapter_config.json", "adapter/adapter_model.safetensors", "curve.jsonl", "checkpoints/1/a"):
+        path = run.stage("alignment").path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{run.config.alignment.learning_rate}")
+    return StageReport()
+
+
+def left_of(run: Run) -> set[str]:
+    folder = run.stage("alignment").path
+    return {path.name for path in folder.rglob("*") if path.is_file() and path.name[0] != "."} - {"begun.json"}
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_start_over_that_is_killed_anywhere_never_lends_the_old_adapter_to_new_settings(tmp_path, fresh):
+    ways, call, over = set(), 0, False
+    while not over:
+        old = a_run(tmp_path / str(call))
+        for name in STAGES:
+            old.carry_out(name, some_files if name == "alignment" else some_work)
+        with pytest.MonkeyPatch.context() as patch, suppress(Killed):
+            kill_at(patch, call)
+            old.clear_from("alignment")
+            over = True
+        new = a_run(tmp_path / str(call), "alignment.learning_rate=2e-3")
+        if fresh:
+            new.clear_from("alignment")
+        seen: list[set[str]] = []
+        try:
+            new.carry_out("alignment", lambda run, seen=seen: seen.append(left_of(run)) or StageReport())
+            assert seen == [set()]
+            ways.add("begun anew")
+        except RunError as refused:
+            assert "alignment.learning_rate: was 0.001, is now 0.002" in str(refused)
+            ways.add("refused")
+        call += 1
+    assert call > 15 and ways == ({"begun anew"} if fresh else {"begun anew", "refused"})
+
+
+def test_a_start_over_that_was_killed_is_finished_by_the_same_command(tmp_path):
+    run = a_run(tmp_path)
+    for name in STAGES:
+        run.carry_out(name, some_files if name == "alignment" else some_work)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        kill_at(patch, 6)
+        run.stage("alignment").clear()
+    assert CLEARING in a_run(tmp_path).stage("alignment").begun and 0 < len(left_of(run)) < 4
+    assert not a_run(tmp_path).stage("alignment").complete
+    a_run(tmp_path).carry_out("alignment", some_files)
+    assert a_run(tmp_path).stage("alignment").complete and CLEARING not in a_run(tmp_path).stage("alignment").begun
+
+
+DAMAGE = [b"", b"{", b"[]", b"null", b"{}", b"\xff\xfe", b'{"settings": 3}', b"[" * 100_000, b'{"rows": {}}']
+
+
+@pytest.mark.parametrize("content", DAMAGE, ids=lambda content: repr(content)[:20])
+def test_a_damaged_manifest_is_as_if_it_were_not_written(tmp_path, content, caplog):
+    run = a_run(tmp_path)
+    run.carry_out("cases", some_work)
+    (run.dir / "cases" / "manifest.json").write_bytes(content)
+    assert a_run(tmp_path).carry_out("cases", some_work)
+    assert a_run(tmp_path).stage("cases").manifest["rows"]["in"] == 3
+    assert "manifest.json is damaged" in caplog.text
+
+
+@pytest.mark.parametrize("content", DAMAGE, ids=lambda content: repr(content)[:20])
+def test_a_stage_whose_beginning_is_damaged_is_begun_anew_while_it_holds_nothing_and_else_refused(tmp_path, content):
+    begun = a_run(tmp_path).dir / "cases" / "begun.json"
+    begun.parent.mkdir(parents=True)
+    begun.write_bytes(content)
+    assert a_run(tmp_path).carry_out("cases", some_work)
+    begun.write_bytes(content)
+    with pytest.raises(RunError, match=r"begun\.json is damaged.*start over with --fresh"):
+        a_run(tmp_path).carry_out("cases", some_work)
+    a_run(tmp_path).clear_from("cases")
+    assert a_run(tmp_path).carry_out("cases", some_work)
+
+
+def test_a_folder_by_a_stage_s_name_that_no_run_made_is_neither_used_nor_removed(tmp_path):
+    mine = tmp_path / "run" / "cases" / "2019" / "thesis.docx"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    for way in (lambda run: run.clear_from("cases"), lambda run: run.carry_out("cases", some_work)):
+        with pytest.raises(RunError, match=r"cases holds 2019/thesis\.docx, and no begun\.json"):
+            way(a_run(tmp_path))
+    assert mine.read_text() == "mine"
+
+
+def test_a_run_begins_in_an_empty_folder_or_in_its_own(tmp_path):
+    run = a_run(tmp_path)
+    run.check_home()
+    run.dir.mkdir()
+    (run.dir / "lost+found").mkdir()  # as the root of a volume has it
+    (run.dir / ".snapshot").mkdir()
+    run.check_home()
+    (run.dir / "thesis.docx").write_text("mine")
+    with pytest.raises(RunError, match=r"run holds thesis\.docx, and no run has made it: take another run\.dir"):
+        run.check_home()
+    (run.dir / "thesis.docx").unlink()
+    run.carry_out("cases", some_work)
+    (run.dir / "notes.txt").write_text("mine, beside a run")
+    run.check_home()
+
+
+@pytest.mark.parametrize("name", ["run", "\U0001f600", "a: b", "'", '"', "%s", "2026-01-01", "null"])
+def test_a_run_is_opened_by_whatever_name_its_folder_has(tmp_path, name):
+    run = Run(a_run(tmp_path).config.moved(tmp_path / name))
+    run.carry_out("cases", some_work)
+    assert open_run(tmp_path / name).dir == tmp_path / name
+    assert open_run(tmp_path / name).stage("cases").complete
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (errno.ENOSPC, "the disk is full: free some space"),
+        (errno.EDQUOT, "quota"),
+        (errno.EROFS, "mounted for reading alone"),
+        (errno.EACCES, "mend its permissions"),
+        (errno.EIO, "the disk fails"),
+        (errno.ESTALE, "no longer knows it"),
+        (errno.EMFILE, "ulimit -n"),
+    ],
+)
+def test_a_disk_that_fails_is_told_by_what_it_says(tmp_path, code, said):
+    run = a_run(tmp_path)
+
+    def failing(run: Run) -> StageReport:
+        raise OSError(code, os.strerror(code), str(run.stage("cases").path / "part-0.parquet"))
+
+    with pytest.raises(RunError, match=said) as refused:
+        run.carry_out("cases", failing)
+    assert str(refused.value).startswith(f"{run.dir / 'cases'}: ") and "run the same command again" in str(
+        refused.value
+    )
+    assert ("mend its permissions" in str(refused.value)) == (code == errno.EACCES)
+
+
+def test_a_worker_s_text_tells_a_full_disk_and_a_quota_apart(tmp_path):
+    for code, said in ((errno.ENOSPC, "full"), (errno.EDQUOT, "quota"), (errno.EROFS, "reading alone")):
+        with pytest.raises(RunError, match=said), plain_errors(tmp_path):
+            raise RuntimeError(f"task failed\nOSError: [Errno {code}] {os.strerror(code)}: '/elsewhere/x'")
+
+
+def test_an_error_about_a_file_elsewhere_is_left_as_it_is(tmp_path):
+    with pytest.raises(PermissionError), plain_errors(tmp_path):
+        raise PermissionError(errno.EACCES, "Permission denied", "/elsewhere/x")

@@ -107,6 +107,7 @@ def test_the_same_configuration_gives_the_same_files_and_leftovers_of_a_killed_r
     first = prepared(tmp_path / "first", corpus)
     other = Run(tiny_config(tmp_path / "other" / "run", corpus=corpus))
     stage = other.stage("cases").path
+    other.stage("cases").begin()
     for leftover in ("part-00099.parquet", "refused/part-00099.parquet", ".outcomes/1/x.parquet"):
         (stage / leftover).parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.table({"case_id": ["twice"]}), stage / leftover)
