@@ -26,6 +26,8 @@ ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
 }
 
+# Where Ray ends under a job: the job says so itself, in one sentence.
+_OWN_REPORT = ("Full stack trace:", "Exception occurred in Ray Data or Ray Core internal code")
 # `Write: 528/1400`, as Ray Data logs it every ten seconds where there is no terminal.
 _ROWS_DONE = re.compile(r"(?!Total Progress)\S.*: [1-9]\d*/\d+$")
 
@@ -86,6 +88,28 @@ def lost_nodes() -> list[dict[str, str]]:
     ]
 
 
+# Of `ray.exceptions`: what tells of the caller, of a bound, or of a worker's own exception is none of Ray's end.
+_NOT_RAYS_END = ("RayTaskError", "TaskCancelledError", "GetTimeoutError", "UserCodeException", "AuthenticationError")
+
+
+def end_of_ray(error: BaseException | None) -> str | None:
+    """What of Ray ended, where an error, or one that led to it, says so by its type: `LocalRayletDiedError: ...`."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        error = waiting.pop(0)
+        if error is None or id(error) in seen:
+            continue
+        seen.add(id(error))
+        kinds = [base.__name__ for base in type(error).__mro__ if base.__module__ == "ray.exceptions"]
+        if kinds and not set(kinds) & set(_NOT_RAYS_END):
+            return f"{kinds[0]}: {next(iter(str(error).strip().splitlines()), 'no more is known')}"
+        waiting += [error.__cause__, error.__context__]
+        waiting += [getattr(error, name, None) for name in ("cause", "controller_failure")]
+        waiting += (getattr(error, "worker_failures", None) or {}).values()
+    return None
+
+
 def was_lost(node: dict[str, Any]) -> bool:
     """Whether a node of `ray.nodes()` is dead; one that the autoscaler sent away had nothing left to do."""
     from ray.core.generated.common_pb2 import NodeDeathInfo
@@ -94,16 +118,18 @@ def was_lost(node: dict[str, Any]) -> bool:
 
 
 class News(logging.Filter):
-    """Lets through warnings, and how many rows each operator has done, once; Ray's own log files have the rest."""
+    """Lets through warnings but for Ray's own report of its end, and how many rows each operator has done, once; Ray's own log files have the rest."""
 
     def __init__(self):
         super().__init__()
         self._said: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if message.startswith(_OWN_REPORT):
+            return False
         if record.levelno >= logging.WARNING:
             return True
-        message = record.getMessage()
         new = bool(_ROWS_DONE.match(message)) and message not in self._said
         self._said.add(message)
         return new

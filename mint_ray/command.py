@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import signal
 import sys
+import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from mint_ray.config import Configuration, load_config
-from mint_ray.errors import ConfigError, MintError
+from mint_ray.errors import ConfigError, MintError, RayEnded
 from mint_ray.lock import sole_job
-from mint_ray.runs import STAGES, Run, StageReport, plain_errors
-from mint_ray.storage import check_there, locations
+from mint_ray.runs import Run, StageReport, plain_errors, write_atomically
 
 Work = Callable[[Run], StageReport]
 
@@ -52,10 +56,35 @@ def run_stages(description: str, stages: dict[str, Callable[[], Work]]) -> Run:
 @contextmanager
 def working_in(run: Run) -> Iterator[None]:
     """A job's work in a run directory: alone in it, and with whatever goes wrong told in one sentence."""
-    with reported(), plain_errors(run.dir):
+    with reported(), logged(run.dir), plain_errors(run.dir):
         run.check_home()
         with sole_job(run.dir):
             yield
+
+
+@contextmanager
+def logged(run_dir: Path) -> Iterator[None]:
+    """Keep Ray's own report in a file of the run, and say in which."""
+    try:
+        yield
+    except RayEnded as error:
+        path = run_dir / "logs" / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}.log"
+        try:
+            write_atomically(path, report_of(error.__cause__))
+        except (OSError, MintError):  # never in place of what ended the job
+            raise error from None
+        raise RayEnded(f"{error}. Ray's own report: {path}") from None
+
+
+def report_of(error: BaseException | None) -> str:
+    """An error and those that led to it: where each was raised, and what Ray says; what a worker says may be a patient's."""
+    parts = []
+    while error is not None:
+        kind = type(error)
+        says = str(error) if kind.__module__.startswith("ray.") and not hasattr(error, "cause") else "(not kept)"
+        parts.append("".join(traceback.format_tb(error.__traceback__)) + f"{kind.__module__}.{kind.__name__}: {says}\n")
+        error = error.__cause__ or error.__context__
+    return "\nfrom:\n".join(parts)
 
 
 def _carry_out(run: Run, stages: dict[str, Callable[[], Work]]) -> None:
@@ -76,39 +105,27 @@ def session(config: Configuration, stages: Iterable[str]) -> Iterator[None]:
 
     Raises:
         ConfigError: it does not have what they ask for.
-        StorageError: what they read of object stores is not there, or refused.
+        MintError: something else that they will need is not there; see `check_ready`.
     """
     from mint_ray.capacity import check_capacity
     from mint_ray.cluster import ray_session
+    from mint_ray.readiness import check_ready
 
-    check_sources(config, stages)
+    check_ready(config, stages)
     with ray_session(config.cluster):
         check_capacity(config, stages)
         yield
 
 
-def check_sources(config: Configuration, stages: Iterable[str]) -> None:
-    """See that what stages read from object stores is there, at once and not after an hour.
-
-    Raises:
-        StorageError: what is not, and why.
-        ConfigError: a text is a URL that leads nowhere.
-    """
-    for section in dict.fromkeys(name for stage in stages for name in STAGES[stage][0]):
-        try:
-            places = list(locations(getattr(config, section)))
-        except ValueError as error:
-            raise ConfigError([f"{section}: {error}"]) from None
-        for place in places:
-            check_there(place)
-
-
 @contextmanager
 def reported() -> Iterator[None]:
-    """A job's work: its log on the terminal, and a `MintError` as one line with status 1."""
+    """A job's work: its log on the terminal, a `MintError` as one line with status 1, and Ctrl-C as one with 130."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     try:
         yield
     except MintError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        print("Stopped. What is complete is kept: the same command goes on.", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)

@@ -324,10 +324,11 @@ def conflicts(config: Configuration) -> list[str]:
             f"corpus.kind {config.corpus.kind} gives a {has} as label and task.kind {task.kind} asks for a {asked}: set "
             "corpus.label, or take another task.kind"
         )
-    labels = config.corpus.label_count()
-    if labels is not None:
-        found += label_conflicts(pairs, labels)
-    return found
+    try:
+        labels = config.corpus.label_count()
+    except (MintError, OSError) as error:
+        return [*found, f"corpus: {error}"]
+    return found if labels is None else [*found, *label_conflicts(pairs, labels)]
 
 
 def label_conflicts(pairs: PreferencesSection, labels: int) -> list[str]:

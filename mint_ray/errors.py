@@ -7,6 +7,7 @@
     ├── ModelError       a model folder or file is not what the configuration says it is
     ├── EndpointError    a served model cannot be asked: not reached, refused, or another model
     ├── RunError         the run directory belongs to something else, or a stage before is missing
+    │   └── RayEnded     Ray, or a part of it, ended under a job
     ├── StorageError     an object store refuses, is not reached, or has nothing by that name
     ├── TrainingError    training cannot go on (a loss that is not finite)
     └── EvaluationError  answers and cases do not belong together
@@ -64,6 +65,10 @@ class EndpointError(MintError):
 
 class RunError(MintError):
     """The run directory belongs to something else, or a stage before is missing."""
+
+
+class RayEnded(RunError):
+    """Ray, or a part of it, ended under a job; its own report is the cause."""
 
 
 class StorageError(MintError):

@@ -3,6 +3,7 @@
 <run.dir>/        a folder, or a place in an object store: see `mint_ray.storage`
   config.yaml     the resolved configuration of the last command
   jobs/           who works here, and who did: see `mint_ray.lock`
+  logs/           Ray's own report where Ray ended under a job
   cases/          Parquet parts, labels.json
   scorer/         a finished scorer
   preferences/    rankings/, pairs/, a card and plots
@@ -32,9 +33,9 @@ from pathlib import Path
 from typing import Any
 
 from mint_ray import errors, storage, telemetry
-from mint_ray.cluster import lost_nodes
+from mint_ray.cluster import end_of_ray, lost_nodes
 from mint_ray.config import Configuration, load_config
-from mint_ray.errors import MintError, RunError
+from mint_ray.errors import MintError, RayEnded, RunError
 from mint_ray.sections import differing, result_settings
 
 logger = logging.getLogger(__name__)
@@ -334,6 +335,7 @@ def plain_errors(folder: Path) -> Iterator[None]:
     Raises:
         RunError: the file system failed as `folder` was worked in: full, for reading alone, ...
         StorageError: an object store refused meanwhile.
+        RayEnded: Ray, or a part of it, did.
         MintError: what a worker raised; every other exception passes as it is.
     """
     try:
@@ -347,6 +349,11 @@ def plain_errors(folder: Path) -> Iterator[None]:
             raise RunError(why) from error
         if mine := _worker_error(error) or storage.refused_somewhere(error, folder):
             raise mine from error
+        if ended := end_of_ray(error):
+            raise RayEnded(
+                f"{folder}: Ray, or a part of it, ended under this job ({ended}). What was at work is lost; what is "
+                "complete, and every part and checkpoint that was written, is kept: run the same command again"
+            ) from error
         raise
 
 

@@ -35,7 +35,7 @@ from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import pyarrow.fs
-from pydantic import BaseModel, PlainSerializer, WrapValidator
+from pydantic import PlainSerializer, WrapValidator
 
 from mint_ray.errors import MintError, StorageError
 
@@ -100,24 +100,6 @@ def _located(value: Any, local: Any) -> Path:
 
 Location = Annotated[Path, WrapValidator(_located), PlainSerializer(str, when_used="json")]
 """The type of a setting that holds a path, of either kind."""
-
-
-def locations(section: Any) -> Iterator[Path]:
-    """The paths in object stores that settings name, also where a text names one.
-
-    Raises:
-        ValueError: a text is a URL that leads nowhere.
-    """
-    if isinstance(section, BaseModel):
-        for name in type(section).model_fields:
-            yield from locations(getattr(section, name))
-    elif isinstance(section, dict):
-        for value in section.values():
-            yield from locations(value)
-    elif remote(section):
-        yield section
-    elif isinstance(section, str) and section.startswith(tuple(f"{scheme}://" for scheme in DRIVERS)):
-        yield location(section)
 
 
 def check_there(path: Path) -> None:

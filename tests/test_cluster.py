@@ -5,7 +5,7 @@ import os
 
 from ray.core.generated.common_pb2 import NodeDeathInfo
 
-from mint_ray.cluster import News, lost_nodes, was_lost
+from mint_ray.cluster import News, end_of_ray, lost_nodes, was_lost
 
 
 def passes(news: News, message: str, level: int = logging.INFO) -> bool:
@@ -28,6 +28,32 @@ def test_plans_totals_and_operators_that_have_not_begun_are_no_news():
 def test_warnings_always_pass():
     news = News()
     assert all(passes(news, "a block was lost", logging.WARNING) for _ in range(2))
+
+
+def test_ray_s_own_report_of_its_end_is_no_news():
+    assert not passes(News(), "Full stack trace:", logging.ERROR)
+
+
+def test_the_end_of_ray_is_told_by_the_type_of_an_error_or_of_one_that_led_to_it():
+    from ray import exceptions
+    from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
+
+    died = exceptions.LocalRayletDiedError()
+    for error in (died, ControllerError(died), WorkerGroupError("workers", {0: died})):
+        assert end_of_ray(error).startswith("LocalRayletDiedError: The task's local raylet died")
+    wrapped = ValueError("ours")
+    wrapped.__cause__ = exceptions.RaySystemError("gone")
+    assert "RaySystemError" in end_of_ray(wrapped)
+
+
+def test_a_worker_s_own_error_is_no_end_of_ray():
+    from ray.exceptions import GetTimeoutError, RayTaskError
+    from ray.train.v2.api.exceptions import WorkerGroupError
+
+    mine = RayTaskError("f", "ray.exceptions.LocalRayletDiedError: in its text alone", ValueError("mine"))
+    assert end_of_ray(mine) is None and end_of_ray(mine.as_instanceof_cause()) is None
+    assert end_of_ray(WorkerGroupError("x", {0: ValueError("mine")})) is None
+    assert end_of_ray(GetTimeoutError("slow")) is None and end_of_ray(ValueError("mine")) is None
 
 
 def node(alive: bool, reason: int) -> dict:

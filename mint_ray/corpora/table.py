@@ -77,6 +77,9 @@ class Table(Corpus):
             labels = load_labels(self.label_list)
         except StorageError:
             raise
+        except ValueError as error:  # in words of its own, by place
+            told = type(error).__name__ if isinstance(error, UnicodeError) else error
+            raise CorpusError(f"{self.label_list}: is no label list ({told})") from None
         except Exception as error:
             raise CorpusError(f"{self.label_list}: is no label list ({type(error).__name__})") from None
         check_list(labels, self.label_list)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mint_ray.records import Case, Message
 from mint_ray.sections import KindSection
@@ -57,7 +57,30 @@ def save_labels(labels: list[Label], path: Path) -> None:
 
 
 def load_labels(path: Path) -> list[Label]:
-    return [Label.model_validate(label) for label in json.loads(path.read_text())]
+    """The labels of a list `[{"id": ..., "name": ..., "synonyms": [...]}, ...]`, in its order.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no such list, or names a label twice; in one sentence.
+    """
+    listed = json.loads(path.read_text(encoding="utf-8-sig"))
+    if not isinstance(listed, list):
+        raise ValueError(f"holds a {type(listed).__name__}; expected a list of labels, [{{id, name, synonyms}}]")
+    labels: dict[str, Label] = {}
+    for number, each in enumerate(listed, 1):
+        try:
+            label = Label.model_validate(each)
+        except ValidationError as error:
+            field = ".".join(map(str, error.errors()[0]["loc"])) or "the whole"
+            raise ValueError(
+                f"label {number}: {field}: {error.errors()[0]['msg']}; expected id, name, synonyms"
+            ) from None
+        if not label.id.strip() or not label.name.strip():
+            raise ValueError(f"label {number} has no {'name' if label.id.strip() else 'id'}")
+        if label.id in labels:
+            raise ValueError(f"label {number} is {label.id}, which is there before: keep one")
+        labels[label.id] = label
+    return list(labels.values())
 
 
 _NUMBERED_LINE = re.compile(r"^\s*(\d+)\s*[.):]\s*(.+?)\s*$")

@@ -1,0 +1,170 @@
+"""What a run will need, looked at before its first stage: what is missing would else be noticed hours later.
+
+Each stage has its looks. They open no corpus and load no weights, and everything that is missing is told at once.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from mint_ray.config import Configuration, RetrievalSection
+from mint_ray.errors import ConfigError, MintError
+from mint_ray.storage import DRIVERS, check_there, location, remote
+
+Look = Callable[[Configuration], None]
+
+
+def check_ready(config: Configuration, stages: Iterable[str]) -> None:
+    """See that what these stages will need is there.
+
+    Raises:
+        ConfigError: with everything that is not, by its setting.
+        MintError: what is not, where it is one thing that has an error of its own.
+    """
+    found: list[MintError] = []
+    for look in dict.fromkeys(look for stage in stages for look in LOOKS.get(stage, ())):
+        try:
+            look(config)
+        except MintError as error:
+            found.append(error)
+    lines = list(dict.fromkeys(line for error in found for line in getattr(error, "problems", [str(error)])))
+    if len(lines) == 1:
+        raise found[0]
+    if found:
+        raise ConfigError(lines)
+
+
+def _corpus(config: Configuration) -> None:
+    check_places(config.corpus, "corpus")
+    if getattr(config.corpus, "label_list", None):
+        config.corpus.labels()
+
+
+def _scorer(config: Configuration) -> None:
+    from mint_ray.models import resolve_model
+
+    scorer = config.scorer
+    check_places(scorer, "scorer")
+    if (folder := scorer.folder) and not remote(folder) and not _holds(folder, "scorer.json", "config.json"):
+        raise ConfigError(
+            [f"scorer.folder is {folder}, which holds no scorer (no scorer.json): fit one, or name another"]
+        )
+    if getattr(scorer, "label_list", None):
+        from mint_ray.scorers.labels import read_label_list
+
+        read_label_list(scorer.label_list)
+    for name in ("pretrained", "checkpoint"):
+        if model := getattr(scorer, name, None):
+            resolve_model(model)
+
+
+def _model(config: Configuration) -> None:
+    from mint_ray.models import resolve_model
+
+    resolve_model(config.alignment.model)
+
+
+def _start(config: Configuration) -> None:
+    from mint_ray.models import adapter_settings
+    from mint_ray.storage import local_copy
+
+    if start := config.alignment.start:
+        check_places(config.alignment, "alignment")
+        adapter_settings(local_copy(start))
+
+
+def _asked_model(config: Configuration) -> None:
+    if not config.inference.endpoint:
+        _model(config)
+
+
+def _engine(config: Configuration) -> None:
+    name = "httpx" if config.inference.endpoint else config.inference.engine
+    if importlib.util.find_spec(name) is None:
+        raise ConfigError(
+            [f"inference.engine is {config.inference.engine!r}, which is not installed here: see docs/install.md"]
+        )
+
+
+def _retrieval(config: Configuration) -> None:
+    if config.inference.retrieval:
+        check_knowledge(config.inference.retrieval, "inference.retrieval")
+
+
+def check_knowledge(section: RetrievalSection, key: str) -> None:
+    """See that what passages are made of is there.
+
+    Raises:
+        ConfigError, StorageError: it is not.
+    """
+    if section.knowledge != "hpo":
+        _check_place(_expanded(f"{key}.knowledge", section.knowledge), f"{key}.knowledge")
+
+
+def check_places(section: BaseModel, key: str) -> None:
+    """See that every path that a section names, one of this machine or a URL, leads to something.
+
+    Raises:
+        ConfigError: with all that do not.
+        StorageError: a store has nothing by that name, or refuses.
+    """
+    named = dict(_paths(section, key))
+    problems = []
+    for name, path in named.items():
+        within = [other / path for other in named.values() if other is not path and not remote(path)]
+        try:
+            if not any(map(_is_there, within)):
+                _check_place(path, name)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+
+
+def _paths(value: Any, key: str) -> Iterator[tuple[str, Path]]:
+    if isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _paths(getattr(value, name), f"{key}.{name}")
+    elif remote(value) or isinstance(value, Path):
+        yield key, value
+    elif isinstance(value, str) and value.startswith(tuple(f"{scheme}://" for scheme in DRIVERS)):
+        yield key, _expanded(key, value)
+
+
+def _expanded(key: str, text: str) -> Path:
+    try:
+        return location(text).expanduser()
+    except ValueError as error:
+        raise ConfigError([f"{key} is {text!r}: {error}"]) from None
+
+
+def _check_place(path: Path, key: str) -> None:
+    if remote(path):
+        check_there(path)
+    elif not _is_there(path):
+        where = "" if path.is_absolute() else f" (looked for in {Path.cwd()})"
+        raise ConfigError([f"{key} is {path}: there is nothing by that name{where}; mend the path, or put it there"])
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # it may not be looked at
+        return False
+
+
+def _holds(folder: Path, *names: str) -> bool:
+    return any((folder / name).is_file() for name in names)
+
+
+LOOKS: dict[str, tuple[Look, ...]] = {
+    "cases": (_corpus,),
+    "scorer": (_scorer,),
+    "alignment": (_model, _start),
+    "answers": (_engine, _asked_model, _retrieval),
+}
