@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mint_ray.config import ClusterSection
+from mint_ray.errors import led_to
 
 # Token authentication as Ray 2.60 wants it; every port on the loopback address; no reporting home; quiet TRL.
 ENVIRONMENT = {
@@ -94,19 +95,10 @@ _NOT_RAYS_END = ("RayTaskError", "TaskCancelledError", "GetTimeoutError", "UserC
 
 def end_of_ray(error: BaseException | None) -> str | None:
     """What of Ray ended, where an error, or one that led to it, says so by its type: `LocalRayletDiedError: ...`."""
-    seen: set[int] = set()
-    waiting = [error]
-    while waiting:
-        error = waiting.pop(0)
-        if error is None or id(error) in seen:
-            continue
-        seen.add(id(error))
-        kinds = [base.__name__ for base in type(error).__mro__ if base.__module__ == "ray.exceptions"]
+    for each in led_to(error):
+        kinds = [base.__name__ for base in type(each).__mro__ if base.__module__ == "ray.exceptions"]
         if kinds and not set(kinds) & set(_NOT_RAYS_END):
-            return f"{kinds[0]}: {next(iter(str(error).strip().splitlines()), 'no more is known')}"
-        waiting += [error.__cause__, error.__context__]
-        waiting += [getattr(error, name, None) for name in ("cause", "controller_failure")]
-        waiting += (getattr(error, "worker_failures", None) or {}).values()
+            return f"{kinds[0]}: {next(iter(str(each).strip().splitlines()), 'no more is known')}"
     return None
 
 

@@ -17,6 +17,8 @@ Messages carry ids, file names, fields and rules. They never carry a patient's t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 
 class MintError(Exception):
     """Base of all errors that a user can mend."""
@@ -81,3 +83,21 @@ class TrainingError(MintError):
 
 class EvaluationError(MintError):
     """Answers and cases do not belong together."""
+
+
+def led_to(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and all that led to it, also what Ray keeps of a worker's or a controller's."""
+    waiting, seen = [error], set()
+    while waiting:
+        if (each := waiting.pop(0)) is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        yield each
+        waiting += [each.__cause__, each.__context__]
+        waiting += [found for name in ("cause", "controller_failure") if _error(found := getattr(each, name, None))]
+        failures = getattr(each, "worker_failures", None)
+        waiting += failures.values() if isinstance(failures, dict) else ()
+
+
+def _error(value: object) -> bool:
+    return isinstance(value, BaseException)

@@ -162,10 +162,11 @@ def _ways_out(holder: Holder) -> str:
 
 
 def _read(path: Path) -> Holder:
-    with suppress(FileNotFoundError, IsADirectoryError, ValueError):  # created and not yet written, or damaged
+    try:
         with storage.opened(path) as file:
             return _HOLDER.validate_json(file.read())
-    return Holder()
+    except (FileNotFoundError, ValueError):  # created and not yet written, or damaged
+        return Holder()
 
 
 def _runs(holder: Holder) -> bool:

@@ -35,7 +35,7 @@ from typing import Any
 from mint_ray import errors, storage, telemetry
 from mint_ray.cluster import end_of_ray, lost_nodes
 from mint_ray.config import Configuration, load_config
-from mint_ray.errors import MintError, RayEnded, RunError
+from mint_ray.errors import MintError, RayEnded, RunError, TrainingError
 from mint_ray.sections import differing, result_settings
 
 logger = logging.getLogger(__name__)
@@ -343,6 +343,8 @@ def plain_errors(folder: Path) -> Iterator[None]:
     except MintError as error:
         if _from_ray(error):
             raise _worker_error(error) or error from None
+        if isinstance(error, TrainingError) and (ended := end_of_ray(error)):
+            raise _ray_ended(folder, ended) from error
         raise
     except Exception as error:
         if why := storage.disk_trouble(error, folder):
@@ -350,11 +352,15 @@ def plain_errors(folder: Path) -> Iterator[None]:
         if mine := _worker_error(error) or storage.refused_somewhere(error, folder):
             raise mine from error
         if ended := end_of_ray(error):
-            raise RayEnded(
-                f"{folder}: Ray, or a part of it, ended under this job ({ended}). What was at work is lost; what is "
-                "complete, and every part and checkpoint that was written, is kept: run the same command again"
-            ) from error
+            raise _ray_ended(folder, ended) from error
         raise
+
+
+def _ray_ended(folder: Path, ended: str) -> RayEnded:
+    return RayEnded(
+        f"{folder}: Ray, or a part of it, ended under this job ({ended}). What was at work is lost; what is complete, and "
+        "every part and checkpoint that was written, is kept: run the same command again"
+    )
 
 
 def _from_ray(error: BaseException) -> bool:

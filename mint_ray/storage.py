@@ -28,7 +28,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,7 +37,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, BinaryIO
 import pyarrow.fs
 from pydantic import PlainSerializer, WrapValidator
 
-from mint_ray.errors import MintError, StorageError
+from mint_ray.errors import MintError, StorageError, led_to
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -156,7 +156,7 @@ def create(path: Path, text: str) -> None:
         try:
             path.fs.pipe_file(path.path, text.encode(), mode="create")
         except OSError as error:
-            if "ConditionalRequestConflict" in _told(error):  # another process is creating it at this moment
+            if "ConditionalRequestConflict" in _names(error):  # another process is creating it at this moment
                 raise FileExistsError(str(path)) from error
             raise
 
@@ -204,7 +204,7 @@ def _objects(path: Path) -> dict[str, dict[str, Any]]:
         try:
             listed = path.fs.ls(path.path, detail=True)
         except FileNotFoundError as error:
-            if _refusal(error):  # there is no bucket
+            if "NoSuchBucket" in _names(error):
                 raise
             return {}
     return {
@@ -359,23 +359,71 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
+class _StoreFile:
+    """An open file of a store; what the store refuses as it is read or written is a `StorageError`."""
+
+    def __init__(self, file: Any, place: Path):
+        self._file, self._place = file, place
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._file, name)
+        return _reaching(self._place, found) if callable(found) else found
+
+
+def _reaching(place: Path, call: Callable) -> Callable:
+    def called(*arguments: Any, **more: Any) -> Any:
+        with reaching(place):
+            return call(*arguments, **more)
+
+    return called
+
+
 class _StoreHandler(pyarrow.fs.FSSpecHandler):
-    """A store as Arrow sees it. Arrow's own handler takes a refusal for a missing file, and makes missing buckets."""
+    """A store as Arrow sees it. Arrow's own handler takes a refusal for a missing file, and makes missing buckets.
+
+    What a store refuses is told here, by its type: what comes back from Ray's workers is a text.
+    """
+
+    def __init__(self, place: Path):
+        super().__init__(place.fs)
+        self._place = place
+
+    def __reduce__(self):
+        return type(self), (self._place,)
 
     def create_dir(self, path: str, recursive: bool) -> None:
         pass
 
-    def open_input_file(self, path: str) -> pa.PythonFile:
+    def _opened(self, path: str, mode: str) -> pa.PythonFile:
         import pyarrow as pa
 
-        return pa.PythonFile(self.fs.open(path, mode="rb"), mode="r")
+        with reaching(self._place):
+            return pa.PythonFile(_StoreFile(self.fs.open(path, mode=f"{mode}b"), self._place), mode=mode)
+
+    def open_input_file(self, path: str) -> pa.PythonFile:
+        return self._opened(path, "r")
 
     open_input_stream = open_input_file
+
+    def open_output_stream(self, path: str, metadata: Any) -> pa.PythonFile:
+        return self._opened(path, "w")
+
+    def get_file_info(self, paths: list[str]) -> list[pyarrow.fs.FileInfo]:
+        return _reaching(self._place, super().get_file_info)(paths)
+
+    def get_file_info_selector(self, selector: pyarrow.fs.FileSelector) -> list[pyarrow.fs.FileInfo]:
+        return _reaching(self._place, super().get_file_info_selector)(selector)
+
+    def delete_dir(self, path: str) -> None:
+        _reaching(self._place, super().delete_dir)(path)
+
+    def delete_file(self, path: str) -> None:
+        _reaching(self._place, super().delete_file)(path)
 
 
 def arrow_filesystem(path: Path) -> pyarrow.fs.FileSystem | None:
     """What Arrow, Ray Data and Ray Train reach a path through; None: their own way on this machine."""
-    return pyarrow.fs.PyFileSystem(_StoreHandler(path.fs)) if remote(path) else None
+    return pyarrow.fs.PyFileSystem(_StoreHandler(path)) if remote(path) else None
 
 
 def arrow_path(path: Path) -> str:
@@ -438,44 +486,46 @@ _WHEREVER = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # also where a worker's e
 
 def disk_trouble(error: BaseException | None, folder: Path) -> str | None:
     """What a file system means by an error met as `folder` was being worked in, as a sentence; None where it is none."""
-    while error is not None:
-        code = getattr(error, "errno", None)
-        below = str(getattr(error, "filename", None) or "").startswith(str(folder))
-        told = next((each for each in _WHEREVER if code == each or os.strerror(each) in str(error)), None)
+    for each in led_to(error):
+        code = getattr(each, "errno", None)
+        below = str(getattr(each, "filename", None) or "").startswith(str(folder))
+        told = next((known for known in _WHEREVER if code == known or os.strerror(known) in str(each)), None)
         if why := _DISK.get(told or (code if below else None)):
             return _sentence(folder, why)
-        error = error.__cause__ or error.__context__
     return None
 
 
-_NO_BUCKET = r"NoSuchBucket|bucket does not exist"
-# A pattern in what an error and its causes say: what is wrong, and what to do.
+# What a store's error is called, by its code or its type: what is wrong, and what to do.
 _REFUSALS = {
-    _NO_BUCKET: "there is no such bucket: mend the path, or make the bucket",
-    r"ExpiredToken|TokenRefreshRequired|RequestExpired|RefreshError|token has expired|\(400\)|Bad Request": (
-        "the credentials have expired, or are none of this store's: renew them where this job and Ray's workers find them"
+    ("NoSuchBucket",): "there is no such bucket: mend the path, or make the bucket",
+    ("ExpiredToken", "TokenRefreshRequired", "RequestExpired", "RefreshError", "UnauthorizedSSOTokenError"): (
+        "the credentials have expired: renew them where this job and Ray's workers find them"
     ),
-    r"NoCredentialsError|PartialCredentials|DefaultCredentialsError|Unable to locate credentials": (
+    ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError", "SSOTokenLoadError"): (
         "no credentials are found: set them in the environment of this job and of Ray's workers, or give the nodes a role"
     ),
-    r"InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|RequestTimeTooSkewed": (
+    ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "RequestTimeTooSkewed", "401"): (
         "the store does not know these credentials: see the environment, the endpoint, and the machine's clock"
     ),
-    r"AccessDenied|AllAccessDisabled|Forbidden|PermissionError|Access Denied|\(403\)": (
+    ("AccessDenied", "AllAccessDisabled", "AccountProblem", "403"): (
         "the store refuses access: let these credentials list, read, write and delete there, or take another path"
     ),
-    r"PermanentRedirect|AuthorizationHeaderMalformed|\(301\)": (
+    ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "301"): (
         "the bucket is in another region: set AWS_DEFAULT_REGION, or the endpoint"
     ),
-    r"EndpointConnectionError|Could not connect to the endpoint|ConnectTimeout|ReadTimeout|FSTimeoutError|Cannot connect to host": (
+    ("EndpointConnectionError", "HTTPClientError", "FSTimeoutError", "ClientConnectorError"): (
         "the store is not reached: see the network, and AWS_ENDPOINT_URL where it is one of your own"
     ),
-    r"SlowDown|ServiceUnavailable|InternalError|\(50[03]\)": "the store fails or is overloaded: wait a while",
+    ("SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "429", "500", "502", "503"): (
+        "the store fails or is overloaded: wait a while"
+    ),
+    ("QuotaExceeded", "XMinioStorageFull", "507"): "the store is full: free some space, or have its quota raised",
+    ("400",): (
+        "the store refuses the request and does not say why: see the credentials, the endpoint and the region, which "
+        "must be the bucket's"
+    ),
 }
-# Whatever a local file's error says, it is no store's: botocore names the call, s3fs and gcsfs are in the traceback.
-_FROM_A_STORE = re.compile(
-    r"when calling the \w+ operation|botocore|s3fs|gcsfs|endpoint URL|Unable to locate credentials"
-)
+_NAMELESS = {"400", "403", "301"}  # the answer to a question for an object's head has no text
 
 
 @contextmanager
@@ -490,16 +540,19 @@ def reaching(path: Path) -> Iterator[None]:
     except MintError:
         raise
     except Exception as error:
-        if remote(path) and (why := _refusal(error)):
+        if remote(path) and (why := _refusal(error, path)):
             raise StorageError(_sentence(path, why)) from error
         raise
 
 
 def refused_somewhere(error: BaseException, path: Path) -> StorageError | None:
-    """The same of an error that came from afar, as Ray brings a worker's: `path` is what was being written."""
-    error = getattr(error, "controller_failure", error)  # what Ray Train's controller met; its causes are lost
-    of_a_store = (remote(path) and isinstance(error, OSError)) or _FROM_A_STORE.search(_told(error))
-    if of_a_store and (why := _refusal(error)):
+    """A store's refusal that came from afar, as Ray brings a worker's: `path` is what was being written."""
+    for each in led_to(error):
+        if isinstance(each, StorageError):
+            return StorageError(str(each))
+        if told := re.findall(r"mint_ray\.errors\.StorageError: (.*)", str(each)):
+            return StorageError(told[-1])
+    if remote(path) and (why := _refusal(error, path)):
         return StorageError(_sentence(path, why))
     return None
 
@@ -508,17 +561,33 @@ def _sentence(path: Path, why: str) -> str:
     return f"{path}: {why}. Then run the same command again: what is complete is kept"
 
 
-def _refusal(error: BaseException) -> str | None:
-    told = _told(error)
-    if isinstance(error, FileNotFoundError) and not re.search(_NO_BUCKET, told):
+def _refusal(error: BaseException, path: Path) -> str | None:
+    names = _names(error)
+    if isinstance(error, FileExistsError) or (isinstance(error, FileNotFoundError) and "NoSuchBucket" not in names):
         return None
-    return next((why for pattern, why in _REFUSALS.items() if re.search(pattern, told)), None)
+    if names & _NAMELESS:
+        names |= _asked_again(path)
+    why = next((why for known, why in _REFUSALS.items() if names & set(known)), None)
+    return why or ("the store refuses the request: see its own log" if "ClientError" in names else None)
 
 
-def _told(error: BaseException | None) -> str:
-    """What an error and all that led to it say."""
-    lines = []
-    while error is not None:
-        lines.append(f"{type(error).__module__}.{type(error).__name__}: {error}")
-        error = error.__cause__ or error.__context__
-    return "\n".join(lines)
+def _names(error: BaseException) -> set[str]:
+    """The types of an error and of all that led to it, and the codes that a store gave."""
+    names: set[str] = set()
+    for each in led_to(error):
+        names |= {base.__name__ for base in type(each).__mro__}
+        response = getattr(each, "response", None)  # botocore's
+        if isinstance(response, dict):
+            names.add(str(response.get("Error", {}).get("Code")))
+        names.add(str(getattr(each, "code", None)))  # gcsfs's
+    return names
+
+
+def _asked_again(path: Path) -> set[str]:
+    """What a store says to a question that it answers in words."""
+    bucket, _, key = path.path.partition("/")
+    try:
+        path.fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1)
+    except Exception as error:
+        return _names(error)
+    return set()

@@ -20,7 +20,13 @@ ENVIRONMENT = {
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
-STATUS = {"ExpiredToken": "400 Bad Request", "AccessDenied": "403 Forbidden", "InvalidAccessKeyId": "403 Forbidden"}
+STATUS = {
+    "InvalidRequest": "400 Bad Request",
+    "ExpiredToken": "400 Bad Request",
+    "AccessDenied": "403 Forbidden",
+    "InvalidAccessKeyId": "403 Forbidden",
+    "SlowDown": "503 Slow Down",
+}
 
 
 class Quiet(WSGIRequestHandler):

@@ -140,7 +140,7 @@ def test_a_label_list_may_have_the_mark_of_its_encoding(model, tmp_path):
 def test_a_label_list_that_the_settings_alone_are_held_against_is_a_wrong_setting(tmp_path, content):
     (tmp_path / "disease_dict.json").write_text(content)
     corpus = f"{{kind: gmdb, folder: {tmp_path}, label_list: {tmp_path / 'disease_dict.json'}}}"
-    with pytest.raises(ConfigError, match="corpus: .*is no label list"):
+    with pytest.raises(ConfigError, match=r"corpus: .*is no label list"):
         load_config(DEMO, [f"corpus={corpus}"])
 
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from contextlib import suppress
 
 import pytest
@@ -179,16 +180,19 @@ def left_of(run: Run) -> set[str]:
 
 @pytest.mark.parametrize("fresh", [False, True])
 def test_a_start_over_that_is_killed_anywhere_never_lends_the_old_adapter_to_new_settings(tmp_path, fresh):
+    complete = a_run(tmp_path / "complete")
+    for name in STAGES:
+        complete.carry_out(name, some_files if name == "alignment" else some_work)
+    other = a_run(tmp_path, "alignment.learning_rate=2e-3")
     ways, call, over = set(), 0, False
     while not over:
-        old = a_run(tmp_path / str(call))
-        for name in STAGES:
-            old.carry_out(name, some_files if name == "alignment" else some_work)
+        shutil.copytree(tmp_path / "complete", tmp_path / str(call))
+        old = Run(complete.config.moved(tmp_path / str(call) / "run"))
         with pytest.MonkeyPatch.context() as patch, suppress(Killed):
             kill_at(patch, call)
             old.clear_from("alignment")
             over = True
-        new = a_run(tmp_path / str(call), "alignment.learning_rate=2e-3")
+        new = Run(other.config.moved(old.dir))
         if fresh:
             new.clear_from("alignment")
         seen: list[set[str]] = []

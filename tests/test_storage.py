@@ -30,6 +30,7 @@ from mint_ray.storage import (
     parquet_dataset,
     parquet_file,
     read_table,
+    refused_somewhere,
     remove,
     written,
     written_folder,
@@ -318,6 +319,103 @@ def test_a_store_that_is_not_reached_and_credentials_that_are_not_there_are_told
         patch.delenv("AWS_SECRET_ACCESS_KEY")
         assert "s3://bucket/anything: no credentials are found" in said()
     s3fs.S3FileSystem.clear_instance_cache()
+
+
+def test_a_request_that_is_refused_for_another_reason_is_no_matter_of_credentials(bucket, object_store):
+    put(bucket / "x", "1")
+    with object_store.refusing("InvalidRequest"):
+        for way in (lambda: files_in(bucket), lambda: check_there(bucket / "x"), lambda: put(bucket / "y", "1")):
+            with pytest.raises(StorageError, match="the store refuses the request") as refused:
+                way()
+            assert "expired" not in str(refused.value) and "permissions" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"), [("ExpiredToken", "have expired"), ("InvalidAccessKeyId", "does not know these")]
+)
+def test_an_answer_without_words_is_asked_for_in_words(bucket, object_store, code, said):
+    """To a question for an object's head a store answers with a number alone."""
+    put(bucket / "x", "1")
+    with object_store.refusing(code), pytest.raises(StorageError, match=said):
+        check_there(bucket / "x")
+
+
+@pytest.mark.parametrize(
+    "text", ["s3fs", "botocore", "when calling the PutObject operation", "(400) Bad Request", "AccessDenied"]
+)
+def test_a_local_file_s_error_is_no_store_s_whatever_it_says(tmp_path, text):
+    with pytest.raises(OSError, match="mine") as left, plain_errors(tmp_path / "s3fs"):
+        raise OSError(f"mine: {tmp_path}/{text}: ExpiredToken")
+    assert not isinstance(left.value, StorageError)
+
+
+def test_what_arrow_reads_and_writes_in_a_store_is_refused_where_it_is_met(bucket, object_store):
+    table = pa.table({"n": list(range(10))})
+    with written(bucket / "t.parquet") as file:
+        pq.write_table(table, file)
+    filesystem, path = arrow_filesystem(bucket), arrow_path(bucket / "t.parquet")
+    assert pq.read_table(path, filesystem=filesystem) == table
+    file = filesystem.open_input_file(path)
+    with object_store.refusing("ExpiredToken"), pytest.raises(StorageError, match="have expired"):
+        file.read()
+    with object_store.refusing("AccessDenied"):
+        for way in (
+            lambda: pq.read_table(path, filesystem=filesystem),
+            lambda: pq.write_table(table, path + "2", filesystem=filesystem),
+            lambda: filesystem.get_file_info(path),
+            lambda: filesystem.delete_file(path),
+        ):
+            with pytest.raises(StorageError, match=f"{bucket}: the store refuses access"):
+                way()
+    assert filesystem.get_file_info(path + "-none").type.name == "NotFound"
+    with pytest.raises(FileNotFoundError):
+        filesystem.open_input_file(path + "-none")
+
+
+def test_a_refusal_from_afar_is_told_by_its_type_or_by_our_own_words(bucket):
+    from ray.exceptions import RayTaskError
+    from ray.train.v2.api.exceptions import ControllerError
+
+    mine = StorageError("s3://b/x: the credentials have expired")
+    for error in (
+        RayTaskError("f", "a traceback", mine),
+        ControllerError(mine),
+        RuntimeError("Traceback ...\nmint_ray.errors.StorageError: s3://b/x: the credentials have expired"),
+    ):
+        assert str(refused_somewhere(error, Path("/run"))) == str(mine)
+    assert refused_somewhere(RuntimeError("s3fs: ExpiredToken (400)"), Path("/run")) is None
+
+
+# What s3fs 2026.6 and universal-pathlib 0.3.10 do otherwise than one would think, and nothing here depends on
+
+
+def test_what_is_created_empty_empties_nothing(bucket):
+    """s3fs' mode `xb` empties an existing object where nothing is written; ours refuses."""
+    put(bucket / "00001.json", "first")
+    for text in ("", "second"):
+        with pytest.raises(FileExistsError):
+            create(bucket / "00001.json", text)
+    assert (bucket / "00001.json").read_text() == "first"
+    create(bucket / "empty", "")
+    with pytest.raises(FileExistsError):
+        create(bucket / "empty", "")
+
+
+def test_nothing_is_renamed_in_a_store(bucket, monkeypatch):
+    """A folder's rename there moves nothing, and says nothing."""
+
+    def renamed(self, *arguments, **more):
+        raise AssertionError("renamed")
+
+    for name in ("rename", "replace"):
+        monkeypatch.setattr(type(bucket), name, renamed)
+    put(bucket / "x", "1")
+    with written_folder(bucket / "folder", last="b") as folder:
+        (folder / "b").write_text("2")
+    run = demo_run(bucket / "run")
+    run.carry_out("cases", lambda run: StageReport())
+    run.clear_from("cases")
+    assert keys(bucket) == ["folder/b", "run/config.yaml", "x"]
 
 
 def test_errors_of_a_local_file_are_left_as_they_are(tmp_path):
