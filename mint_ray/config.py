@@ -28,7 +28,7 @@ from pydantic import (
 from mint_ray.corpora.base import Corpus
 from mint_ray.errors import ConfigError, MintError
 from mint_ray.scorers.base import ScorerSection
-from mint_ray.sections import Precision, Section, hardware, resolve_kind
+from mint_ray.sections import KindSection, Precision, Section, hardware, kind_of, resolve_kind
 from mint_ray.storage import Location, files_in, remote
 from mint_ray.tasks.base import Task
 from mint_ray.yaml_text import NotPlain, parse_yaml, read_yaml
@@ -36,8 +36,11 @@ from mint_ray.yaml_text import NotPlain, parse_yaml, read_yaml
 MAX_SEED = 2**31 - 1  # numpy takes 32 bits, and workers add their rank
 
 
-def _kind(package: str) -> BeforeValidator:
-    return BeforeValidator(lambda value: resolve_kind(package, value))
+KINDS = {"task": "mint_ray.tasks", "corpus": "mint_ray.corpora", "scorer": "mint_ray.scorers"}
+
+
+def _kind(section: str) -> BeforeValidator:
+    return BeforeValidator(lambda value: resolve_kind(KINDS[section], value))
 
 
 class RunSection(Section):
@@ -285,10 +288,10 @@ class Configuration(Section):
 
     run: RunSection
     cluster: ClusterSection = ClusterSection()
-    task: Annotated[SerializeAsAny[Task], _kind("mint_ray.tasks")]
-    corpus: Annotated[SerializeAsAny[Corpus], _kind("mint_ray.corpora")]
+    task: Annotated[SerializeAsAny[Task], _kind("task")]
+    corpus: Annotated[SerializeAsAny[Corpus], _kind("corpus")]
     splits: SplitsSection = SplitsSection()
-    scorer: Annotated[SerializeAsAny[ScorerSection], _kind("mint_ray.scorers")]
+    scorer: Annotated[SerializeAsAny[ScorerSection], _kind("scorer")]
     preferences: PreferencesSection = PreferencesSection()
     alignment: AlignmentSection
     inference: InferenceSection = InferenceSection()
@@ -381,7 +384,7 @@ def parse_config(data: dict[str, Any]) -> Configuration:
     try:
         config = Configuration.model_validate(data)
     except ValidationError as error:
-        raise ConfigError([_problem(e) for e in error.errors()]) from None
+        raise ConfigError([_problem(e, data) for e in error.errors()]) from None
     if found := conflicts(config):
         raise ConfigError(found)
     return config
@@ -423,10 +426,10 @@ def _override(data: dict[str, Any], key: str, value: Any) -> None:
     data[name] = value
 
 
-def _problem(error: Any) -> str:
+def _problem(error: Any, data: Any) -> str:
     key = ".".join(_short(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        known = _siblings(error["loc"])
+        known = _siblings(error["loc"], data)
         near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}" if known else "remove it"
         return f"{key}: is no setting; {hint}"
@@ -449,9 +452,21 @@ def _short(text: Any) -> str:
     return text if len(text := str(text)) <= 160 else f"{text[:160]}..."
 
 
-def _siblings(location: tuple) -> list[str]:
+def _siblings(location: tuple[str | int, ...], data: Any) -> list[str]:
+    """The settings that stand beside a key, by the kind that the data name where a section has several."""
     section: Any = Configuration
     for part in location[:-1]:
-        field = section.model_fields.get(part) if hasattr(section, "model_fields") else None
-        section = field.annotation if field else None
+        data = data.get(part) if isinstance(data, dict) else data[part] if isinstance(part, int) else None
+        if isinstance(part, str):
+            field = getattr(section, "model_fields", {}).get(part)
+            section = _section(field.annotation) if field else None
+        if section and issubclass(section, KindSection) and isinstance(data, dict):
+            section = kind_of(KINDS[part], data.get("kind")) or section
     return list(getattr(section, "model_fields", {}))
+
+
+def _section(annotation: Any) -> type[Section] | None:
+    """The section that an annotation holds: itself, or as one of several, or as an item of a list."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next((found for each in typing.get_args(annotation) if (found := _section(each))), None)

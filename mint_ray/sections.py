@@ -76,6 +76,12 @@ def _modules(package: str) -> list[str]:
     return [module.name for module in pkgutil.iter_modules(importlib.import_module(package).__path__)]
 
 
+def kind_of(package: str, kind: Any) -> type[KindSection] | None:
+    """The class of a kind; None where the package has none by that name."""
+    module = importlib.import_module(f"{package}.{kind}") if kind in _modules(package) else None
+    return getattr(module, "KIND", None)
+
+
 def resolve_kind(package: str, value: Any) -> KindSection:
     """Validate a section by the class that its `kind` names; raises ValueError with the kinds on offer."""
     if isinstance(value, KindSection):
@@ -83,10 +89,9 @@ def resolve_kind(package: str, value: Any) -> KindSection:
     if not isinstance(value, dict):
         raise ValueError(f"expected a section whose kind is one of {', '.join(kinds(package))}")
     kind = value.get("kind")
-    module = importlib.import_module(f"{package}.{kind}") if kind in _modules(package) else None
-    if not hasattr(module, "KIND"):
-        known = kinds(package)
-        near = difflib.get_close_matches(kind, known, n=1) if isinstance(kind, str) else []
-        hint = f"did you mean {near[0]}? Expected" if near else "expected"
-        raise ValueError(f"kind is {reprlib.repr(kind)}; {hint} one of {', '.join(known)}")
-    return module.KIND.model_validate(value)
+    if section := kind_of(package, kind):
+        return section.model_validate(value)
+    known = kinds(package)
+    near = difflib.get_close_matches(kind, known, n=1) if isinstance(kind, str) else []
+    hint = f"did you mean {near[0]}? Expected" if near else "expected"
+    raise ValueError(f"kind is {reprlib.repr(kind)}; {hint} one of {', '.join(known)}")
