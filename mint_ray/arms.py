@@ -23,6 +23,7 @@ from typing import Any
 
 from mint_ray.config import Configuration
 from mint_ray.errors import ConfigError, CorpusError
+from mint_ray.readiness import check_knowledge
 from mint_ray.records import LEARNED_FROM
 from mint_ray.runs import Run, StageReport, write_atomically
 from mint_ray.storage import files_below, remove
@@ -292,10 +293,11 @@ def works() -> dict[str, Callable[[], Work]]:
 
 
 def check_settings(config: Configuration) -> None:
-    """Refuse a configuration that an arm cannot be told apart from, or in which an arm lacks another one.
+    """Refuse a configuration that an arm cannot be told apart from, or in which an arm lacks another one, or knowledge.
 
     Raises:
         ConfigError: with every problem.
+        StorageError: the knowledge's store has none by that name, or refuses.
     """
     plain = {
         "preferences.scorer_sees": (config.preferences.scorer_sees, "all"),
@@ -315,6 +317,8 @@ def check_settings(config: Configuration) -> None:
             problems.append(f"comparison.arms has {name}, which needs {needed}: add {needed}, or leave {name} out")
     if problems:
         raise ConfigError(problems)
+    if any(ARMS[name].retrieves for name in arms):
+        check_knowledge(config.comparison.retrieval, "comparison.retrieval")
 
 
 def check_groups(run: Run) -> None:

@@ -22,6 +22,7 @@ import hashlib
 import importlib.metadata
 import json
 import logging
+import platform
 import re
 import subprocess
 import time
@@ -405,7 +406,7 @@ def _now() -> str:
 
 
 def _versions() -> dict[str, str]:
-    versions = {}
+    versions = {"python": platform.python_version()}
     for name in VERSIONED:
         with suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
@@ -413,8 +414,13 @@ def _versions() -> dict[str, str]:
 
 
 def _commit() -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    """The commit of the code, `+changes` where its files are no longer those of it; None outside of a checkout."""
+    git = ["git", "-C", str(Path(__file__).parent)]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run(
+            [*git, "diff", "--quiet", "HEAD", "--", "."], capture_output=True, check=False
+        ).returncode
     except (OSError, subprocess.CalledProcessError):
         return None
+    return f"{commit}+changes" if changed else commit

@@ -211,3 +211,10 @@ def test_a_configuration_that_is_an_arm_already_is_refused_with_all_its_settings
         "comparison.arms has mint_rag, which needs mint: add mint, or leave mint_rag out",
         "comparison.arms has sft_dpo, which needs sft: add sft, or leave sft_dpo out",
     ]
+
+
+def test_knowledge_that_is_not_there_is_told_where_an_arm_retrieves(tmp_path):
+    comparison = {"retrieval": {"knowledge": str(tmp_path / "none.json")}}
+    check_settings(tiny_config(tmp_path, comparison=comparison | {"arms": ["base", "mint"]}))
+    with pytest.raises(ConfigError, match=r"comparison\.retrieval\.knowledge is .*none\.json: there is nothing"):
+        check_settings(tiny_config(tmp_path, comparison=comparison | {"arms": ["base", "rag"]}))

@@ -3,7 +3,9 @@
 import errno
 import json
 import os
+import platform
 import shutil
+import subprocess
 from contextlib import suppress
 
 import pytest
@@ -221,6 +223,25 @@ def test_a_start_over_that_was_killed_is_finished_by_the_same_command(tmp_path):
 
 
 DAMAGE = [b"", b"{", b"[]", b"null", b"{}", b"\xff\xfe", b'{"settings": 3}', b"[" * 100_000, b'{"rows": {}}']
+
+
+def test_a_manifest_says_what_repeating_needs(tmp_path, monkeypatch):
+    checkout = tmp_path / "checkout"
+    (checkout / "mint_ray").mkdir(parents=True)
+    (checkout / "mint_ray" / "runs.py").write_text("1")
+    git = ["git", "-C", str(checkout), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *command], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    monkeypatch.setattr("mint_ray.runs.__file__", str(checkout / "mint_ray" / "runs.py"))
+    run = a_run(tmp_path)
+    run.carry_out("cases", some_work)
+    manifest = run.stage("cases").manifest
+    assert manifest["settings"]["seed"] == 7 and manifest["commit"] == commit
+    assert manifest["versions"]["python"] == platform.python_version() and "ray" in manifest["versions"]
+    (checkout / "mint_ray" / "runs.py").write_text("2")
+    run.carry_out("scorer", some_work)
+    assert run.stage("scorer").manifest["commit"] == f"{commit}+changes"
 
 
 @pytest.mark.parametrize("content", DAMAGE, ids=lambda content: repr(content)[:20])
