@@ -7,6 +7,7 @@ their `kind` names. Nothing here imports torch or ray, and nothing rewrites what
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import typing
 from collections.abc import Iterable, Sequence
@@ -53,7 +54,10 @@ class RunSection(Section):
     @classmethod
     def _a_folder_of_its_own(cls, folder: Path) -> Path:
         """Stages are removed whole, so a run must not live where other things do."""
-        if not remote(folder) and folder.absolute().resolve() in (Path.cwd(), Path.home(), Path("/")):
+        if remote(folder):
+            return folder
+        here = () if folder.is_absolute() else (Path.cwd(),)
+        if folder.absolute().resolve() in (*here, Path(os.path.expanduser("~")), Path("/")):
             raise ValueError("is no folder of a run's own: name one that holds nothing else, e.g. runs/first")
         return folder
 

@@ -95,7 +95,11 @@ def remote(path: Any) -> bool:
 
 
 def _located(value: Any, local: Any) -> Path:
-    return value if remote(value) else location(value if isinstance(value, str) else local(value))
+    if remote(value):
+        return value
+    if isinstance(value, str) and value.startswith("~"):
+        raise ValueError("starts with ~, which a shell alone reads as your home: write the path in full")
+    return location(value if isinstance(value, str) else local(value))
 
 
 Location = Annotated[Path, WrapValidator(_located), PlainSerializer(str, when_used="json")]
