@@ -32,6 +32,7 @@ from mint_ray.storage import (
     read_table,
     refused_somewhere,
     remove,
+    remove_all_but,
     written,
     written_folder,
 )
@@ -147,6 +148,17 @@ def test_what_is_removed_takes_all_below_with_it_and_nothing_beside(bucket):
     remove(bucket / "stages")
     remove(bucket / "never")
     assert keys(bucket) == ["stage-2/a"]
+
+
+def test_all_but_one_file_is_removed(bucket, tmp_path):
+    for folder in (bucket / "stage", tmp_path / "stage"):
+        for name in ("begun.json", "a", "b/begun.json", "b/c/d"):
+            put(folder / name, "1")
+        put(folder.with_name("stage-2") / "a", "1")
+        remove_all_but(folder, "begun.json")
+        assert files_below(folder) == [folder / "begun.json"]
+        remove_all_but(folder, "begun.json")
+        assert files_below(folder.with_name("stage-2")) == [folder.with_name("stage-2") / "a"]
 
 
 # Reading
