@@ -29,6 +29,7 @@ from mint_ray.storage import (
     opened,
     parquet_dataset,
     parquet_file,
+    reaching,
     read_table,
     refused_somewhere,
     remove,
@@ -348,8 +349,8 @@ def test_a_request_that_is_refused_for_another_reason_is_no_matter_of_credential
 def test_an_answer_without_words_is_asked_for_in_words(bucket, object_store, code, said):
     """To a question for an object's head a store answers with a number alone."""
     put(bucket / "x", "1")
-    with object_store.refusing(code), pytest.raises(StorageError, match=said):
-        check_there(bucket / "x")
+    with object_store.refusing(code), pytest.raises(StorageError, match=said), reaching(bucket / "x"):
+        (bucket / "x").fs.call_s3("head_object", Bucket=BUCKET, Key=f"{bucket.name}/x")
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAGES = ("cases", "scorer", "preferences", "alignment", "answers", "evaluation")
 PATIENCE = 900  # seconds for one command
-TIMES = ("pairs_per_second", "tokens_per_second", "runtime", "seconds")  # in a curve: no two runs are equally fast
+TIMES = ("per_second", "runtime", "seconds")  # in a curve: no two runs are equally fast
 
 # Kind of process: how it is told among those that the command started, by its title or its command line.
 VICTIMS: dict[str, Callable[[str], bool]] = {
