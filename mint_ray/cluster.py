@@ -28,7 +28,11 @@ ENVIRONMENT = {
 }
 
 # Where Ray ends under a job: the job says so itself, in one sentence.
-_OWN_REPORT = ("Full stack trace:", "Exception occurred in Ray Data or Ray Core internal code")
+_OWN_REPORT = (
+    "Full stack trace:",
+    "Exception occurred in Ray Data or Ray Core internal code",
+    "An exception was raised from a task of operator",
+)
 # `Write: 528/1400`, as Ray Data logs it every ten seconds where there is no terminal.
 _ROWS_DONE = re.compile(r"(?!Total Progress)\S.*: [1-9]\d*/\d+$")
 
