@@ -274,6 +274,7 @@ def test_what_an_engine_loads_is_found_by_each_node_for_itself(bucket, cache, tm
         ("AccessDenied", "the store refuses access"),
         ("InvalidAccessKeyId", "the store does not know these credentials"),
     ],
+    ids=["expired", "denied", "unknown"],  # a place has its test's name, which must not say it
 )
 def test_a_refusal_is_never_taken_for_an_empty_folder_or_a_missing_file(bucket, object_store, code, said):
     put(bucket / "x", "1")
@@ -344,7 +345,9 @@ def test_a_request_that_is_refused_for_another_reason_is_no_matter_of_credential
 
 
 @pytest.mark.parametrize(
-    ("code", "said"), [("ExpiredToken", "have expired"), ("InvalidAccessKeyId", "does not know these")]
+    ("code", "said"),
+    [("ExpiredToken", "have expired"), ("InvalidAccessKeyId", "does not know these")],
+    ids=["expired", "unknown"],
 )
 def test_an_answer_without_words_is_asked_for_in_words(bucket, object_store, code, said):
     """To a question for an object's head a store answers with a number alone."""

@@ -41,13 +41,13 @@ TIMES = ("per_second", "runtime", "seconds")  # in a curve: no two runs are equa
 # Kind of process: how it is told among those that the command started, by its title or its command line.
 VICTIMS: dict[str, Callable[[str], bool]] = {
     "driver": lambda title: "jobs/run_line.py" in title,
-    "worker": lambda title: title.startswith("ray::") and not title.startswith("ray::IDLE"),
+    "worker": lambda title: title.startswith("ray::") and not title.startswith("ray::IDLE") and "Agent" not in title,
     "engine": lambda title: (
         title.startswith("ray::") and ("Engine" in title or "PartScorer" in title or "Train" in title)
     ),
     "raylet": lambda title: title.split(" ")[0].endswith("/raylet"),
     "gcs": lambda title: title.split(" ")[0].endswith("/gcs_server"),
-    "agent": lambda title: "ray/dashboard/agent.py" in title or "runtime_env/agent/main.py" in title,
+    "agent": lambda title: "agent" in title.lower() and not title.split(" ")[0].endswith(("/raylet", "/gcs_server")),
 }
 
 
