@@ -15,6 +15,7 @@ never by name. What differs is kept in `<out>/<trial>/`; the log of every comman
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import os
 import random
@@ -138,6 +139,7 @@ class Line:
                 self._command, cwd=REPOSITORY, env=environment, stdout=log, stderr=log, start_new_session=True
             )
         self._seen[self._driver.pid] = psutil.Process(self._driver.pid)
+        atexit.register(self.end)  # also where the harness itself is stopped
 
     def running(self) -> bool:
         return self._driver.poll() is None
@@ -174,10 +176,14 @@ class Line:
             if not list(self.processes()):
                 break
             time.sleep(0.1)
+        self.end()
+        return status
+
+    def end(self) -> None:
+        """End whatever is left of what the command started."""
         for process, _ in list(self.processes()):
             with suppress(psutil.Error):
                 process.kill()
-        return status
 
 
 def outcome(folder: Path) -> dict[str, Any]:
@@ -286,6 +292,7 @@ def main() -> None:
     parser.add_argument("--engine", choices=["transformers", "vllm"], default="transformers")
     parser.add_argument("--victims", nargs="+", choices=list(VICTIMS), default=list(VICTIMS))
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     config, results = out / "line.yaml", out / "kills.jsonl"
