@@ -133,7 +133,7 @@ def written(path: Path) -> Iterator[BinaryIO]:
             path.fs.pipe_file(path.path, whole.getvalue())
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary = path.with_name(f".{path.name[:48]}.{uuid.uuid4().hex}")  # a name may have 255 bytes, and no more
     try:
         with temporary.open("wb") as file:
             yield file

@@ -1,23 +1,32 @@
 """Answers and rankings in the form that PhEval reads (Bridges et al. 2025; the package pheval, 0.7), beside Exomiser's.
 
-pheval/<model>/pheval_{disease,gene}_results/<case>-{disease,gene}_result.parquet
+pheval/<model>/pheval_{disease,gene}_results/<name>-{disease,gene}_result.parquet
+pheval/files.parquet    which case each name stands for
 
-One file a case, one row a label: `rank` from 1, `score` (higher is better), the label, `true_positive`. A truth that is
-not named has rank and score 0, which is how PhEval counts a miss. A case is named as its phenopacket's file would be.
+One file for every case that was to be asked about, also where there is no answer: PhEval holds two runs against each
+other row by row, so a case that one of them lacks would shift all that follow. One row a label: `rank` from 1, `score`
+(higher is better), the label, `true_positive`. A truth that is not named has rank and score 0, PhEval's miss.
+
+PhEval calls a case by its phenopacket's file, without the ending; see `file_stems`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 
+from mint_ray.corpora.store import case_table
 from mint_ray.evaluation.evaluate import REFERENCES, SCORER, Result
 from mint_ray.preferences.store import ranking_table, write_part
 from mint_ray.runs import Run
+from mint_ray.storage import remove
 
 _RANKED = [("rank", pa.int64()), ("score", pa.float64())]
 _TRUTH = [("true_positive", pa.bool_())]
@@ -25,6 +34,8 @@ SCHEMAS = {
     "disease": pa.schema([*_RANKED, ("disease_identifier", pa.string()), ("mondo_identifier", pa.string()), *_TRUTH]),
     "gene": pa.schema([*_RANKED, ("gene_symbol", pa.string()), ("gene_identifier", pa.string()), *_TRUTH]),
 }
+FILES = pa.schema([("file", pa.string()), ("case_id", pa.string()), ("source", pa.string())])
+LONGEST = 255  # bytes of a file's name
 
 
 @dataclass(frozen=True)
@@ -41,12 +52,17 @@ def write_pheval(run: Run, result: Result, folder: Path) -> None:
     entity = run.config.task.entity
     if entity is None:
         return
+    remove(folder)  # a file under a name that no case has any more would count as one
+    cases = case_table(run, ["case_id", "source", "split", "label_id"]).to_pylist()
+    stems = file_stems({case["case_id"]: case["source"] for case in cases}, entity)
+    asked = [case for case in cases if case["split"] == run.config.inference.split]
     names = {label.id: label.name for label in result.labels}
-    for model, cases in said(run, result).items():
-        for truth in result.truths:
-            if truth.case_id in cases:
-                table = result_table(entity, cases[truth.case_id], truth.label_id, names)
-                write_part(table, folder / model / f"pheval_{entity}_results" / file_name(truth.case_id, entity))
+    for model, said_of in said(run, result).items():
+        for case in asked:
+            table = result_table(entity, said_of.get(case["case_id"], []), case["label_id"], names)
+            write_part(table, folder / model / f"pheval_{entity}_results" / file_name(stems[case["case_id"]], entity))
+    rows = [{**case, "file": stems[case["case_id"]]} for case in asked]
+    write_part(pa.Table.from_pylist(rows, schema=FILES), folder / "files.parquet")
 
 
 def said(run: Run, result: Result) -> dict[str, dict[str, list[Ranked]]]:
@@ -96,7 +112,55 @@ def result_table(entity: str, ranked: Iterable[Ranked], truth: str | None, names
     return pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
 
 
-def file_name(case_id: str, entity: str) -> str:
-    """`<case>-<entity>_result.parquet`; whatever a file's name should not hold becomes `_`."""
-    plain = re.sub(r"[^\w.-]", "_", case_id)
-    return f"{plain}-{entity}_result.parquet"
+def file_stems(sources: Mapping[str, str], entity: str) -> dict[str, str]:
+    """By case id, what PhEval calls each case: never two by one name, nor by names that differ in case alone.
+
+    A case that has a file for itself is called by it, as PhEval does; any other (a row of a table, a line, a member of
+    a cohort, a simulation) by its id. Names that several cases of the corpus would have, and such as are too long for a
+    file, end in `-` and 12 digits of the SHA-256 of the case id.
+
+    Args:
+        sources: each case's `source`, by case id.
+    """
+    room = LONGEST - len(file_name("", entity))
+    wanted = {case_id: own_file(source) or _of_id(case_id) for case_id, source in sources.items()}
+    times = Counter(map(_folded, wanted.values()))
+    return {
+        case_id: name if times[_folded(name)] == 1 and len(name.encode()) <= room else _marked(name, case_id, room)
+        for case_id, name in wanted.items()
+    }
+
+
+_ARCHIVE = re.compile(r"^.*?\.(?:zip|tar|tgz|tar\.gz)!", re.IGNORECASE | re.DOTALL)
+_ONE_OF_MANY = re.compile(r"(?::\d+|!\w+\[\d+\])$")  # corpora.reading.place_of: a row, a member
+_NO_FILE_HAS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def own_file(source: str) -> str | None:
+    """The file that holds this case and no other, by its name without folders and ending; None if there is none."""
+    if _ONE_OF_MANY.search(source):
+        return None
+    inside = _ARCHIVE.sub("", source).replace("\\", "/").removesuffix("!proband")
+    path = PurePosixPath(inside)
+    stem = PurePosixPath(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
+    return _NO_FILE_HAS.sub("_", stem) if path.suffix else None
+
+
+def _of_id(case_id: str) -> str:
+    """An id as a name; whatever a file's name should not hold becomes `_`."""
+    return re.sub(r"^\.|[^\w.-]", "_", case_id)
+
+
+def _folded(name: str) -> str:
+    """What a file system that knows no capitals, or one form of an accent alone, makes of a name."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _marked(name: str, case_id: str, room: int) -> str:
+    mark = "-" + hashlib.sha256(case_id.encode(errors="surrogatepass")).hexdigest()[:12]
+    return name.encode()[: room - len(mark)].decode(errors="ignore") + mark
+
+
+def file_name(stem: str, entity: str) -> str:
+    """The file of a case in the results of PhEval."""
+    return f"{stem}-{entity}_result.parquet"
