@@ -268,6 +268,9 @@ class EvaluationSection(Section):
     car_weight: float = Field(1.0, gt=0)
     bootstrap: int = Field(2000, ge=100, description="resamples of the groups behind each interval")
     worked_cases: int = Field(6, ge=0, description="cases shown in full on the report page")
+    show_words: bool = Field(
+        False, description="of real patients, too, show what the models wrote; else the labels that they named"
+    )
 
 
 ArmName = Literal["base", "rag", "sft", "dpo", "sft_dpo", "mint", "mint_rag", "blinded", "shuffled"]

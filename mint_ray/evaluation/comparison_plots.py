@@ -10,7 +10,7 @@ import numpy as np
 from mint_ray.evaluation.comparison import REFERENCE, Comparison
 from mint_ray.evaluation.evaluate import SCORER
 from mint_ray.evaluation.intervals import Interval
-from mint_ray.evaluation.plots import COLOURS, finish, svg
+from mint_ray.evaluation.plots import COLOURS, finish, name_of, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +48,7 @@ def ladder(rows: dict[str, Interval], own: str | None, unit: str) -> Callable[[A
             value, low, high = (100 * (interval.value if end is None else end) for end in _ends(interval))
             colour = COLOURS["aligned" if name == own else "base"]
             axes.errorbar([value], [place], xerr=[[value - low], [high - value]], fmt="o", ms=5, lw=2, color=colour)
-        axes.set_yticks(range(len(rows)), list(rows))
+        axes.set_yticks(range(len(rows)), [name_of(name) for name in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         if own is None:
             axes.axvline(0, color=COLOURS["ink"], lw=0.8)
@@ -68,7 +68,7 @@ def cost(result: Comparison, key: str, title_of: Titles) -> Callable[[Axes], Non
             if value is not None:
                 axes.plot([minutes], [100 * value], "o", ms=6, color=COLOURS[_colour(arm.name)])
                 axes.annotate(
-                    title_of(arm.name), (minutes, 100 * value), (5, 4), textcoords="offset points", fontsize=8
+                    name_of(title_of(arm.name)), (minutes, 100 * value), (5, 4), textcoords="offset points", fontsize=8
                 )
         if SCORER in result.intervals and (scorer := result.intervals[SCORER][i].value) is not None:
             axes.axhline(100 * scorer, ls=":", color=COLOURS["scorer"], label="scorer")
@@ -113,7 +113,7 @@ def curves(lines: dict[str, list[tuple[float, float]]], unit: str) -> Callable[[
             if points:
                 mark = "o" if len(points) < 12 else None
                 at, values = np.array(points, float).T
-                axes.plot(at, values, style, marker=mark, ms=4, lw=1.8, color=COLOURS[colour], label=name)
+                axes.plot(at, values, style, marker=mark, ms=4, lw=1.8, color=COLOURS[colour], label=name_of(name))
         axes.set_xlabel(unit)
         finish(axes)
 

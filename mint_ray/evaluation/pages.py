@@ -10,15 +10,25 @@ import jinja2
 import pyarrow.compute as pc
 
 from mint_ray.corpora.store import case_table
+from mint_ray.evaluation.tables import plain
 from mint_ray.runs import Run, write_atomically
 
 
 def write_page(path: Path, template: str, page: dict[str, Any]) -> None:
     """Render a template of this folder beside `path`, then rename it."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_plain,
     )
     write_atomically(path, environment.get_template(template).render(page))
+
+
+def _plain(value: Any) -> Any:
+    """What a template is about to show; markup of ours is left as it is."""
+    return plain(value) if type(value) is str else value
 
 
 def provenance(run: Run, manifest: dict[str, Any] | None) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ import numpy as np
 
 from mint_ray.evaluation.evaluate import Result
 from mint_ray.evaluation.metrics import depths, rank_of
+from mint_ray.evaluation.tables import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,8 +29,10 @@ _VARIABLES = {
 }
 COLOURS = {name: colour for name, (colour, _) in _VARIABLES.items()}
 TITLES = {"base": "base", "aligned": "aligned", "scorer": "scorer (sees everything)", "prior": "most frequent labels"}
+LONGEST_NAME = 40  # characters; a longer name leaves no room for the plot
 _STYLE = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a name with two dollar signs is a name
     "font.size": 10,
     "font.family": "sans-serif",
     "text.color": COLOURS["ink"],
@@ -52,7 +57,9 @@ def svg(name: str, paint: Callable[[Axes], None], size: tuple[float, float] = (4
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with rc_context(_STYLE | {"svg.hashsalt": name}):  # ids of one plot must not be those of another
+    # Ids of one plot must not be those of another. The page has the fonts, so no character is missing.
+    with rc_context(_STYLE | {"svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from font", UserWarning)
         figure = Figure(figsize=size)
         FigureCanvasSVG(figure)
         paint(figure.subplots())
@@ -62,16 +69,31 @@ def svg(name: str, paint: Callable[[Axes], None], size: tuple[float, float] = (4
 
 
 def _inlined(text: str, name: str) -> str:
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
-    text = re.sub(r'(<svg[^>]*?)\swidth="[^"]*"', rf'\1 role="img" aria-label="{name}"', text, count=1)
-    text = re.sub(r'(<svg[^>]*?)\sheight="[^"]*"', r"\1", text, count=1)
-    used = set(re.findall(r"#([\w-]+)[\")]", text))  # the others, `axes_1` and the like, come in every plot
-    text = re.sub(r'\sid="([^"]*)"', lambda found: found[0] if found[1] in used else "", text)
+    """The element as the page takes it. Names stand between its tags, and nothing is changed there."""
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    used = {id for tag in _TAG.findall(text) for id in re.findall(r"#([\w-]+)[\")]", tag)}
+    opening, rest = text.split(">", 1)
+    opening = re.sub(r'\s(width|height)="[^"]*"', "", opening)
+    opening += f' role="img" aria-label="{html.escape(plain(name))}">'
+    return _TAG.sub(lambda tag: _inlined_tag(tag[0], used), opening + rest)
+
+
+_TAG = re.compile(r"<[^>]*>")
+
+
+def _inlined_tag(tag: str, used: set[str]) -> str:
+    tag = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", tag)
+    # Ids that nothing refers to, `axes_1` and the like, come in every plot.
+    tag = re.sub(r'\sid="([^"]*)"', lambda found: found[0] if found[1] in used else "", tag)
     for colour, variable in _VARIABLES.values():
-        text = text.replace(colour, f"var({variable})")
-    return text
+        tag = tag.replace(colour, f"var({variable})")
+    return tag
+
+
+def name_of(text: str) -> str:
+    """A name as a plot shows it: one short line. Legends leave out what starts with `_`, so a space goes before it."""
+    name = plain(text, LONGEST_NAME)
+    return f" {name}" if name.startswith("_") else name
 
 
 def accuracy(result: Result, size: int) -> Callable[[Axes], None]:
@@ -166,7 +188,7 @@ def finish(axes: Axes) -> None:
 
 def confusion(counts: list[list[int]], names: list[str]) -> Callable[[Axes], None]:
     """What is named first (columns, the last one no label) where each label is the truth (rows), as shares of a row."""
-    table = np.asarray(counts, float)
+    table, names = np.asarray(counts, float), [name_of(name) for name in names]
     shares = table / np.maximum(table.sum(1, keepdims=True), 1)
 
     def paint(axes: Axes) -> None:

@@ -1,7 +1,8 @@
 """The report: one self-contained HTML page, without scripts or anything from outside.
 
-The page is the user's own file, and yet it is careful: what a synthetic case looks like is shown, of a real
-patient only the case id, the diagnosis and the names that the models gave.
+The page is the user's own file, and yet it gets mailed: what a synthetic case looks like is shown, of a real patient
+only the case id, the diagnosis and the labels that the models named. What a model wrote may repeat the patient's note, so
+it is shown where `evaluation.show_words` says so.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,10 @@ from mint_ray.corpora.images import open_image
 from mint_ray.corpora.store import case_table
 from mint_ray.evaluation import plots
 from mint_ray.evaluation.by_label import by_label
-from mint_ray.evaluation.evaluate import PRIOR, SWAPPED, Reply, Result, extent
+from mint_ray.evaluation.evaluate import PRIOR, SWAPPED, Reply, Result, Truth, extent
 from mint_ray.evaluation.metrics import rank_of
 from mint_ray.evaluation.pages import provenance, write_page
-from mint_ray.evaluation.tables import TITLES, digests, endings, families, headline, tiles
+from mint_ray.evaluation.tables import TITLES, digests, endings, families, headline, plain, tiles
 from mint_ray.records import Case
 from mint_ray.runs import STAGES, Run
 from mint_ray.storage import files_in
@@ -62,6 +64,7 @@ def page(run: Run, result: Result) -> dict[str, Any]:
         "pair_plots": pair_plots(run),
         "stages": [stage_row(name, manifest) for name, manifest in manifests.items()],
         "worked": worked_cases(run, result),
+        "show_words": run.config.evaluation.show_words,
         "confusions": confusions(result),
         "bootstrap": run.config.evaluation.bootstrap,
         "similarity": run.config.evaluation.similarity,
@@ -98,7 +101,7 @@ def confusions(result: Result) -> list[dict[str, Any]]:
     return [
         {
             "title": TITLES[name],
-            "rows": [row | {"name": names[row["label_id"]]} for row in found["labels"]],
+            "rows": [row | {"name": plain(names[row["label_id"]], LONGEST_NAME)} for row in found["labels"]],
             "by_id": {row["label_id"]: row for row in found["labels"]},
             "plot": plots.svg(
                 f"confusion of {name}", plots.confusion(found["confusion"], list(names.values())), (6.2, 5.4)
@@ -140,20 +143,23 @@ def worked_cases(run: Run, result: Result) -> list[dict[str, Any]]:
     table = case_table(run, splits=[run.config.inference.split])
     rows = table.filter(pc.is_in(table["case_id"], value_set=_strings(ids))).to_pylist()
     cases = {row["case_id"]: Case.model_validate(row) for row in rows}
-    names = {label.id: label.name for label in result.labels}
-    return [
-        {
-            "case_id": truth.case_id,
-            "truth": names.get(truth.label_id, truth.label_id),
-            "seen": seen(run, cases[truth.case_id]) if cases[truth.case_id].synthetic else None,
-            "columns": [
-                column(TITLES[name], replies[truth.case_id], truth.label_id)
-                for name, replies in result.replies.items()
-                if name not in (PRIOR, SWAPPED) and truth.case_id in replies
-            ],
-        }
-        for truth in truths
-    ]
+    return [worked_case(run, result, truth, cases[truth.case_id]) for truth in truths]
+
+
+def worked_case(run: Run, result: Result, truth: Truth, case: Case) -> dict[str, Any]:
+    """A case with what each model and the scorer say of it."""
+    names = {label.id: plain(label.name, LONGEST_NAME) for label in result.labels}
+    words = case.synthetic or run.config.evaluation.show_words
+    return {
+        "case_id": truth.case_id,
+        "truth": names.get(truth.label_id, truth.label_id),
+        "seen": seen(run, case) if case.synthetic else None,
+        "columns": [
+            column(TITLES[name], replies[truth.case_id], truth.label_id, None if words else names)
+            for name, replies in result.replies.items()
+            if name not in (PRIOR, SWAPPED) and truth.case_id in replies
+        ],
+    }
 
 
 def seen(run: Run, case: Case) -> dict[str, Any]:
@@ -175,18 +181,20 @@ def thumbnail(encoded: bytes) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(written.getvalue()).decode()}"
 
 
-def column(title: str, reply: Reply, truth: str | None) -> dict[str, Any]:
-    """A reply's names, each marked: the truth, another label, or no label at all."""
+def column(title: str, reply: Reply, truth: str | None, names: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """A reply's names, each marked: the truth, another label, or no label at all.
+
+    Args:
+        names: by label id, shown in place of what was written; a name that means no label is then None.
+    """
     marks = ["none" if label is None else "truth" if label == truth else "label" for label in reply.label_ids]
+    written = [plain(name, LONGEST_NAME) for name in reply.names]
+    told = written if names is None else [names.get(label) for label in reply.label_ids]
     return {
         "title": title,
         "rank": rank_of(reply.label_ids, truth),
-        "names": [{"name": _cut(name), "mark": mark} for name, mark in zip(reply.names, marks, strict=True)],
+        "names": [{"name": name, "mark": mark} for name, mark in zip(told, marks, strict=True)],
     }
-
-
-def _cut(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME].rstrip() + " …"
 
 
 def _strings(values: list[str]) -> Any:

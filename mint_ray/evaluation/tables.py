@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -17,6 +18,25 @@ TITLES = {
     PRIOR: "Most frequent",
     SWAPPED: "Aligned, swapped cases",
 }
+
+
+# Controls, marks that turn the direction of writing, halves of a character: a page or plot would do as they say.
+_COMMANDS = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+
+
+def plain(text: str, longest: int | None = None) -> str:
+    """A text as pages and plots show it: characters that are commands become `�`.
+
+    Args:
+        longest: characters of a name; whitespace becomes single spaces, what is beyond is cut.
+    """
+    text = _COMMANDS.sub("\ufffd", text)
+    if longest is None:
+        return text
+    line = " ".join(text.split())
+    return line if len(line) <= longest else line[:longest].rstrip() + " …"
 
 
 def shown(interval: Interval, digits: int = 1, signed: bool = False) -> dict[str, str | None] | None:

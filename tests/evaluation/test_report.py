@@ -1,11 +1,13 @@
 import json
 import re
+import warnings
 from html.parser import HTMLParser
 
 import pytest
 
 from mint_ray.evaluation.evaluate import evaluate
-from tests.tiny_run import answered_run, tiny_case, write_answers
+from mint_ray.tasks.base import Label, save_labels
+from tests.tiny_run import LABELS, answered_run, tiny_case, write_answers
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +30,7 @@ class Collected(HTMLParser):
         super().__init__()
         self.tags: list[tuple[str, dict]] = []
         self.open: list[str] = []
+        self.drawn: list[str] = []  # the texts in plots
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
@@ -40,6 +43,10 @@ class Collected(HTMLParser):
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] == ["text"]:
+            self.drawn.append(data.strip())
 
 
 def test_the_page_needs_nothing_from_outside(text):
@@ -79,6 +86,32 @@ def test_of_a_real_patient_neither_findings_nor_image_are_shown(tmp_path):
     assert "case-000" in text or "case-001" in text
 
 
+WORDS = "the patient of Elm Street 7"
+
+
+def page_with_words(folder, synthetic: bool, **settings) -> str:
+    """The page of a run whose base model repeats the note, in a name and beside it, and once names a label otherwise."""
+    run = answered_run(folder, synthetic=synthetic, evaluation=settings)
+    cases = [tiny_case(i) for i in range(12)]
+    answer = f"{WORDS}\n{run.config.task.answer([WORDS, 'brachmann de LANGE syndrome'])}"
+    write_answers(run, "base", {c.case_id: answer for c in cases}, cases)
+    return page(run)
+
+
+def test_of_a_real_patient_the_page_shows_labels_and_no_word_of_a_model(tmp_path):
+    text = page_with_words(tmp_path, synthetic=False)
+    assert WORDS not in text and "brachmann de LANGE" not in text
+    assert '<li class="none">a name</li><li class="label">Cornelia de Lange syndrome 1</li>' in text
+    assert "the labels that were named are shown, not the words of the answers." in text
+
+
+@pytest.mark.parametrize(("synthetic", "settings"), [(True, {}), (False, {"show_words": True})])
+def test_words_are_shown_of_invented_patients_and_where_the_settings_say_so(tmp_path, synthetic, settings):
+    text = page_with_words(tmp_path, synthetic, **settings)
+    assert f'<li class="none">{WORDS}</li><li class="label">brachmann de LANGE syndrome</li>' in text
+    assert "not the words" not in text
+
+
 def test_a_node_that_a_stage_lost_stands_beside_it_and_no_line_where_none_was(text, tmp_path):
     assert "which was lost" not in text
     run = answered_run(tmp_path)
@@ -103,6 +136,54 @@ def test_names_that_a_model_invents_cannot_break_the_page(tmp_path):
     write_answers(run, "base", {c.case_id: "1. '<script>alert(1)</script>'" for c in cases}, cases)
     text = page(run)
     assert "<script" not in text and "&lt;script&gt;" in text
+
+
+# Label names, each with what a plot shows of it.
+HOSTILE = {
+    "$x^$": "$x^$",  # matplotlib's mathematics, and a mistake in it
+    "costs $5 or $\\frac{": "costs $5 or $\\frac{",
+    "_x": "_x",
+    "100 % %s %(name)d {} {0}": "100 % %s %(name)d {} {0}",
+    "<script>alert(1)</script>": "<script>alert(1)</script>",
+    "</svg></figure>": "</svg></figure>",
+    '" onload="alert(1)': '" onload="alert(1)',
+    "{{ 7 * 7 }}{% if x %}": "{{ 7 * 7 }}{% if x %}",
+    "[red]bold[/] [/red]": "[red]bold[/] [/red]",
+    "=cmd|' /C calc'!A0": "=cmd|' /C calc'!A0",
+    'a xmlns="b" id="axes" #0b0b01': 'a xmlns="b" id="axes" #0b0b01',
+    "歌舞伎症候群 😀": "歌舞伎症候群 😀",
+    "nul\x00 escape\x1b[31m": "nul\ufffd escape\ufffd[31m",
+    "turned \u202eround\u2069": "turned \ufffdround\ufffd",
+    "two\nlines": "two lines",
+    "n" * 10_000: "n" * 40 + " …",
+    " ": "",
+    "": "",
+}
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory) -> str:
+    run = answered_run(tmp_path_factory.mktemp("run"), synthetic=False)
+    names = [Label(id=f"OMIM:{i}", name=name) for i, name in enumerate(HOSTILE, 1)]
+    save_labels(names, run.stage("cases").path / "labels.json")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return page(run)
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=[repr(name)[:20] for name in HOSTILE])
+def test_a_plot_shows_a_labels_name_as_it_is(hostile, name):
+    drawn = Collected(hostile).drawn
+    assert drawn.count(HOSTILE[name]) >= 3 * 2 or not HOSTILE[name]  # both axes of each model's confusion
+
+
+def test_labels_names_cannot_break_the_page(hostile):
+    parsed = Collected(hostile)
+    assert parsed.open == []
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in parsed.tags}
+    assert not any(name.startswith("on") for _, attributes in parsed.tags for name in attributes)
+    assert not re.findall("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]", hostile)
+    assert "n" * 101 not in hostile
 
 
 def test_one_model_alone_has_no_difference(tmp_path):
