@@ -7,7 +7,7 @@ import pytest
 
 from mint_ray.evaluation.evaluate import evaluate
 from mint_ray.tasks.base import Label, save_labels
-from tests.tiny_run import LABELS, answered_run, tiny_case, write_answers
+from tests.tiny_run import answered_run, tiny_case, truth_first, write_answers, write_cases, write_rankings
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,13 @@ HOSTILE = {
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory) -> str:
+    """The page of labels and cases that are called so."""
     run = answered_run(tmp_path_factory.mktemp("run"), synthetic=False)
+    cases = [tiny_case(i, case_id=f"<b>{i}\u202e", synthetic=False) for i in range(12)]
+    write_cases(run, cases)
+    write_rankings(run, {case.case_id: truth_first(case.label_id) for case in cases}, cases)
+    for model in ("base", "aligned"):
+        write_answers(run, model, {case.case_id: "" for case in cases}, cases)
     names = [Label(id=f"OMIM:{i}", name=name) for i, name in enumerate(HOSTILE, 1)]
     save_labels(names, run.stage("cases").path / "labels.json")
     with warnings.catch_warnings():
@@ -184,6 +190,7 @@ def test_labels_names_cannot_break_the_page(hostile):
     assert not any(name.startswith("on") for _, attributes in parsed.tags for name in attributes)
     assert not re.findall("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]", hostile)
     assert "n" * 101 not in hostile
+    assert "<b>" not in hostile and re.search("&lt;b&gt;[0-9]+\ufffd", hostile)
 
 
 def test_one_model_alone_has_no_difference(tmp_path):
