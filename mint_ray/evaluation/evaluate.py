@@ -17,7 +17,7 @@ import pyarrow as pa
 from mint_ray.corpora.store import case_table, run_labels
 from mint_ray.errors import EvaluationError
 from mint_ray.evaluation.by_label import by_label
-from mint_ray.evaluation.grounding import NameIndex
+from mint_ray.evaluation.grounding import NameIndex, spelling
 from mint_ray.evaluation.intervals import Bootstrap, Interval, bootstrap
 from mint_ray.evaluation.metrics import Figure, Preferred, catalogue, grounded, published
 from mint_ray.inference.store import answer_folder, answer_table, refusal_table
@@ -58,6 +58,7 @@ class Result:
     """Everything the report shows: the cases that every model answered, what was replied, the figures.
 
     `difference` is aligned minus base, `over_prior` aligned minus the prior; both paired, None without their models.
+    `ambiguous` is what `ambiguity` counts.
     """
 
     truths: list[Truth]
@@ -68,6 +69,7 @@ class Result:
     difference: list[Interval] | None
     over_prior: list[Interval] | None
     labels: list[Label]
+    ambiguous: dict[str, Any]
 
 
 def evaluate(run: Run) -> StageReport:
@@ -90,7 +92,9 @@ def evaluate(run: Run) -> StageReport:
     print_table(result)
     graded = sum(len(answers) for answers in result.graded.values())
     figures = {name: values(result.figures, found) for name, found in result.intervals.items()}
-    return StageReport(graded, graded, {}, figures)
+    if shared := result.ambiguous["names"]:
+        logger.warning("%d names stand for several labels; in the answers: %s", shared, result.ambiguous["answered"])
+    return StageReport(graded, graded, {}, figures | {"ambiguous_names": result.ambiguous})
 
 
 def measure(run: Run) -> Result:
@@ -117,7 +121,26 @@ def measure(run: Run) -> Result:
         difference=_difference(draws, "aligned", "base"),
         over_prior=_difference(draws, "aligned", PRIOR),
         labels=labels,
+        ambiguous=ambiguity(graded, index),
     )
+
+
+def ambiguity(graded: Mapping[str, Sequence[GradedAnswer]], index: NameIndex) -> dict[str, Any]:
+    """How many names several labels have, and how many names in each model's answers are such.
+
+    Of these, `to_main_name` grounded to the one label whose main name it is, `to_none` to none.
+    """
+    shared = set(index.ambiguous())
+    answered = {}
+    for model, answers in graded.items():
+        grounds = [
+            label_id
+            for answer in answers
+            for name, label_id in zip(answer.names, answer.grounded_label_ids, strict=True)
+            if spelling(name) in shared
+        ]
+        answered[model] = {"to_none": grounds.count(None), "to_main_name": len(grounds) - grounds.count(None)}
+    return {"names": len(shared), "answered": answered}
 
 
 def name_index(run: Run, labels: Sequence[Label]) -> NameIndex:
@@ -258,6 +281,7 @@ def summary(run: Run, result: Result) -> dict[str, Any]:
         "models": {name: keyed(figures, intervals) for name, intervals in result.intervals.items()},
         "aligned_minus_base": keyed(figures, result.difference) if result.difference else None,
         "aligned_minus_prior": keyed(figures, result.over_prior) if result.over_prior else None,
+        "ambiguous_names": result.ambiguous,
         "by_label": by_label(result),
     }
 

@@ -100,13 +100,23 @@ class NameIndex:
     def ground(self, name: str) -> str | None:
         """The id of the one label that a name means, else None: exact name, exact synonym, then likest spelling.
 
-        Numbers (Roman or Arabic), single letters and words such as `recessive` must agree. A name that two labels
-        share, or resembles equally, means neither.
+        Numbers (Roman or Arabic), single letters and words such as `recessive` must agree. A name that is the main one of
+        one label and another name of others means the first; a name that labels share otherwise, or resembles equally,
+        means none of them. `owners` tells.
         """
         spelt = spelling(name)
         if spelt not in self._grounded:
             self._grounded[spelt] = self._meaning(spelt) if spelt else None
         return self._grounded[spelt]
+
+    def owners(self, name: str) -> frozenset[str]:
+        """The ids of all labels that have exactly this name, main or other, as grounding spells it."""
+        spelt = spelling(name)
+        return frozenset(self._names.get(spelt, ())) | frozenset(self._synonyms.get(spelt, ()))
+
+    def ambiguous(self) -> list[str]:
+        """The names, as grounding spells them, that several labels have; in alphabetical order."""
+        return sorted(name for name in {*self._names, *self._synonyms} if name and len(self.owners(name)) > 1)
 
     def _search(self, plain: str) -> frozenset[str]:
         # difflib's matching blocks are one common subsequence, so its ratio is never above that of the longest

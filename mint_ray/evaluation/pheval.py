@@ -140,7 +140,7 @@ def own_file(source: str) -> str | None:
     """The file that holds this case and no other, by its name without folders and ending; None if there is none."""
     if _ONE_OF_MANY.search(source):
         return None
-    inside = _ARCHIVE.sub("", source).replace("\\", "/").removesuffix("!proband")
+    inside = _ARCHIVE.sub("", source).replace("\\", "/")
     path = PurePosixPath(inside)
     stem = PurePosixPath(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
     return _NO_FILE_HAS.sub("_", stem) if path.suffix else None

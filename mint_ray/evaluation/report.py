@@ -57,6 +57,7 @@ def page(run: Run, result: Result) -> dict[str, Any]:
         "names": {name: TITLES[name] for name in result.intervals},
         "families": families(result),
         "endings": endings(result),
+        "ambiguous": result.ambiguous,
         "accuracy": plots.svg("accuracy by model", plots.accuracy(result, size)),
         "ranks": plots.svg("rank of the truth", plots.truth_rank(result, size)),
         "scorer": scorer(manifests.get("scorer")),

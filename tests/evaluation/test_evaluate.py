@@ -8,7 +8,8 @@ from mint_ray.evaluation.evaluate import Reply, evaluate, known_truths, measure,
 from mint_ray.inference.store import answer_folder, refusal_folder
 from mint_ray.preferences.store import write_part
 from mint_ray.records import GradedAnswer, Refusal, from_table, to_table
-from tests.tiny_run import answered_run, tiny_case, write_answers, write_cases, write_rankings
+from mint_ray.tasks.base import save_labels
+from tests.tiny_run import LABELS, answered_run, tiny_case, write_answers, write_cases, write_rankings
 
 
 def test_figures_of_a_run_by_hand(tmp_path):
@@ -36,6 +37,23 @@ def test_swapped_cases_each_have_the_answer_to_another(tmp_path):
     assert sorted(given) == sorted(given.values()) == sorted(own)
     assert all(case_id != other for case_id, other in given.items())
     assert swapped(run, truths[::-1], own) == swapped(run, truths, own)
+
+
+def test_names_that_several_labels_have_are_counted_where_they_are_answered(tmp_path, caplog):
+    """Two of three names are shared: one is the main name of one label, the other is of none."""
+    run = answered_run(tmp_path)
+    labels = [label.model_copy(update={"synonyms": ("Elfin face", "Kabuki syndrome 1")}) for label in LABELS[:2]]
+    save_labels(labels + LABELS[2:], run.stage("cases").path / "labels.json")
+    cases = [tiny_case(i) for i in range(12)]
+    answer = run.config.task.answer(["Kabuki syndrome 1", "Elfin face", "Angelman syndrome"])
+    write_answers(run, "base", {case.case_id: answer for case in cases}, cases)
+    report = evaluate(run)
+    counted = {"base": {"to_none": 12, "to_main_name": 12}, "aligned": {"to_none": 0, "to_main_name": 2}}
+    assert report.figures["ambiguous_names"] == {"names": 2, "answered": counted}
+    folder = run.stage("evaluation").path
+    assert json.loads((folder / "metrics.json").read_text())["ambiguous_names"] == report.figures["ambiguous_names"]
+    assert "Base 12 by main name, 12 none; Aligned 2 by main name, 0 none." in (folder / "report.html").read_text()
+    assert "2 names stand for several labels" in caplog.text
 
 
 def test_graded_answers_carry_names_and_labels(tmp_path):

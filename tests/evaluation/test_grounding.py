@@ -88,6 +88,25 @@ def test_a_name_stands_before_a_synonym():
     assert index.ground("Noonan syndrome") == "a"
 
 
+def test_names_that_several_labels_have_are_told():
+    index = NameIndex(
+        [
+            Label(id="a", name="Noonan syndrome", synonyms=("Male Turner syndrome",)),
+            Label(id="b", name="Noonan syndrome 1; NS1", synonyms=("NOONAN Syndrome", "Male Turner syndrome")),
+            Label(id="c", name="Cutis laxa", synonyms=("Cutis laxa",)),
+            Label(id="d", name="Type", synonyms=("type", "...")),
+        ]
+    )
+    assert index.ambiguous() == ["male turner syndrome", "noonan syndrome"]
+    assert index.owners("Noonan Syndrome") == {"a", "b"} and index.owners("NS1") == {"b"} and not index.owners("other")
+    assert (index.ground("noonan syndrome"), index.ground("Male Turner syndrome")) == ("a", None)
+
+
+def test_a_synonym_that_is_like_another_labels_name_draws_no_misspelling_to_either():
+    index = NameIndex([Label(id="a", name="Cutis laxa"), Label(id="b", name="Other", synonyms=("Cutis laxa",))])
+    assert index.ground("Cutis laxaa") is None
+
+
 def test_a_name_without_letters_matches_nothing():
     assert INDEX.similar("'--'") == frozenset()
 
