@@ -68,8 +68,9 @@ class WordScorer:
             self.dies_once.touch()
             os._exit(1)
         time.sleep(self.pause)
-        if any("unreadable" in view.text for view in views):
-            raise ValueError("cannot read the note of patient Jane Doe")
+        for view in views:
+            if "unreadable" in view.text:
+                raise ValueError(f"cannot read the note of patient Jane Doe: {view.text}")
         if self.journal:
             with self.journal.open("a") as lines:
                 lines.write("".join(f"{view.text}\n" for view in views))
