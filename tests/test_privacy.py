@@ -230,7 +230,7 @@ def test_what_has_to_be_told_is_found_by_this_search(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_the_whole_line_with_a_worker_killed_in_every_stage_tells_nothing(tiny_model, tmp_path):
+def test_the_whole_line_with_a_worker_killed_in_every_stage_tells_nothing(tiny_model, tmp_path):  # noqa: F811
     """As a user runs it, and again where a kill ended it; Ray's logs are looked through, too."""
     run, session = tmp_path / "run", Path(tempfile.mkdtemp(prefix="ray"))  # a socket's path has 107 bytes
     config = tmp_path / "config.yaml"
