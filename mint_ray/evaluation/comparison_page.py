@@ -6,6 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from mint_ray.evaluation import comparison_plots
@@ -14,7 +15,7 @@ from mint_ray.evaluation.evaluate import PRIOR, SCORER, extent
 from mint_ray.evaluation.intervals import Interval
 from mint_ray.evaluation.metrics import Figure
 from mint_ray.evaluation.pages import provenance, write_page
-from mint_ray.evaluation.tables import shown
+from mint_ray.evaluation.tables import plain, shown
 from mint_ray.evaluation.terminal import figure_table, print_wide
 from mint_ray.runs import Run
 
@@ -32,12 +33,13 @@ TITLES = {
     PRIOR: "Most frequent labels",
 }
 FAMILIES = {"published": "As published, by string similarity", "grounded": "After grounding names to labels"}
+LONGEST_TITLE = 40  # characters
 LOG_WIDTH = 132  # where there is no terminal
 
 
 def title_of(name: str) -> str:
     """An arm or reference as tables and plots call it."""
-    return TITLES.get(name, name[:1].upper() + name[1:])
+    return TITLES.get(name, plain(name[:1].upper() + name[1:], LONGEST_TITLE))
 
 
 def write_comparison(run: Run, result: Comparison, path: Path) -> None:
@@ -156,7 +158,7 @@ def comparison_table(result: Comparison) -> Table:
     for name, intervals in result.intervals.items():
         cells = [(shown(intervals[result.place(key)]) or {"value": "–"})["value"] for key in keys]
         style = "bold" if name == REFERENCE else None if name in {arm.name for arm in result.arms} else "dim"
-        table.add_row(title_of(name), *cells, _gap(result, name, last), style=style)
+        table.add_row(escape(title_of(name)), *cells, _gap(result, name, last), style=style)
     return table
 
 

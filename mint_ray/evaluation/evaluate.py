@@ -104,6 +104,7 @@ def measure(run: Run) -> Result:
     graded = {model: graded_answers(run, model, index) for model in run.config.inference.models}
     replies = {model: replies_of(answers) for model, answers in graded.items()}
     truths = known_truths(run, set.intersection(*(set(by_case) for by_case in replies.values())))
+    check_truths(run, truths, graded, labels)
     replies |= references(run, truths, labels)
     if "aligned" in replies:
         replies[SWAPPED] = swapped(run, truths, replies["aligned"])
@@ -123,6 +124,25 @@ def measure(run: Run) -> Result:
         labels=labels,
         ambiguous=ambiguity(graded, index),
     )
+
+
+def check_truths(
+    run: Run, truths: Sequence[Truth], graded: Mapping[str, Sequence[GradedAnswer]], labels: Sequence[Label]
+) -> None:
+    """Refuse to measure what nothing can be said of.
+
+    Raises:
+        EvaluationError: no case was answered by every model; rankings hold labels that are not in the list.
+    """
+    if not truths:
+        told = "; ".join(f"{m}: {len(a)} answered, {refusal_table(run, m).num_rows} refused" for m, a in graded.items())
+        raise EvaluationError(
+            f"{run.stage('answers').path}: no {run.config.inference.split} case has an answer of every model ({told}); "
+            "see refused/ there for the reasons"
+        )
+    strange = {label_id for truth in truths for label_id in truth.ranking or ()} - {label.id for label in labels}
+    where = str(run.stage("cases").path / "labels.json")
+    _refuse(where, strange, "labels that are ranked are not in the list", "run the stage `preferences` with --fresh")
 
 
 def ambiguity(graded: Mapping[str, Sequence[GradedAnswer]], index: NameIndex) -> dict[str, Any]:

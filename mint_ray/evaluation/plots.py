@@ -107,7 +107,7 @@ def accuracy(result: Result, size: int) -> Callable[[Axes], None]:
             intervals = [result.intervals[name][column] for column in columns]
             at = [i + 0.17 * (place - (len(shown) - 1) / 2) for i in range(len(columns))]
             values = np.array([[100 * (v or 0) for v in (x.value, x.low, x.high)] for x in intervals])
-            spread = [values[:, 0] - values[:, 1], values[:, 2] - values[:, 0]]
+            spread = np.array([values[:, 0] - values[:, 1], values[:, 2] - values[:, 0]])
             axes.errorbar(at, values[:, 0], yerr=spread, fmt="o", ms=5, lw=2, color=COLOURS[name], label=TITLES[name])
         axes.set_xticks(range(len(columns)), [f"top-{n}" for n in depths(size)])
         axes.set(ylabel="cases, %", ylim=(-2, 102), xlim=(-0.5, len(columns) - 0.5))
@@ -183,7 +183,8 @@ def finish(axes: Axes) -> None:
     axes.grid(axis="y", alpha=0.6)
     axes.set_axisbelow(True)
     axes.spines["left"].set_visible(False)
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, fontsize=9, handlelength=1.4, borderpad=0)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, fontsize=9, handlelength=1.4, borderpad=0)
 
 
 def confusion(counts: list[list[int]], names: list[str]) -> Callable[[Axes], None]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from mint_ray.evaluation.comparison import REFERENCE, primary
@@ -106,7 +107,7 @@ def pooled_table(result: Pooled) -> Table:
             row = [result.intervals[name][i], result.intervals[REFERENCE][i]]
             difference = result.differences[name]
             table.add_row(
-                f"{result.figures[i].title}: {title_of(name)}",
+                f"{result.figures[i].title}: {escape(title_of(name))}",
                 *((shown(interval) or {"value": "–"})["value"] for interval in row),
                 gap_text(difference.intervals[i]),
                 p_text(difference.adjusted[i]),

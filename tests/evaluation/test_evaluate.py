@@ -1,4 +1,5 @@
 import json
+import warnings
 
 import pyarrow.parquet as pq
 import pytest
@@ -9,7 +10,8 @@ from mint_ray.inference.store import answer_folder, refusal_folder
 from mint_ray.preferences.store import write_part
 from mint_ray.records import GradedAnswer, Refusal, from_table, to_table
 from mint_ray.tasks.base import save_labels
-from tests.tiny_run import LABELS, answered_run, tiny_case, write_answers, write_cases, write_rankings
+from mint_ray.tasks.rare_disease import RareDisease
+from tests.tiny_run import LABELS, answered_run, tiny_case, truth_first, write_answers, write_cases, write_rankings
 
 
 def test_figures_of_a_run_by_hand(tmp_path):
@@ -121,3 +123,40 @@ def test_fewer_groups_than_an_interval_needs_are_refused(tmp_path):
         write_answers(run, model, {case.case_id: "" for case in cases}, cases)
     with pytest.raises(EvaluationError, match="1 groups answered"):
         measure(run)
+
+
+def test_where_no_case_was_answered_by_every_model_it_is_said_how_many_each_answered(tmp_path):
+    run = answered_run(tmp_path)
+    cases = [tiny_case(i) for i in range(12)]
+    for model, asked in (("base", cases[:5]), ("aligned", cases[5:])):
+        write_answers(run, model, {case.case_id: "" for case in asked}, asked)
+        rest = [case for case in cases if case not in asked]
+        refusals = [Refusal(source=c.source, case_id=c.case_id, reason="prompt-too-long") for c in rest]
+        write_part(to_table(refusals, Refusal), refusal_folder(run, model) / "part-0.parquet")
+    with pytest.raises(EvaluationError, match=r"no test case .*base: 5 answered, 7 refused; aligned: 7 answered, 5"):
+        measure(run)
+
+
+def test_rankings_of_labels_that_are_not_in_the_list_are_refused(tmp_path):
+    run = answered_run(tmp_path)
+    save_labels(LABELS[:4], run.stage("cases").path / "labels.json")
+    with pytest.raises(EvaluationError, match=r"labels.json: 2 labels that are ranked .* the first 'OMIM:5'"):
+        measure(run)
+
+
+@pytest.mark.parametrize("known", [0, 6])
+def test_cases_without_a_truth_are_measured_by_what_needs_none(known, tmp_path):
+    """One name an answer, so that tables and plots have the fewest figures; nothing warns."""
+    run = answered_run(tmp_path, task=RareDisease(kind="rare_disease", answer_size=1), preferences={"chosen": 1})
+    unknown = {"label_id": None, "label_name": None}
+    cases = [tiny_case(i, **({} if i < known else unknown)) for i in range(12)]
+    write_cases(run, cases)
+    write_rankings(run, {case.case_id: truth_first("OMIM:1") for case in cases}, cases)
+    for model in ("base", "aligned"):
+        write_answers(run, model, {case.case_id: "1. 'Kabuki syndrome 1'" for case in cases}, cases)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        evaluate(run)
+    metrics = json.loads((run.stage("evaluation").path / "metrics.json").read_text())["models"]["base"]
+    assert (metrics["e1"]["value"], metrics["coverage"]["value"]) == (1, 1)
+    assert metrics["grounded_top_1"]["value"] == (pytest.approx(1 / 6) if known else None)
