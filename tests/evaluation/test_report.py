@@ -156,8 +156,6 @@ HOSTILE = {
     "turned \u202eround\u2069": "turned \ufffdround\ufffd",
     "two\nlines": "two lines",
     "n" * 10_000: "n" * 40 + " …",
-    " ": "",
-    "": "",
 }
 
 
@@ -180,7 +178,7 @@ def hostile(tmp_path_factory) -> str:
 @pytest.mark.parametrize("name", HOSTILE, ids=[repr(name)[:20] for name in HOSTILE])
 def test_a_plot_shows_a_labels_name_as_it_is(hostile, name):
     drawn = Collected(hostile).drawn
-    assert drawn.count(HOSTILE[name]) >= 3 * 2 or not HOSTILE[name]  # both axes of each model's confusion
+    assert drawn.count(HOSTILE[name]) >= 3 * 2  # both axes of each model's confusion
 
 
 def test_labels_names_cannot_break_the_page(hostile):
