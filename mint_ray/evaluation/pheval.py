@@ -153,7 +153,7 @@ def _of_id(case_id: str) -> str:
 
 def _folded(name: str) -> str:
     """What a file system that knows no capitals, or one form of an accent alone, makes of a name."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).upper().casefold())
 
 
 def _marked(name: str, case_id: str, room: int) -> str:
