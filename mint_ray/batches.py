@@ -21,7 +21,6 @@ from typing import Generic, TypeVar
 
 from mint_ray.errors import MintError, ModelError, RowError
 
-
 Item = TypeVar("Item")
 Row = TypeVar("Row")
 
