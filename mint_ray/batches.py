@@ -74,7 +74,7 @@ class Batches(Generic[Item, Row]):
         doubt: Exception | None = None  # what the last rows raised, if nothing has passed since
         for item in items:
             try:
-                rows += self._work([item])
+                rows.extend(self._work([item]))
                 self._passed, doubt = self._passed or [item], None
             except RowError as error:
                 rows.append(error)

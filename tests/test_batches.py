@@ -1,5 +1,6 @@
 """A row that cannot be read is refused; a model that is broken refuses nothing."""
 
+import numpy as np
 import pytest
 
 from mint_ray.batches import Batches, Unsound
@@ -112,3 +113,13 @@ def test_a_way_that_is_lost_between_two_rows_is_raised_as_it_is():
 
     with pytest.raises(ConnectionError):
         Batches(work, "it")([1, 2])
+
+
+def test_rows_may_be_those_of_an_array():
+    def work(items):
+        if None in items:
+            raise ValueError("none")
+        return np.array([[item, item] for item in items])
+
+    (first, _, last) = Batches(work, "it")([1, None, 2])
+    assert (first.tolist(), last.tolist()) == ([1, 1], [2, 2])

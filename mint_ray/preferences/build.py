@@ -38,11 +38,11 @@ def build_preferences(run: Run, load: Loader | None = None) -> StageReport:
     Args:
         load: opens the scorer, once in each actor; the run's own by default. It is pickled, so it is a
             module's function or a `partial` of one, and what it returns may score from afar. Its scorer
-            raises `ModelError`, `ConnectionError` or `TimeoutError` where it cannot score at all; every
-            other exception refuses the case that it comes with.
+            raises `ModelError`, `ConnectionError` or `TimeoutError` where it cannot score at all. Any other
+            exception refuses the case that it comes with, as long as others pass: see `mint_ray.batches`.
 
     Raises:
-        ModelError: the scorer cannot be opened.
+        ModelError: the scorer cannot be opened, breaks, or does not tell labels or cases apart.
         ConfigError: the pair policy does not fit the scorer's number of labels.
         CorpusError: too many cases are refused, or none is left to train on.
     """

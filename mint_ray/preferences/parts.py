@@ -8,8 +8,9 @@ anew over its own traces; and the batches that the scorer sees are those of an u
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mint_ray.batches import Batches, Unsound
 from mint_ray.config import PreferencesSection, label_conflicts
 from mint_ray.errors import ConfigError, ModelError, RowError
 from mint_ray.preferences.policy import Preference, Ranked, Skip, choose, rank
@@ -33,6 +35,7 @@ from mint_ray.records import (
     from_table,
     to_table,
 )
+from mint_ray.scorers.base import PROBE
 from mint_ray.storage import location, parquet_file, reaching
 from mint_ray.tasks.base import Task, View
 
@@ -41,8 +44,6 @@ if TYPE_CHECKING:
 
 Loader = Callable[[], "Scorer"]
 POLICY = ("scorer_sees", "shuffled", "chosen", "rejected", "cut", "truth", "min_margin", "pairs_per_case")
-# These say that the scorer cannot score at all; any other exception is held against the case that it comes with.
-SCORER_IS_GONE = (ModelError, ConfigError, ConnectionError, TimeoutError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class PartScorer:
     ):
         self.scorer, self.task, self.settings, self.folder = load(), task, settings, folder
         self.donors = donors
+        self.batches = batches_of(self.scorer)
         self.names = {label.id: label.name for label in self.scorer.labels}
         if conflicts := label_conflicts(settings, len(self.names)):
             raise ConfigError(conflicts)
@@ -101,7 +103,7 @@ class PartScorer:
         cases = list(from_table(read_rows(part), Case))
         scored_cases = self.donors.of(cases) if self.donors else cases
         views = [scorer_view(case, self.task, self.settings) for case in scored_cases]
-        scores = score_views(self.scorer, views, self.settings.batch_size)
+        scores = score_views(self.batches, views, self.settings.batch_size)
         rankings, pairs, refusals = [], [], []
         for case, scored_case, scored in zip(cases, scored_cases, scores, strict=True):
             if isinstance(scored, RowError):
@@ -144,37 +146,44 @@ def _rows_of(file: pq.ParquetFile, part: Part) -> pa.Table:
     return rows.select(arrow_schema(Case).names).cast(arrow_schema(Case))
 
 
-def score_views(scorer: Scorer, views: list[View], batch_size: int) -> list[np.ndarray | RowError]:
-    """For each view its scores, or why it has none; one bad view costs its batch a second, single pass."""
-    outcomes: list[np.ndarray | RowError] = []
-    for start in range(0, len(views), batch_size):
-        batch = views[start : start + batch_size]
-        try:
-            outcomes += [_finite(row) for row in scorer.scores(batch)]
-        except SCORER_IS_GONE:
-            raise
-        except Exception:
-            outcomes += [_score_one(scorer, view) for view in batch]
+def batches_of(scorer: Scorer) -> Batches[View, np.ndarray]:
+    """What scores a scorer's batches, and tells a case that it cannot score from a scorer that is broken."""
+    return Batches(partial(sound_scores, scorer), "the scorer", [PROBE])
+
+
+def sound_scores(scorer: Scorer, views: Sequence[View]) -> np.ndarray:
+    """A batch's scores, (views, labels), all of them finite.
+
+    Raises:
+        ModelError: they are of another shape.
+        Unsound: some are not finite.
+    """
+    scores, expected = np.asarray(scorer.scores(list(views))), (len(views), len(scorer.labels))
+    if scores.shape != expected:
+        raise ModelError(f"the scorer {scorer.name!r} gives scores of shape {scores.shape}; expected {expected}")
+    for row in scores:
+        if not np.isfinite(row).all():
+            seen = f"{int((~np.isfinite(row)).sum())} of {row.size}"
+            raise Unsound(RowError("score-not-finite", "scores", seen, "finite scores"))
+    return scores
+
+
+def score_views(
+    batches: Batches[View, np.ndarray], views: Sequence[View], batch_size: int
+) -> list[np.ndarray | RowError]:
+    """For each view its scores, or why it has none; one bad view costs its batch a second, single pass.
+
+    Raises:
+        ModelError: the scorer is broken.
+    """
+    nothing = RowError("nothing-to-see", "text and image", "neither", "one of them that the scorer may see")
+    outcomes: list[np.ndarray | RowError] = [nothing] * len(views)
+    seen = [i for i, view in enumerate(views) if view.text or view.image is not None]
+    for start in range(0, len(seen), batch_size):
+        part = seen[start : start + batch_size]
+        for i, row in zip(part, batches([views[i] for i in part]), strict=True):
+            outcomes[i] = row
     return outcomes
-
-
-def _score_one(scorer: Scorer, view: View) -> np.ndarray | RowError:
-    try:
-        return _finite(scorer.scores([view])[0])
-    except SCORER_IS_GONE:
-        raise
-    except RowError as error:
-        return error
-    except Exception as error:  # its text may quote the case, so its type alone is kept
-        return RowError("not-scorable", "image or text", type(error).__name__, "a case that the scorer can read")
-
-
-def _finite(scores: np.ndarray) -> np.ndarray | RowError:
-    if np.isfinite(scores).all():
-        return scores
-    return RowError(
-        "score-not-finite", "scores", f"{int((~np.isfinite(scores)).sum())} of {scores.size}", "finite scores"
-    )
 
 
 def ranking_of(case: Case, ranked: Ranked, scorer: Scorer) -> Ranking:

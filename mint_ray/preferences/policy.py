@@ -2,6 +2,9 @@
 
 Chosen are the top k in the scorer's order. Rejected come from the pool of the q lowest, and are named from
 the very bottom upwards, so that cutting to a length keeps the labels that the scorer is surest are wrong.
+
+A pair holds nothing that the order of label ids decided: every label that is chosen for its score scores above every
+rejected one. Ties among the chosen, or among the rejected, are no harm.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mint_ray.config import PreferencesSection
+
+ROUNDING = 1e-6  # relative: scores are float32, and a forward rounds the same score differently by a few of its last bits
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,8 @@ def choose(ranking: Ranked, truth: str | None, settings: PreferencesSection) -> 
         ranking: all labels of the case.
         truth: the id of its true label, None where that is unknown.
     """
+    if not above(ranking.scores[0], ranking.scores[-1]):
+        return Skip("scores-alike", "scores", f"{ranking.scores[0]:.4g} for every label", "scores that tell labels apart")
     chosen = _chosen(ranking.label_ids, truth, settings)
     if isinstance(chosen, Skip):
         return chosen
@@ -68,9 +75,14 @@ def choose(ranking: Ranked, truth: str | None, settings: PreferencesSection) -> 
         return Skip(
             "nothing-to-reject", "rejected", "no label below the chosen", "a label that is neither chosen nor true"
         )
-    wide = [pair for pair in pairs if margin(pair) >= settings.min_margin]
+    placed = truth if settings.truth in ("first", "last") else None
+    told = [pair for pair in pairs if told_apart(pair, placed)]
+    if not told:
+        seen = f"{max(pairs[0].rejected_scores):.4g} on both sides"
+        return Skip("scores-tied", "scores", seen, "every label chosen above every label rejected")
+    wide = [pair for pair in told if margin(pair) >= settings.min_margin]
     if not wide:
-        widest = max(margin(pair) for pair in pairs)
+        widest = max(margin(pair) for pair in told)
         return Skip("margin-too-small", "min_margin", f"{widest:.4g}", f"at least {settings.min_margin:g}")
     return wide
 
@@ -78,6 +90,21 @@ def choose(ranking: Ranked, truth: str | None, settings: PreferencesSection) -> 
 def margin(pair: Preference) -> float:
     """The gap between the mean score of the chosen and that of the rejected."""
     return float(np.mean(pair.chosen_scores) - np.mean(pair.rejected_scores))
+
+
+def above(score: float, other: float) -> bool:
+    """Whether a score is higher than another by more than rounding."""
+    return score - other > ROUNDING * max(abs(score), abs(other))
+
+
+def told_apart(pair: Preference, placed: str | None = None) -> bool:
+    """Whether scores alone decide who is chosen and who is rejected.
+
+    Args:
+        placed: the truth, where the policy and not its score puts it among the chosen.
+    """
+    by_score = [score for i, score in zip(pair.chosen, pair.chosen_scores, strict=True) if i != placed]
+    return not by_score or above(min(by_score), max(pair.rejected_scores))
 
 
 def _chosen(label_ids: list[str], truth: str | None, settings: PreferencesSection) -> list[str] | Skip:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,9 +19,21 @@ if TYPE_CHECKING:
     from mint_ray.runs import Run
     from mint_ray.scorers.fitting.training import Learner
 
+PROBE = View(  # words and a grey picture of 32 x 32 pixels, which any sound scorer can score
+    text="probe",
+    image=base64.b64decode(
+        "iVBORw0KGgoAAAANSUhEUgAAACAAAAAgCAIAAAD8GO2jAAAAJklEQVR42u3NMQ0AAAwDoEqv9KrYsQQMkB6LQCAQCAQCgUAg+BIMLd4AWwUP"
+        "N68AAAAASUVORK5CYII="
+    ),
+)
+
 
 class Scorer(Protocol):
-    """A loaded scorer. A missing image or a missing text is an ordinary case; both missing is a ValueError."""
+    """A loaded scorer. A missing image or a missing text is an ordinary case; both missing is a ValueError.
+
+    A scorer that cuts long texts may have a method `tokens_cut(view) -> int` that says by how many tokens; then
+    the stage `preferences` counts them.
+    """
 
     name: str
     digest: str

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mint_ray.corpora.store import case_files
 from mint_ray.errors import ConfigError, RowError
-from mint_ray.preferences.parts import PartScorer, case_parts, read_rows, score_views
+from mint_ray.preferences.parts import PartScorer, batches_of, case_parts, read_rows, score_views
 from mint_ray.preferences.store import pair_dataset, pair_schema, part_files, ranking_table, refusal_table
 from mint_ray.records import PreferencePair, Ranking, arrow_schema
 from mint_ray.tasks.base import View
@@ -99,7 +99,7 @@ def test_scores_that_are_not_finite_refuse_their_case_alone():
         def scores(self, views):
             return np.where([[view.text == "torn"] for view in views], np.nan, super().scores(views))
 
-    outcomes = score_views(Torn(), [View(text="whole"), View(text="torn")], 2)
+    outcomes = score_views(batches_of(Torn()), [View(text="whole"), View(text="torn")], 2)
     assert outcomes[0].shape == (30,)
     assert (outcomes[1].reason, outcomes[1].seen) == ("score-not-finite", "30 of 30")
 
@@ -110,7 +110,7 @@ def test_a_scorer_that_is_gone_ends_the_part_instead_of_refusing_its_cases():
             raise ConnectionError("no replica answers")
 
     with pytest.raises(ConnectionError):
-        score_views(Gone(), [View(text="a")], 2)
+        score_views(batches_of(Gone()), [View(text="a")], 2)
 
 
 def test_a_reason_that_the_scorer_gives_is_kept():
@@ -118,7 +118,7 @@ def test_a_reason_that_the_scorer_gives_is_kept():
         def scores(self, views):
             raise RowError("image-too-large", "image", "40000 x 40000", "at most 64 megapixels")
 
-    (outcome,) = score_views(Strict(), [View(text="a")], 2)
+    (outcome,) = score_views(batches_of(Strict()), [View(text="a")], 2)
     assert (outcome.reason, outcome.seen) == ("image-too-large", "40000 x 40000")
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mint_ray.config import PreferencesSection
-from mint_ray.preferences.policy import Preference, Ranked, Skip, choose, margin, rank
+from mint_ray.preferences.policy import Preference, Ranked, Skip, above, choose, margin, rank
 
 # a is the best of ten labels, j the worst; scores 9, 8 ... 0.
 TEN = Ranked(list("abcdefghij"), [float(s) for s in range(9, -1, -1)])
@@ -95,6 +95,59 @@ def test_a_case_with_nothing_below_the_chosen_is_skipped():
     assert choose(four, "d", settings(rejected=1, cut=1)).reason == "nothing-to-reject"
 
 
+def of_scores(*scores: float) -> Ranked:
+    return rank(scores, [f"{i:02d}" for i in range(len(scores))])
+
+
+@pytest.mark.parametrize("truth", [None, "00", "05", "09"])
+@pytest.mark.parametrize("policy", ["as_ranked", "last", "first", "skip"])
+@pytest.mark.parametrize("chosen", [1, 3])
+@pytest.mark.parametrize("scores", [[0.1] * 10, [-6.2690964] * 5 + [-6.2690969] * 5], ids=["equal", "equal but for rounding"])
+def test_scores_that_are_all_alike_make_no_pair_whatever_the_policy(scores, chosen, policy, truth):
+    skip = choose(of_scores(*scores), truth, settings(chosen=chosen, truth=policy))
+    assert (skip.reason, skip.field) == ("scores-alike", "scores")
+
+
+@pytest.mark.parametrize(
+    ("scores", "pairs"),
+    [
+        ([9, 8, 7, 1, 1, 1, 1, 1, 1, 1], 1),  # the rejected are tied among themselves
+        ([9, 9, 9, 5, 4, 3, 2, 1, 0, 0], 1),  # the chosen are
+        ([9, 8, 7, 7, 7, 3, 2, 2, 1, 1], 1),  # rank 3 is tied with rank 5, which is not rejected
+        ([9, 8, 1, 1, 1, 1, 1, 1, 1, 1], 0),  # rank 3 is tied with the rejected: label ids decide which is which
+        ([9, 1, 1, 1, 1, 1, 1, 1, 1, 1], 0),
+        ([9, 9, 9, 9, 9, 9, 9, 9, 9, 0], 0),  # one of the two rejected is
+    ],
+)
+def test_a_tie_between_chosen_and_rejected_makes_no_pair_and_others_do(scores, pairs):
+    made = choose(of_scores(*scores), None, settings())
+    assert (made.reason == "scores-tied") if not pairs else len(made) == pairs
+
+
+def test_of_several_pairs_those_are_left_out_that_label_ids_would_have_decided():
+    three = of_scores(9, 8, 7, 7, 7, 7, 7, 2, 1, 1)  # the pool: 05 to 09, two names a pair
+    (pair,) = choose(three, None, settings(pairs_per_case=2))
+    assert pair.rejected == ["09", "08"]
+
+
+def test_a_truth_that_the_policy_places_need_not_score_above_the_rejected():
+    ranking = of_scores(9, 8, 7, 6, 5, 4, 3, 1, 1, 1)
+    for policy in ("last", "first"):
+        (pair,) = choose(ranking, "09", settings(truth=policy))
+        assert set(pair.chosen_scores) == {9, 8, 1}
+        assert pair.rejected == ["08", "07"]
+    (alone,) = choose(ranking, "09", settings(truth="first", chosen=1))
+    assert (alone.chosen, alone.rejected) == (["09"], ["08", "07"])
+
+
+@pytest.mark.parametrize(
+    ("score", "other", "higher"),
+    [(1e-9, 1e-10, True), (-6.25, -6.2500005, False), (-6.25, -6.26, True), (0.0, 0.0, False), (0.0, -1e-30, True)],
+)
+def test_a_score_is_above_another_by_more_than_float32_rounds(score, other, higher):
+    assert above(score, other) == higher
+
+
 @st.composite
 def problems(draw):
     chosen, rejected = draw(st.integers(1, 6)), draw(st.integers(1, 10))
@@ -132,6 +185,26 @@ def test_every_pair_keeps_the_policy(problem):
         assert pair.chosen_scores == [scores[label] for label in pair.chosen]
         assert pair.rejected_scores == [scores[label] for label in pair.rejected]
         assert margin(pair) >= policy.min_margin
+        by_score = [scores[i] for i in pair.chosen if i != truth or policy.truth in ("as_ranked", "skip")]
+        assert all(chosen > rejected for chosen in by_score for rejected in pair.rejected_scores)
+
+
+@given(problems())
+def test_other_label_ids_change_no_decision_between_chosen_and_rejected(problem):
+    """Renamed so that ties fall the other way round, a label that was chosen for its score is not rejected."""
+    scores, _, policy = problem
+    pairs = [choose(rank(list(scores.values()), ids), None, policy) for ids in (list(scores), turned(list(scores)))]
+    if any(isinstance(made, Skip) for made in pairs):
+        assert [type(made) for made in pairs] == [Skip, Skip] or policy.pairs_per_case > 1
+        return
+    back = dict(zip(turned(list(scores)), scores, strict=True))
+    rejected = {back[i] for pair in pairs[1] for i in pair.rejected}
+    assert not set(pairs[0][0].chosen) & rejected
+
+
+def turned(ids: list[str]) -> list[str]:
+    """Other ids in the opposite order of their names."""
+    return [f"Z{len(ids) - i:03d}" for i, _ in enumerate(ids)]
 
 
 @given(problems(), st.randoms())
