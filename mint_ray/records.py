@@ -156,7 +156,10 @@ class Refusal(Record):
 
 
 class Ranking(Record):
-    """All labels of a case in the scorer's order, best first; `scores` are aligned with `label_ids`."""
+    """All labels of a case in the scorer's order, best first; `scores` are aligned with `label_ids`.
+
+    `tokens_cut` are those of the case's text that the scorer had no room for; null where it does not say.
+    """
 
     case_id: str
     group_id: str
@@ -166,6 +169,7 @@ class Ranking(Record):
     scores: list[float]
     scorer: str
     scorer_digest: str
+    tokens_cut: int | None = None
 
 
 class Message(Record):

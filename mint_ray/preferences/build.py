@@ -21,6 +21,7 @@ from mint_ray.corpora.store import case_files, case_table
 from mint_ray.errors import CorpusError, ModelError, RunError
 from mint_ray.preferences.parts import Loader, Part, PartScorer, case_parts
 from mint_ray.preferences.shuffling import Donors, draw_donors
+from mint_ray.preferences.soundness import check_soundness
 from mint_ray.preferences.store import part_files, ranking_table, refusal_table
 from mint_ray.runs import Run, StageReport
 from mint_ray.scorers import load_scorer
@@ -56,7 +57,7 @@ def build_preferences(run: Run, load: Loader | None = None) -> StageReport:
     if pending:
         score_parts(pending, run, load or own_loader(run))
     report = account(run, sum(part.stop - part.start for part in every))
-    report.figures = write_card(run, report)
+    report.figures |= write_card(run, report)
     remove_debris(folder)
     return report
 
@@ -114,6 +115,7 @@ def account(run: Run, rows_in: int) -> StageReport:
 
     Raises:
         RunError: cases are missing, or rankings come from two scorers.
+        ModelError: the scorer does not tell labels apart, or cases.
         CorpusError: too many cases are refused, or there is no pair to train on.
     """
     folder = run.stage("preferences").path
@@ -127,6 +129,7 @@ def account(run: Run, rows_in: int) -> StageReport:
         raise RunError(
             f"{folder}: rankings come from {len(digests)} scorers ({', '.join(digests)}); start over with --fresh"
         )
+    sound = check_soundness(run)
     limit = run.config.preferences.max_refused_share
     counts = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
     if refused > limit * rows_in:
@@ -138,7 +141,7 @@ def account(run: Run, rows_in: int) -> StageReport:
         raise CorpusError(
             f"no pair to train on: of {rows_in} cases {refused} are refused ({counts or 'none is a training case'})"
         )
-    return StageReport(rows_in=rows_in, rows_out=rows_in - refused, refused=dict(reasons))
+    return StageReport(rows_in=rows_in, rows_out=rows_in - refused, refused=dict(reasons), figures=sound.figures)
 
 
 def remove_debris(folder: Path) -> None:

@@ -113,6 +113,10 @@ def _rows(found: dict[str, Any], report: StageReport) -> list[str]:
     rows += [[f"pairs, {split}", count] for split, count in found["pairs"].items()]
     rows += [["labels chosen at least once", found["labels_chosen"]]]
     rows += [["labels rejected at least once", found["labels_rejected"]]]
+    if cut := report.figures.get("text_cut"):
+        rows += [["cases whose text the scorer cut", cut["cases"]], ["tokens cut", cut["tokens"]]]
+    if alike := report.figures.get("scores_alike"):
+        rows += [["cases whose labels all score alike", alike]]
     rows += [["mean margin", f"{found['margin_mean']:.3f}"]]
     return [_table(["", "count"], rows)]
 

@@ -105,16 +105,21 @@ class PartScorer:
         views = [scorer_view(case, self.task, self.settings) for case in scored_cases]
         scores = score_views(self.batches, views, self.settings.batch_size)
         rankings, pairs, refusals = [], [], []
-        for case, scored_case, scored in zip(cases, scored_cases, scores, strict=True):
+        for case, scored_case, view, scored in zip(cases, scored_cases, views, scores, strict=True):
             if isinstance(scored, RowError):
                 refusals.append(refusal(case, scored))
                 continue
-            rankings.append(ranking_of(case, rank(scored, list(self.names)), self.scorer))
+            rankings.append(ranking_of(case, rank(scored, list(self.names)), self.scorer, self.tokens_cut(view)))
             made = pairs_of(case, rankings[-1], self.task, self.settings, self.names, scored_case.label_id)
             pairs += made if isinstance(made, list) else []
             refusals += [refusal(case, made)] if isinstance(made, Skip) else []
         self._write(part.name, rankings, pairs, refusals)
         return len(rankings), len(pairs)
+
+    def tokens_cut(self, view: View) -> int | None:
+        """By how many tokens the scorer cuts a view's text; None where it does not say."""
+        told = getattr(self.scorer, "tokens_cut", None)
+        return told and told(view)
 
     def _write(self, name: str, rankings: list[Ranking], pairs: list[PreferencePair], refusals: list[Refusal]) -> None:
         schema = pair_schema(shows_images(self.task))
@@ -186,7 +191,7 @@ def score_views(
     return outcomes
 
 
-def ranking_of(case: Case, ranked: Ranked, scorer: Scorer) -> Ranking:
+def ranking_of(case: Case, ranked: Ranked, scorer: Scorer, tokens_cut: int | None) -> Ranking:
     return Ranking(
         case_id=case.case_id,
         group_id=case.group_id,
@@ -196,6 +201,7 @@ def ranking_of(case: Case, ranked: Ranked, scorer: Scorer) -> Ranking:
         scores=ranked.scores,
         scorer=scorer.name,
         scorer_digest=scorer.digest,
+        tokens_cut=tokens_cut,
     )
 
 

@@ -16,7 +16,9 @@ import numpy as np
 
 from mint_ray.config import PreferencesSection
 
-ROUNDING = 1e-6  # relative: scores are float32, and a forward rounds the same score differently by a few of its last bits
+ROUNDING = (
+    1e-6  # relative: scores are float32, and a forward rounds the same score differently by a few of its last bits
+)
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,9 @@ def choose(ranking: Ranked, truth: str | None, settings: PreferencesSection) -> 
         truth: the id of its true label, None where that is unknown.
     """
     if not above(ranking.scores[0], ranking.scores[-1]):
-        return Skip("scores-alike", "scores", f"{ranking.scores[0]:.4g} for every label", "scores that tell labels apart")
+        return Skip(
+            "scores-alike", "scores", f"{ranking.scores[0]:.4g} for every label", "scores that tell labels apart"
+        )
     chosen = _chosen(ranking.label_ids, truth, settings)
     if isinstance(chosen, Skip):
         return chosen

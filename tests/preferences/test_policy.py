@@ -102,7 +102,9 @@ def of_scores(*scores: float) -> Ranked:
 @pytest.mark.parametrize("truth", [None, "00", "05", "09"])
 @pytest.mark.parametrize("policy", ["as_ranked", "last", "first", "skip"])
 @pytest.mark.parametrize("chosen", [1, 3])
-@pytest.mark.parametrize("scores", [[0.1] * 10, [-6.2690964] * 5 + [-6.2690969] * 5], ids=["equal", "equal but for rounding"])
+@pytest.mark.parametrize(
+    "scores", [[0.1] * 10, [-6.2690964] * 5 + [-6.2690969] * 5], ids=["equal", "equal but for rounding"]
+)
 def test_scores_that_are_all_alike_make_no_pair_whatever_the_policy(scores, chosen, policy, truth):
     skip = choose(of_scores(*scores), truth, settings(chosen=chosen, truth=policy))
     assert (skip.reason, skip.field) == ("scores-alike", "scores")
