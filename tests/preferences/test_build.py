@@ -121,6 +121,34 @@ def test_a_scorer_that_stops_answering_ends_the_run_and_keeps_what_is_done(undis
     assert rows(build(run)) == rows(undisturbed)
 
 
+class Breaking(WordScorer):
+    """The first actor that comes to its third batch breaks for good, as a GPU that lost its context; others are well."""
+
+    def __init__(self, mark):
+        super().__init__()
+        self.mark, self.broken = mark, False
+
+    def scores(self, views):
+        self.batches += 1
+        if self.batches == 3 and not self.mark.exists():
+            self.mark.touch()
+            self.broken = True
+        if self.broken:
+            raise RuntimeError("CUDA error: the note of patient Jane Doe")
+        return super().scores(views)
+
+
+def test_a_scorer_that_breaks_on_one_of_two_actors_loses_no_case(undisturbed, tmp_path, capfd):
+    run = toy_run(tmp_path / "run", hard_cases(), actors=2)
+    with pytest.raises(ModelError, match=r"the scorer is broken: .*RuntimeError at test_build\.py:\d+.*what is done is kept"):
+        run.carry_out("preferences", partial(build_preferences, load=partial(Breaking, tmp_path / "broken")))
+    done = part_files(run.stage("preferences").path / "rankings")
+    assert len(done) < 9
+    assert set(refusal_table(run)["case_id"].to_pylist()) <= {"p007"}  # which no scorer can read
+    assert "Jane" not in "".join(capfd.readouterr())
+    assert rows(build(run)) == rows(undisturbed)
+
+
 def test_too_many_refusals_stop_the_run_with_their_reasons(local_ray, tmp_path):
     run = toy_run(tmp_path, toy_cases(10), truth="skip", max_refused_share=0.2)
     with pytest.raises(CorpusError, match=r"truth-not-chosen \d.*max_refused_share 0\.2"):
