@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from PIL import Image
 from transformers import CLIPConfig, CLIPImageProcessorPil, PreTrainedTokenizerBase
 
 from mint_ray.corpora.images import open_image
 from mint_ray.scorers.fitting.examples import Example
+from mint_ray.scorers.processors import cut_ids, normalisation
 from mint_ray.tasks.base import View
 
 
@@ -24,7 +26,8 @@ class ClipInputs:
         Raises:
             RowError: the image cannot be decoded.
         """
-        return Example(self.ids(view.text or ""), self.pixels(view.image), bool(view.text), label)
+        ids, cut = cut_ids(self.tokenizer, view.text or "", self.text_tokens)
+        return Example(ids, self.pixels(view.image), bool(view.text), label, cut)
 
     def pixels(self, image: bytes) -> np.ndarray:
         """An encoded image resized and cropped, uint8 (3, side, side).
@@ -32,19 +35,20 @@ class ClipInputs:
         Raises:
             RowError: it cannot be decoded.
         """
-        done = self.processor([open_image(image)], do_rescale=False, do_normalize=False, return_tensors=None)
+        return self.resized(open_image(image))
+
+    def resized(self, image: Image.Image) -> np.ndarray:
+        """A picture as `pixels`."""
+        done = self.processor([image], do_rescale=False, do_normalize=False, return_tensors=None)
         return np.asarray(done["pixel_values"][0], np.uint8)
 
     def normalised(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels uint8 (n, 3, side, side) as the model wants them."""
-        mean, std = (
-            torch.tensor(values, device=pixels.device).view(1, 3, 1, 1) / self.processor.rescale_factor
-            for values in (self.processor.image_mean, self.processor.image_std)
-        )
+        mean, std = (values.to(pixels.device) for values in normalisation(self.processor))
         return (pixels.float() - mean) / std
 
     def ids(self, caption: str) -> list[int]:
-        return self.tokenizer(caption, truncation=True, max_length=self.text_tokens)["input_ids"]
+        return cut_ids(self.tokenizer, caption, self.text_tokens)[0]
 
     def text(self, captions: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Ids and attention mask of captions, both int64 (n, tokens), padded to the longest."""

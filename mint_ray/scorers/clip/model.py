@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from PIL import Image
 from torch.nn import functional
 from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessorPil, CLIPModel
+from transformers.image_utils import SizeDict
 
 from mint_ray.corpora.store import run_labels
 from mint_ray.errors import ModelError
 from mint_ray.models import resolve_model
 from mint_ray.scorers.clip.inputs import ClipInputs
 from mint_ray.scorers.files import finished_folder
+from mint_ray.scorers.processors import check_tokenizer
 from mint_ray.storage import local_copy
 from mint_ray.tasks.base import Label
 
@@ -128,22 +131,65 @@ def load_inputs(folder: Path, config: CLIPConfig) -> ClipInputs:
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        written, _ = CLIPImageProcessorPil.get_image_processor_dict(folder, local_files_only=True)
         processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
     except Exception as error:
         raise ModelError(
             f"{folder}: its tokenizer or image processor cannot be read ({type(error).__name__})"
         ) from error
-    if len(tokenizer) > config.text_config.vocab_size:
+    check_tokenizer(tokenizer, config.text_config.vocab_size, folder)
+    inputs = ClipInputs(tokenizer, squared(processor, written, config.vision_config.image_size), config)
+    check_pictures(inputs, folder)
+    return inputs
+
+
+def squared(processor: CLIPImageProcessorPil, written: dict, side: int) -> CLIPImageProcessorPil:
+    """The processor, made to leave squares where its file does not say how.
+
+    A model takes squares of one size. A file without a crop gets CLIP's own, out of the middle, unless it resizes
+    both sides itself.
+
+    Args:
+        written: what the file says, without the defaults that transformers adds.
+    """
+    if processor.do_center_crop and written.get("crop_size"):
+        return processor
+    size = processor.size
+    processor.do_center_crop = not (processor.do_resize and size.height == size.width == side)
+    processor.crop_size = SizeDict(height=side, width=side)
+    return processor
+
+
+def check_captions(inputs: ClipInputs, captions: list[list[str]], folder: Path) -> None:
+    """See that the tokenizer tells labels apart by their captions.
+
+    Raises:
+        ModelError: it reads the captions of all labels alike.
+    """
+    read = {tuple(tuple(inputs.ids(caption)) for caption in of_label) for of_label in captions}
+    if len(read) == 1 < len(captions):
         raise ModelError(
-            f"{folder}: its tokenizer has {len(tokenizer)} tokens, its model {config.text_config.vocab_size}"
+            f"{folder}: its tokenizer reads the captions of all {len(captions)} labels alike, so that all would score the "
+            "same; take the tokenizer that belongs to the model, or templates that leave room for the label's name"
         )
-    side, crop = config.vision_config.image_size, processor.crop_size
-    if (crop["height"], crop["width"]) != (side, side):
-        raise ModelError(
-            f"{folder}: its processor makes images of {crop['height']} x {crop['width']}, its model takes {side} x {side}; "
-            "take the processor that belongs to the model"
-        )
-    return ClipInputs(tokenizer, processor, config)
+
+
+def check_pictures(inputs: ClipInputs, folder: Path) -> None:
+    """See that pictures of every form become what the model takes.
+
+    Raises:
+        ModelError: they do not.
+    """
+    for size in ((64, 64), (128, 32), (32, 128)):
+        try:
+            seen = inputs.resized(Image.new("RGB", size)).shape
+        except Exception as error:
+            raise ModelError(f"{folder}: its image processor fails ({type(error).__name__}): {error}") from error
+        if seen != (3, inputs.side, inputs.side):
+            raise ModelError(
+                f"{folder}: its processor makes images of {seen[1]} x {seen[2]}, its model takes {inputs.side} x "
+                f"{inputs.side}; take the processor that belongs to the model"
+            )
 
 
 def save_scorer(clip: CLIPModel, inputs: ClipInputs, labels: list[Label], section: Clip, folder: Path) -> None:

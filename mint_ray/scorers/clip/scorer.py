@@ -9,7 +9,14 @@ import numpy as np
 import torch
 
 from mint_ray.errors import ModelError
-from mint_ray.scorers.clip.model import FILES, image_embeddings, label_embeddings, load_clip, load_inputs
+from mint_ray.scorers.clip.model import (
+    FILES,
+    check_captions,
+    image_embeddings,
+    label_embeddings,
+    load_clip,
+    load_inputs,
+)
 from mint_ray.scorers.files import LABELS, scorer_digest
 from mint_ray.tasks.base import View, load_labels
 
@@ -36,6 +43,7 @@ class ClipScorer:
         self._inputs = load_inputs(folder, self._clip.config)
         self._batch = section.score_batch
         captions = [section.captions(label.name) for label in self.labels]
+        check_captions(self._inputs, captions, folder)
         with torch.inference_mode():
             self._embedded = label_embeddings(self._clip, self._inputs, captions)
 

@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Example:
-    """One case as numbers: `input_ids` of the text, `pixels` uint8 (3, height, width) or None, a label's index."""
+    """One case as numbers: `input_ids` of the text, `pixels` uint8 (3, height, width) or None, a label's index.
+
+    `cut` is how many tokens of the text the model has no room for.
+    """
 
     input_ids: list[int]
     pixels: np.ndarray | None
     has_text: bool
     label: int = -1
+    cut: int = 0
 
 
 class Inputs(Protocol):

@@ -10,7 +10,9 @@ from PIL import Image
 from transformers import BertTokenizerFast, ViltImageProcessorPil
 
 from mint_ray.corpora.images import open_image
+from mint_ray.errors import RowError
 from mint_ray.scorers.fitting.examples import Example
+from mint_ray.scorers.processors import cut_ids
 from mint_ray.tasks.base import View
 
 
@@ -41,10 +43,11 @@ class ViltInputs:
     ):
         self.tokenizer, self.processor = tokenizer, processor
         self.text_tokens, self.patch_size = text_tokens, patch_size
-        self.missing_text, self.blank_ids = missing_text, self._ids(missing_text)
+        self.missing_text, self.blank_ids = missing_text, self.ids(missing_text)[0]
 
-    def _ids(self, text: str) -> list[int]:
-        return self.tokenizer(text, truncation=True, max_length=self.text_tokens)["input_ids"]
+    def ids(self, text: str) -> tuple[list[int], int]:
+        """The token ids that the model has room for, and how many it has none for."""
+        return cut_ids(self.tokenizer, text, self.text_tokens)
 
     def example(self, view: View, label: int = -1) -> Example:
         """One view as numbers.
@@ -55,11 +58,19 @@ class ViltInputs:
         """
         if not view.text and view.image is None:
             raise ValueError("a view without text and without image cannot be scored")
-        ids = self._ids(view.text) if view.text else self.blank_ids
-        pixels = None if view.image is None else self._resized(open_image(view.image))
-        return Example(ids, pixels, bool(view.text), label)
+        ids, cut = self.ids(view.text) if view.text else (self.blank_ids, 0)
+        pixels = None if view.image is None else self._pixels(open_image(view.image))
+        return Example(ids, pixels, bool(view.text), label, cut)
 
-    def _resized(self, image: Image.Image) -> np.ndarray:
+    def _pixels(self, image: Image.Image) -> np.ndarray:
+        try:
+            return self.resized(image)
+        except ValueError:  # the longer side is bounded, so a small model has no patch for a sliver
+            seen, rule = f"{image.width} x {image.height}", f"a picture that holds patches of {self.patch_size} pixels"
+            raise RowError("image-too-narrow", "image", seen, rule) from None
+
+    def resized(self, image: Image.Image) -> np.ndarray:
+        """A picture's pixels, uint8 (3, height, width), both sides multiples of a patch."""
         done = self.processor([image], do_rescale=False, do_normalize=False, do_pad=False, return_tensors=None)
         return done["pixel_values"][0]
 

@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from PIL import Image
 from torch.nn import functional
 from transformers import BertTokenizerFast, ViltConfig, ViltForQuestionAnswering, ViltImageProcessorPil
+from transformers.image_utils import SizeDict
 
+from mint_ray.corpora.images import MIN_SIDE
 from mint_ray.errors import ModelError
 from mint_ray.scorers.files import finished_folder
+from mint_ray.scorers.processors import check_tokenizer, normalisation
 from mint_ray.scorers.vilt.inputs import Batch, ViltInputs, build_processor
 from mint_ray.tasks.base import Label
 
@@ -38,9 +42,8 @@ class ViltClassifier(torch.nn.Module):
     def __init__(self, vilt: ViltForQuestionAnswering, processor: ViltImageProcessorPil):
         super().__init__()
         self.vilt = vilt
-        scale = 1 / processor.rescale_factor
-        for name, values in (("mean", processor.image_mean), ("std", processor.image_std)):
-            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1) * scale, persistent=False)
+        for name, values in zip(("mean", "std"), normalisation(processor), strict=True):
+            self.register_buffer(name, values, persistent=False)
 
     def forward(self, batch: Batch) -> torch.Tensor:
         pixels = (batch.pixels.float() - self.mean) / self.std
@@ -166,20 +169,51 @@ def load_inputs(folder: Path, config: ViltConfig, missing_text: str) -> ViltInpu
     """The tokenizer and the image processor of a folder.
 
     Raises:
-        ModelError: one of them is missing, or the tokenizer has more tokens than the model.
+        ModelError: one of them is missing, or does not fit the model.
     """
     try:
         tokenizer = BertTokenizerFast.from_pretrained(folder, local_files_only=True)
+        written, _ = ViltImageProcessorPil.get_image_processor_dict(folder, local_files_only=True)
         processor = ViltImageProcessorPil.from_pretrained(folder, local_files_only=True)
     except Exception as error:
         raise ModelError(
             f"{folder}: its tokenizer or image processor cannot be read ({type(error).__name__})"
         ) from error
-    if len(tokenizer) <= len(tokenizer.all_special_tokens):  # what transformers makes where there are no files
-        raise ModelError(f"{folder}: has no tokenizer (tokenizer.json or vocab.txt)")
-    if len(tokenizer) > config.vocab_size:
-        raise ModelError(f"{folder}: its tokenizer has {len(tokenizer)} tokens, its model {config.vocab_size}")
-    return inputs_of(config, tokenizer, processor, missing_text)
+    check_tokenizer(tokenizer, config.vocab_size, folder)
+    inputs = inputs_of(config, tokenizer, in_patches(processor, written, config.patch_size), missing_text)
+    check_pictures(inputs, folder)
+    return inputs
+
+
+def in_patches(processor: ViltImageProcessorPil, written: dict, patch_size: int) -> ViltImageProcessorPil:
+    """The processor, with what ViLT's has to say where its file does not: the shorter side, and multiples of a patch.
+
+    Args:
+        written: what the file says, without the defaults that transformers adds.
+    """
+    size = processor.size
+    if size.height and size.height == size.width:
+        processor.size = SizeDict(shortest_edge=size.height)
+    processor.size_divisor = written.get("size_divisor") or patch_size
+    return processor
+
+
+def check_pictures(inputs: ViltInputs, folder: Path) -> None:
+    """See that pictures of usual forms become patches.
+
+    Raises:
+        ModelError: they do not.
+    """
+    for size in ((MIN_SIDE, MIN_SIDE), (128, 64), (64, 128)):
+        try:
+            _, height, width = inputs.resized(Image.new("RGB", size)).shape
+        except Exception as error:
+            raise ModelError(f"{folder}: its image processor fails ({type(error).__name__}): {error}") from error
+        if min(height, width) < inputs.patch_size:
+            raise ModelError(
+                f"{folder}: its processor makes a picture of {height} x {width} out of one of {size[1]} x {size[0]}, and "
+                f"its model reads patches of {inputs.patch_size}; take the processor that belongs to the model"
+            )
 
 
 def inputs_of(

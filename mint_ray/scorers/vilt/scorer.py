@@ -50,6 +50,10 @@ class ViltScorer:
         """One view decoded, resized and in token ids; raises as `scores`. Threads may call it beside a forward."""
         return self._inputs.example(view)
 
+    def tokens_cut(self, view: View) -> int:
+        """How many tokens of a view's text the model has no room for."""
+        return self._inputs.ids(view.text)[1] if view.text else 0
+
     def score_prepared(self, examples: list[Example]) -> np.ndarray:
         """The forwards alone."""
         parts = [examples[i : i + self._batch] for i in range(0, len(examples), self._batch)]
