@@ -140,7 +140,9 @@ class Breaking(WordScorer):
 
 def test_a_scorer_that_breaks_on_one_of_two_actors_loses_no_case(undisturbed, tmp_path, capfd):
     run = toy_run(tmp_path / "run", hard_cases(), actors=2)
-    with pytest.raises(ModelError, match=r"the scorer is broken: .*RuntimeError at test_build\.py:\d+.*what is done is kept"):
+    with pytest.raises(
+        ModelError, match=r"the scorer is broken: .*RuntimeError at test_build\.py:\d+.*what is done is kept"
+    ):
         run.carry_out("preferences", partial(build_preferences, load=partial(Breaking, tmp_path / "broken")))
     done = part_files(run.stage("preferences").path / "rankings")
     assert len(done) < 9
