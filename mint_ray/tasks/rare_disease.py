@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from mint_ray.hpo import disease_names, ontology, other_names
+from mint_ray.hpo import disease_names, information_content, ontology, other_names
 from mint_ray.likelihood import LikelihoodRatio
 from mint_ray.records import Case, Message, Phenotype
 from mint_ray.tasks.base import Label, Ranker, Task, View
@@ -97,7 +97,10 @@ def _may_be_below(roots: tuple[str, ...], term_id: str) -> bool:
 
 
 def scorer_text(case: Case) -> str | None:
-    """The published text form of a patient (GestaltMML): `Sex <s> Age <y> years <m> months Ethnicity <e> <terms>`."""
+    """The published text form of a patient (GestaltMML): `Sex <s> Age <y> years <m> months Ethnicity <e> <terms>`.
+
+    The most specific findings stand first: a scorer that has no room for all of a text cuts its end.
+    """
     parts = []
     if case.sex:
         parts.append(f"Sex {case.sex}")
@@ -106,10 +109,20 @@ def scorer_text(case: Case) -> str | None:
         parts.append(f"Age {years} years {months} months")
     if case.ethnicity:
         parts.append(f"Ethnicity {case.ethnicity}")
-    parts += [p.name for p in case.phenotypes if p.modality == "text" and not p.excluded]
+    parts += [
+        p.name for p in most_specific_first(p for p in case.phenotypes if p.modality == "text" and not p.excluded)
+    ]
     if case.text:
         parts.append(case.text)
     return re.sub(r"[,.()]", "", " ".join(parts)) or None
+
+
+def most_specific_first(phenotypes: Iterable[Phenotype]) -> list[Phenotype]:
+    """By falling information content, equals by name, whatever was recorded first."""
+    found = list(phenotypes)
+    if len(found) < 2:  # which needs no ontology
+        return found
+    return sorted(found, key=lambda p: (-information_content(p.id), p.name.casefold(), p.name))
 
 
 def patient_text(case: Case, phenotypes: list) -> str:

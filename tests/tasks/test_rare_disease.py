@@ -27,6 +27,25 @@ def test_the_scorer_reads_the_published_text_form_and_sees_the_photograph():
     assert (view.image, view.withheld) == (b"face", ())
 
 
+def test_the_scorer_reads_the_most_specific_findings_first_and_the_model_reads_from_a_to_z():
+    names = {
+        "HP:0001250": "Seizure",  # a quarter of all diseases
+        "HP:0011097": "Epileptic spasm",
+        "HP:0001212": "Prominent fingertip pads",
+        "HP:0000118": "Phenotypic abnormality",  # says nothing
+        "HP:9999999": "A finding of next year",
+    }
+    forwards = [Phenotype(id=id, name=name) for id, name in names.items()]
+    excluded = Phenotype(id="HP:0000316", name="Hypertelorism", excluded=True)
+    for phenotypes in (forwards, forwards[::-1]):
+        case = Case(case_id="c", group_id="g", sex="male", text="A note.", phenotypes=[excluded, *phenotypes])
+        expected = "Sex male A finding of next year Prominent fingertip pads Epileptic spasm Seizure Phenotypic abnormality A note"
+        assert TASK.scorer_view(case).text == expected
+        assert TASK.blinded_view(case).text == expected
+        findings = TASK.downstream_view(case).text.splitlines()[1]
+        assert findings == "Findings: " + "; ".join(sorted(names.values()))
+
+
 def test_the_language_model_sees_text_alone_and_what_was_withheld_is_recorded():
     view = TASK.downstream_view(CASE)
     assert view.image is None and "Hypertelorism" not in view.text
