@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mint_ray.batches import Batches, Unsound
+from mint_ray.batches import Batches
 from mint_ray.config import PreferencesSection, label_conflicts
 from mint_ray.errors import ConfigError, ModelError, RowError
 from mint_ray.preferences.policy import Preference, Ranked, Skip, choose, rank
@@ -35,7 +34,7 @@ from mint_ray.records import (
     from_table,
     to_table,
 )
-from mint_ray.scorers.base import PROBE
+from mint_ray.scorers.scoring import batches_of
 from mint_ray.storage import location, parquet_file, reaching
 from mint_ray.tasks.base import Task, View
 
@@ -149,28 +148,6 @@ def _rows_of(file: pq.ParquetFile, part: Part) -> pa.Table:
     before = int(ends[first - 1]) if first else 0
     rows = file.read_row_groups(list(range(first, last + 1))).slice(part.start - before, part.stop - part.start)
     return rows.select(arrow_schema(Case).names).cast(arrow_schema(Case))
-
-
-def batches_of(scorer: Scorer) -> Batches[View, np.ndarray]:
-    """What scores a scorer's batches, and tells a case that it cannot score from a scorer that is broken."""
-    return Batches(partial(sound_scores, scorer), "the scorer", [PROBE])
-
-
-def sound_scores(scorer: Scorer, views: Sequence[View]) -> np.ndarray:
-    """A batch's scores, (views, labels), all of them finite.
-
-    Raises:
-        ModelError: they are of another shape.
-        Unsound: some are not finite.
-    """
-    scores, expected = np.asarray(scorer.scores(list(views))), (len(views), len(scorer.labels))
-    if scores.shape != expected:
-        raise ModelError(f"the scorer {scorer.name!r} gives scores of shape {scores.shape}; expected {expected}")
-    for row in scores:
-        if not np.isfinite(row).all():
-            seen = f"{int((~np.isfinite(row)).sum())} of {row.size}"
-            raise Unsound(RowError("score-not-finite", "scores", seen, "finite scores"))
-    return scores
 
 
 def score_views(

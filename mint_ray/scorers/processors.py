@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from mint_ray.errors import ModelError
 
 if TYPE_CHECKING:
+    import torch
     from transformers import BaseImageProcessor, PreTrainedTokenizerBase
 
 
@@ -30,6 +29,8 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, tokens: int, folder: Pat
 
 def normalisation(processor: BaseImageProcessor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation that a processor takes from pixels of 0 to 255, each (1, 3, 1, 1)."""
+    import torch
+
     scale = processor.rescale_factor if processor.do_rescale else 1
     values = (processor.image_mean, processor.image_std) if processor.do_normalize else ([0.0] * 3, [1.0] * 3)
     mean, std = (torch.tensor(value).view(1, 3, 1, 1) / scale for value in values)

@@ -23,6 +23,9 @@ def fitted(local_ray, tmp_path_factory):
             coloured_case(101, "train", label_id="OMIM:999"),
             coloured_case(102, "train", image=None, phenotypes=[], sex=None),
             coloured_case(103, "train", image=None),
+            coloured_case(104, "train", image=b"a photograph that was cut"),
+            coloured_case(105, "train", text="word " * 30),
+            coloured_case(106, "test", image=b"another"),
         ),
     )
     run.carry_out("scorer", fit_scorer)
@@ -47,8 +50,20 @@ def test_the_loss_falls_and_validation_rises(fitted):
 
 def test_rows_in_are_rows_used_and_rows_refused_by_reason(fitted):
     manifest = fitted.stage("scorer").manifest
-    assert manifest["rows"] == {"in": 52, "out": 49, "refused": 3}
-    assert manifest["refused"] == {"no-label": 2, "nothing-to-see": 1}
+    assert manifest["rows"] == {"in": 54, "out": 50, "refused": 4}
+    assert manifest["refused"] == {"no-label": 2, "nothing-to-see": 1, "not-an-image": 1}
+    assert manifest["figures"]["training_cases"] == 50
+
+
+def test_a_photograph_that_cannot_be_decoded_is_counted_where_the_scorer_is_measured(fitted):
+    held_out = fitted.stage("scorer").manifest["figures"]["held_out"]
+    assert held_out["refused"] == {"not-an-image": 1}
+    assert held_out["text_only"]["cases"] == held_out["all"]["cases"] + 1
+
+
+def test_texts_that_are_cut_are_counted_with_their_tokens(fitted):
+    # [CLS] sex female or male hypotonia, 30 words, [SEP]: of 35 tokens the tiny model has room for 24
+    assert fitted.stage("scorer").manifest["figures"]["text_cut"] == {"cases": 1, "tokens": 11}
 
 
 def test_a_finished_stage_holds_the_scorer_and_no_training_state(fitted):
@@ -101,6 +116,23 @@ def test_a_killed_fit_goes_on_after_its_last_epoch_and_ends_as_the_undisturbed_o
     assert figures[0] == figures[1]
     digests = [load_scorer(run.stage("scorer").path).digest for run in (whole, cut)]
     assert digests[0] == digests[1]
+
+
+def test_a_loss_that_is_not_finite_ends_the_fit_at_once_as_it_does_in_alignment(local_ray, tmp_path, monkeypatch):
+    run, starts = coloured_run(tmp_path / "run", tiny_section(workers=2, learning_rate=1e30)), tmp_path / "starts"
+
+    def noted(config):
+        with starts.open("a") as lines:
+            lines.write("started\n")
+        return train_worker(config)
+
+    monkeypatch.setattr("mint_ray.scorers.fitting.workers.train_worker", noted)
+    with pytest.raises(
+        TrainingError, match=r"not finite in epoch 1; nothing was updated\. Lower scorer\.learning_rate"
+    ):
+        run.carry_out("scorer", fit_scorer)
+    assert starts.read_text().split() == ["started"] * 2  # once on each worker
+    assert not run.stage("scorer").complete
 
 
 def test_without_validation_cases_the_curve_has_losses_alone(local_ray, tmp_path):

@@ -19,7 +19,7 @@ from mint_ray.scorers.files import SETTINGS
 from mint_ray.scorers.fitting.survey import fitting_split, survey
 from mint_ray.scorers.fitting.tokens import build_tokenizer
 from mint_ray.scorers.fitting.training import Plan
-from mint_ray.scorers.fitting.workers import example_streams, train
+from mint_ray.scorers.fitting.workers import encoded_examples, train
 from mint_ray.storage import local_copy
 from mint_ray.tasks.base import Label, Task, View
 
@@ -48,12 +48,13 @@ def fit_clip(section: Clip, run: Run, folder: Path) -> dict:
     here = local_copy(start)
     clip = load_clip(here)
     inputs = load_inputs(here, clip.config)
-    logger.info("scorer: %d training cases, %d labels, %d weights", seen.usable, len(labels), clip.num_parameters())
-    streams = example_streams(run, partial(captioned, task=run.config.task), inputs, labels)
-    progress = train(Plan(section, start, run.config.run.seed, seen.usable), streams, training, clip)
+    view_of = partial(captioned, task=run.config.task)
+    examples = encoded_examples(run, view_of, inputs, labels, 2 * section.workers)
+    cases = examples.fitted.usable
+    logger.info("scorer: %d training cases, %d labels, %d weights", cases, len(labels), clip.num_parameters())
+    figures = train(Plan(section, start, run.config.run.seed, cases), examples, training, clip)
     save_scorer(clip, inputs, labels, section, folder)
-    cases = seen.usable - seen.usable % section.workers  # all workers get equally many
-    return {"training_cases": cases, "weights": clip.num_parameters(), **progress}
+    return {"weights": clip.num_parameters(), **figures}
 
 
 def starting_point(section: Clip, captions: list[str], labels: list[Label]) -> tuple[CLIPModel, ClipInputs]:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pyarrow as pa
 
+from mint_ray.batches import Batches
+from mint_ray.errors import RowError
 from mint_ray.records import Case
+from mint_ray.scorers.base import PROBE
 from mint_ray.tasks.base import View
 
 if TYPE_CHECKING:
     import ray.data
+
+NO_LABEL = RowError("no-label", "label_id", "none of the run's labels", "one of them")
+NOTHING_TO_SEE = RowError("nothing-to-see", "text and image", "neither", "one of them that the scorer may see")
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,8 @@ EXAMPLES = pa.schema(
     [
         ("case_id", pa.string()),
         ("split", pa.string()),
+        ("refused", pa.string()),  # why the case is no example; null where it is one
+        ("cut", pa.int32()),  # tokens of its text that there is no room for
         ("label", pa.int64()),
         ("has_text", pa.bool_()),
         ("input_ids", pa.list_(pa.int32())),
@@ -53,29 +62,61 @@ EXAMPLES = pa.schema(
 def encode_cases(
     cases: pa.Table, splits: list[str], view_of: Callable[[Case], View], inputs: Inputs, label_index: dict[str, int]
 ) -> pa.Table:
-    """The cases of some splits that have a label and something to see, as rows of `EXAMPLES`."""
+    """Every case of some splits as a row of `EXAMPLES`; one that can be no example has a reason and nothing else.
+
+    Raises:
+        ModelError: the inputs fail at every case.
+    """
+    found = [Case.model_validate(row) for row in cases.to_pylist() if row["split"] in splits]
+    views = [view_of(case) if case.label_id in label_index else None for case in found]
+    usable = [i for i, view in enumerate(views) if view and (view.text or view.image is not None)]
+    encode = Batches(lambda some: [inputs.example(view) for view in some], "the scorer's processor", [PROBE])
+    examples = dict(zip(usable, encode([views[i] for i in usable]), strict=True))
     rows = []
-    for row in cases.to_pylist():
-        if row["split"] not in splits or row["label_id"] not in label_index:
-            continue
-        view = view_of(Case.model_validate(row))
-        if not view.text and view.image is None:
-            continue
-        example = inputs.example(view, label_index[row["label_id"]])
-        rows.append({"case_id": row["case_id"], "split": row["split"], **_to_row(example)})
+    for i, case in enumerate(found):
+        encoded = examples.get(i, NO_LABEL if views[i] is None else NOTHING_TO_SEE)
+        values = {"refused": encoded.reason} if isinstance(encoded, RowError) else _to_row(encoded)
+        label = label_index.get(case.label_id, -1)
+        rows.append({"case_id": case.case_id, "split": case.split, "label": label, **values})
     return pa.Table.from_pylist(rows, schema=EXAMPLES)
 
 
 def _to_row(example: Example) -> dict:
     _, height, width = (3, 0, 0) if example.pixels is None else example.pixels.shape
     return {
-        "label": example.label,
+        "cut": example.cut,
         "has_text": example.has_text,
         "input_ids": example.input_ids,
         "pixels": None if example.pixels is None else example.pixels.tobytes(),
         "height": height,
         "width": width,
     }
+
+
+@dataclass
+class Encoded:
+    """What became of the cases of a split: examples, texts that were cut and by how much, the others by reason."""
+
+    usable: int = 0
+    cut: int = 0
+    tokens_cut: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+
+    def add(self, rows: pa.Table) -> None:
+        """Count some rows of the split."""
+        for reason, tokens in zip(rows["refused"].to_pylist(), rows["cut"].to_pylist(), strict=True):
+            if reason:
+                self.refused[reason] += 1
+                continue
+            self.usable += 1
+            self.cut += bool(tokens)
+            self.tokens_cut += tokens
+
+    @property
+    def figures(self) -> dict:
+        """What a manifest says of them."""
+        cut = {"text_cut": {"cases": self.cut, "tokens": self.tokens_cut}} if self.cut else {}
+        return cut | {"refused": dict(self.refused)}
 
 
 def from_row(row: dict) -> Example:

@@ -7,18 +7,20 @@ the knowledge that alignment will hand on.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow as pa
+
+from mint_ray.errors import RowError
+from mint_ray.records import Case
 from mint_ray.runs import Run, StageReport, write_atomically
 from mint_ray.scorers import load_scorer
 from mint_ray.scorers.fitting.survey import HELD_OUT, fitting_split, survey
+from mint_ray.scorers.scoring import batches_of
 from mint_ray.storage import remove
 from mint_ray.tasks.base import Task, View
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
 
 TOPS = (1, 3, 10)
 FIGURES = "figures.json"
@@ -33,11 +35,14 @@ def fit_scorer(run: Run) -> StageReport:
     """
     section, folder = run.config.scorer, run.stage("scorer").path
     figures = section.fit(run, folder)
+    seen = survey(run, (fitting_split(run),))
+    refused = figures.pop(
+        "refused", dict(seen.refused)
+    )  # fitting says more: of images, for one, that it could not read
     figures["held_out"] = held_out_figures(run, folder)
     write_atomically(folder / FIGURES, json.dumps(figures, indent=1))
     remove(folder / "training")
-    fitted = survey(run, (fitting_split(run),))
-    return StageReport(fitted.rows, fitted.usable, dict(fitted.refused), figures)
+    return StageReport(seen.rows, seen.rows - sum(refused.values()), refused, figures)
 
 
 def held_out_figures(run: Run, folder: Path) -> dict:
@@ -56,42 +61,48 @@ def held_out_figures(run: Run, folder: Path) -> dict:
         compute=ActorPoolStrategy(size=1),
         num_gpus=1 if getattr(run.config.scorer, "use_gpu", False) else 0,
     )
-    table = ranks.to_pandas()
+    rows = [row for table in ranks.iter_batches(batch_format="pyarrow", batch_size=None) for row in table.to_pylist()]
     labels = len(run_labels(run))
     chance = {f"top{k}": round(min(1.0, k / labels), 4) for k in TOPS}
-    views = {name: _tops(group["rank"].to_numpy()) for name, group in table.groupby("view")}
-    return {"cases": int((table["view"] == "all").sum()), "chance": chance, **views}
+    views = {way: [row["rank"] for row in rows if row["view"] == way and not row["refused"]] for way in WAYS}
+    refused = Counter(row["refused"] for row in rows if row["view"] == "all" and row["refused"])
+    return {
+        "cases": len(views["all"]),
+        **({"refused": dict(refused)} if refused else {}),
+        "chance": chance,
+        **{way: _tops(np.array(found)) for way, found in sorted(views.items()) if found},
+    }
 
 
 def _tops(ranks: np.ndarray) -> dict[str, float]:
     return {"cases": len(ranks), **{f"top{k}": round(float((ranks <= k).mean()), 4) for k in TOPS}}
 
 
+RANKS = pa.schema([("view", pa.string()), ("rank", pa.int64()), ("refused", pa.string())])
+
+
 class TruthRanks:
-    """Held-out cases to the rank of their true label (1: best), one row for each way of seeing the case."""
+    """Held-out cases to the rank of their true label (1: best), or why there is none, for each way of seeing the case."""
 
     def __init__(self, folder: Path, task: Task):
         import torch
 
         self.scorer = load_scorer(folder, "cuda" if torch.cuda.is_available() else "cpu")
+        self.batches = batches_of(self.scorer)
         self.task = task
         self.positions = {label.id: i for i, label in enumerate(self.scorer.labels)}
 
     def __call__(self, cases: pa.Table) -> pa.Table:
-        import pyarrow as pa
-
-        from mint_ray.records import Case
-
         rows = [row for row in cases.to_pylist() if row["split"] in HELD_OUT and row["label_id"] in self.positions]
         seen = [(self.positions[r["label_id"]], self.task.scorer_view(Case.model_validate(r))) for r in rows]
-        names, ranks = [], []
+        found = []
         for name, blind in WAYS.items():
             kept = [(truth, blind(view)) for truth, view in seen if blind(view)]
-            if kept:
-                scores = self.scorer.scores([view for _, view in kept])
-                names += [name] * len(kept)
-                ranks += truth_ranks(scores, [truth for truth, _ in kept]).tolist()
-        return pa.table({"view": pa.array(names, pa.string()), "rank": pa.array(ranks, pa.int64())})
+            for (truth, _), scores in zip(kept, self.batches([view for _, view in kept]), strict=True):
+                refused = isinstance(scores, RowError)
+                known = {"refused": scores.reason} if refused else {"rank": int(truth_ranks(scores[None], [truth])[0])}
+                found.append({"view": name, **known})
+        return pa.Table.from_pylist(found, schema=RANKS)
 
 
 def _all(view: View) -> View | None:
@@ -111,7 +122,5 @@ WAYS = {"all": _all, "text_only": _text_only, "image_only": _image_only}
 
 def truth_ranks(scores: np.ndarray, truths: list[int]) -> np.ndarray:
     """The rank of each row's true label, 1 for the best; a label of equal score counts as ahead of the truth."""
-    import numpy as np
-
     own = scores[np.arange(len(truths)), truths]
     return (scores >= own[:, None]).sum(axis=1)

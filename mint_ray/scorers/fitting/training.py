@@ -64,8 +64,12 @@ class Learner(Protocol):
         """Whether the best label of each example is the true one."""
 
 
-def train_worker(config: dict) -> None:
-    """Ray Train's entry: `config["plan"]`, and the streams `train` and `validation`."""
+def train_worker(config: dict) -> str | None:
+    """Ray Train's entry: `config["plan"]`, and the streams `train` and `validation`.
+
+    What went wrong for good is returned, in words: Ray would start the workers again for an error, and they would
+    meet the same loss.
+    """
     import ray.train
 
     logging.getLogger().setLevel(logging.WARNING)  # Ray tells of every report; `validate` says what matters
@@ -74,10 +78,14 @@ def train_worker(config: dict) -> None:
         with checkpoint.as_directory() as folder:
             fitting.restore(Path(folder))
     while fitting.epoch < section.epochs:
-        fitting.train_epoch()
+        try:
+            fitting.train_epoch()
+        except TrainingError as error:
+            return str(error)
         fitting.validate()
         if fitting.epoch % section.checkpoint_every == 0 or fitting.epoch == section.epochs:
             fitting.report()
+    return None
 
 
 class Fitting:
@@ -127,15 +135,25 @@ class Fitting:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype is torch.bfloat16):
             output = self.model(batch)
         loss = self.learner.loss(output, batch)
-        value = loss.item()
-        if not np.isfinite(value):
-            raise TrainingError(f"the scorer's loss is {value} in epoch {self.epoch + 1}; lower scorer.learning_rate")
+        self._refuse_non_finite("loss", loss)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.learner.module.parameters(), section.max_grad_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.learner.module.parameters(), section.max_grad_norm)
+        self._refuse_non_finite("gradient", norm)
         self.optimiser.step()
         self.schedule.step()
         self.optimiser.zero_grad()
-        return value
+        return loss.item()
+
+    def _refuse_non_finite(self, what: str, value: torch.Tensor) -> None:
+        """Stop before the update, on every worker, or the others would wait in the next exchange for ever."""
+        bad = (~torch.isfinite(value.detach())).float()
+        if self.plan.section.workers > 1:
+            torch.distributed.all_reduce(bad)
+        if bad.item():
+            raise TrainingError(
+                f"the scorer's {what} is not finite in epoch {self.epoch + 1}; nothing was updated. "
+                "Lower scorer.learning_rate, or take scorer.precision fp32"
+            )
 
     def validate(self) -> None:
         """Add the accuracy on validation cases to the curve, and say how far the fit has come; rank 0 alone."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.compute as pc
+
 from mint_ray.corpora.store import case_dataset
-from mint_ray.errors import MintError, TrainingError
+from mint_ray.errors import CorpusError, MintError, TrainingError
 from mint_ray.records import Case
-from mint_ray.scorers.fitting.examples import Inputs, encode_cases
-from mint_ray.scorers.fitting.survey import fitting_split, survey
+from mint_ray.scorers.fitting.examples import Encoded, Inputs, encode_cases
+from mint_ray.scorers.fitting.survey import fitting_split
 from mint_ray.scorers.fitting.training import PROGRESS, Plan, restore_weights, train_worker
 from mint_ray.storage import refused_somewhere, train_storage
 from mint_ray.tasks.base import Label, View
@@ -26,36 +29,61 @@ if TYPE_CHECKING:
 RESTARTS = 2  # of workers that die, within one fit
 
 
-def example_streams(
-    run: Run, view_of: Callable[[Case], View], inputs: Inputs, labels: list[Label]
-) -> dict[str, ray.data.Dataset]:
-    """The examples to fit on (`train`) and, if there are any, to validate on (`validation`), encoded once and held by
-    Ray's object store, which spills to disk."""
+@dataclass(frozen=True)
+class Examples:
+    """Streams of examples: `train` to fit on and, if there are any, `validation`; and the account of the former."""
+
+    streams: dict[str, ray.data.Dataset]
+    fitted: Encoded
+
+
+def encoded_examples(
+    run: Run, view_of: Callable[[Case], View], inputs: Inputs, labels: list[Label], least: int
+) -> Examples:
+    """The run's cases as examples, encoded once and held by Ray's object store, which spills to disk.
+
+    Raises:
+        CorpusError: there are fewer than `least` to fit on.
+    """
     from ray.data.expressions import col
 
     sources = {"train": fitting_split(run), "validation": "validation"}
-    splits = [split for split in sources.values() if survey(run, (split,)).usable]
     index = {label.id: i for i, label in enumerate(labels)}
-    known = {"splits": splits, "view_of": view_of, "inputs": inputs, "label_index": index}
+    known = {"splits": list(sources.values()), "view_of": view_of, "inputs": inputs, "label_index": index}
     encoded = case_dataset(run).map_batches(encode_cases, fn_kwargs=known, batch_format="pyarrow", batch_size=64)
     held = encoded.materialize()
-    streams = {name: held.filter(expr=col("split") == split) for name, split in sources.items() if split in splits}
+    account = {split: Encoded() for split in sources.values()}
+    for rows in held.select_columns(["split", "refused", "cut"]).iter_batches(batch_format="pyarrow", batch_size=None):
+        for split, counted in account.items():
+            counted.add(rows.filter(pc.equal(rows["split"], split)))
+    if (fitted := account[sources["train"]]).usable < least:
+        raise CorpusError(
+            f"{run.dir}: {fitted.usable} training cases can be read as examples, {least} are needed; refused: "
+            f"{', '.join(f'{reason} {count}' for reason, count in fitted.refused.most_common()) or 'none'}"
+        )
+    streams = {
+        name: held.filter(expr=(col("split") == split) & col("refused").is_null())
+        for name, split in sources.items()
+        if account[split].usable
+    }
     for stream in streams.values():
         stream.context.enable_progress_bars = False  # the workers say themselves how far they are, epoch by epoch
-    return streams
+    return Examples(streams, fitted)
 
 
-def train(plan: Plan, streams: dict[str, ray.data.Dataset], folder: Path, model: torch.nn.Module) -> dict[str, Any]:
-    """Carry the plan out, put the weights that come of it into `model`, return the curve.
+def train(plan: Plan, examples: Examples, folder: Path, model: torch.nn.Module) -> dict[str, Any]:
+    """Carry the plan out, put the weights that come of it into `model`, return the curve and the account of the cases.
 
     The same folder again goes on after its last checkpoint.
 
     Raises:
         TrainingError: the loss is not finite, or the workers failed.
     """
-    with _result(plan, streams, folder).checkpoint.as_directory() as checkpoint:
+    with _result(plan, examples.streams, folder).checkpoint.as_directory() as checkpoint:
         restore_weights(model, Path(checkpoint))
-        return json.loads((Path(checkpoint) / PROGRESS).read_text())
+        progress = json.loads((Path(checkpoint) / PROGRESS).read_text())
+    cases = plan.examples - plan.examples % plan.section.workers  # all workers get equally many
+    return {"training_cases": cases, **examples.fitted.figures, **progress}
 
 
 def _result(plan: Plan, streams: dict[str, ray.data.Dataset], folder: Path) -> Result:
@@ -91,8 +119,11 @@ def _result(plan: Plan, streams: dict[str, ray.data.Dataset], folder: Path) -> R
         ),
     )
     try:
-        return trainer.fit()
+        result = trainer.fit()
     except TrainingFailedError as error:
         failures = getattr(error, "worker_failures", {}).values()
         mine = next((f for f in failures if isinstance(f, MintError)), refused_somewhere(error, folder))
         raise mine or TrainingError(f"the workers failed: {error}") from error
+    if result.return_value:
+        raise TrainingError(result.return_value)
+    return result

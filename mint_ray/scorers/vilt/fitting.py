@@ -15,7 +15,7 @@ from mint_ray.scorers.files import SETTINGS
 from mint_ray.scorers.fitting.survey import fitting_split, survey
 from mint_ray.scorers.fitting.tokens import build_tokenizer
 from mint_ray.scorers.fitting.training import Plan
-from mint_ray.scorers.fitting.workers import example_streams, train
+from mint_ray.scorers.fitting.workers import encoded_examples, train
 from mint_ray.scorers.vilt.inputs import ViltInputs, build_processor
 from mint_ray.scorers.vilt.model import (
     inputs_of,
@@ -55,12 +55,12 @@ def fit_vilt(section: Vilt, run: Run, folder: Path) -> dict:
     here = local_copy(start)
     config = read_config(here)
     vilt, inputs = load_vilt(here, config), load_inputs(here, config, section.missing_text)
-    logger.info("scorer: %d training cases, %d labels, %d weights", seen.usable, len(labels), vilt.num_parameters())
-    streams = example_streams(run, run.config.task.scorer_view, inputs, labels)
-    progress = train(Plan(section, start, run.config.run.seed, seen.usable), streams, training, vilt)
+    examples = encoded_examples(run, run.config.task.scorer_view, inputs, labels, section.workers)
+    cases = examples.fitted.usable
+    logger.info("scorer: %d training cases, %d labels, %d weights", cases, len(labels), vilt.num_parameters())
+    figures = train(Plan(section, start, run.config.run.seed, cases), examples, training, vilt)
     save_scorer(vilt, inputs, labels, section, folder)
-    cases = seen.usable - seen.usable % section.workers  # all workers get equally many
-    return {"training_cases": cases, "weights": vilt.num_parameters(), **progress}
+    return {"weights": vilt.num_parameters(), **figures}
 
 
 def starting_point(section: Vilt, texts: list[str], labels: list[Label]) -> tuple[ViltForQuestionAnswering, ViltInputs]:
