@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mint_ray.preferences.store import PAIR_SPLITS, part_files
+from mint_ray.preferences.store import PAIR_SPLITS, part_files, read_pairs
+from mint_ray.records import PreferencePair, arrow_schema
 from mint_ray.runs import Run
 from mint_ray.storage import read_table
 
@@ -47,11 +48,12 @@ def read_contents(run: Run) -> Contents:
     contents = Contents(**_scorer(rankings))
     for path in rankings:
         _count_rankings(read_table(path, columns=["split", "label_id", "label_ids"]), contents)
-    columns = ["chosen", "rejected", *(f"{side}_{what}" for side in SIDES for what in ("label_ids", "scores"))]
+    columns = ["case_id", "chosen", "rejected", *(f"{s}_{what}" for s in SIDES for what in ("label_ids", "scores"))]
+    schema = pa.schema([arrow_schema(PreferencePair).field(name) for name in columns])
     for split in PAIR_SPLITS:
         contents.pairs[split] = 0
         for path in part_files(folder / "pairs" / split):
-            table = read_table(path, columns=columns)
+            table = read_pairs(path, schema)
             contents.pairs[split] += table.num_rows
             _count_pairs(table, contents)
     return contents

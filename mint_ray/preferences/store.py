@@ -9,18 +9,19 @@ preferences/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
 import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 
 from mint_ray.errors import RunError
-from mint_ray.records import PreferencePair, Ranking, Refusal, arrow_schema
+from mint_ray.records import PAIR_SCHEMA_VERSION, PreferencePair, Ranking, Refusal, arrow_schema
 from mint_ray.runs import Run
-from mint_ray.storage import files_in, parquet_dataset, parquet_file, written
+from mint_ray.storage import files_in, parquet_dataset, parquet_file, read_table, written
 
 if TYPE_CHECKING:
     import datasets
@@ -62,7 +63,7 @@ def pair_dataset(run: Run, split: str) -> datasets.Dataset:
     A split without pairs is a data set without rows.
 
     Raises:
-        RunError: there are no pairs yet.
+        RunError: there are no pairs yet, or the files hold something else.
     """
     import datasets
 
@@ -70,8 +71,83 @@ def pair_dataset(run: Run, split: str) -> datasets.Dataset:
     found = [path for each in PAIR_SPLITS for path in part_files(folder / each)]
     if not found:
         raise RunError(f"{folder} holds no pairs: run the stage `preferences` first")
+    shown = "images" in _columns(found[0])
     # Without the metadata that marks images as images, `datasets` hands their bytes on undecoded.
-    return datasets.Dataset(_table(folder / split, parquet_file(found[0]).schema_arrow.remove_metadata()))
+    schema = pair_schema(shown).remove_metadata()
+    tables = [read_pairs(path, schema) for path in part_files(folder / split)]
+    return datasets.Dataset(pa.concat_tables(tables) if tables else schema.empty_table())
+
+
+def read_pairs(path: Path, schema: pa.Schema) -> pa.Table:
+    """The columns of `schema`, which are fields of `PreferencePair`, of a file of pairs.
+
+    Raises:
+        RunError: the file is none of pairs, or a pair lacks something; with column and case, without what it says.
+    """
+    wanted = [name for name in _columns(path) if name in schema.names]
+    with _readable(path):
+        stored = read_table(path, wanted)
+    table = pa.table([_column(stored, field, path) for field in schema], schema=schema)
+    for row in table.drop_columns([name for name in ("images",) if name in schema.names]).to_pylist():
+        _check_pair(row, path)
+    return table
+
+
+_MEND_PAIRS = "; run the stage `preferences` again (--fresh), or write the pairs as docs/preferences.md shows"
+
+
+def _columns(path: Path) -> list[str]:
+    with _readable(path):
+        return parquet_file(path).schema_arrow.names
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise RunError(f"{path}: cannot be read as Parquet ({type(error).__name__}){_MEND_PAIRS}") from None
+
+
+def _column(stored: pa.Table, field: pa.Field, path: Path) -> pa.ChunkedArray:
+    if field.name not in stored.column_names:
+        seen = "not there"
+    else:
+        column = stored[field.name]
+        try:
+            return column.cast(field.type)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
+            seen = f"of type {column.type}"
+    raise RunError(f"{path}: the column `{field.name}` is {seen}; expected {field.type}{_MEND_PAIRS}")
+
+
+def _check_pair(row: dict, path: Path) -> None:
+    """See that a row holds what a pair must: every message in its place, an answer on each side."""
+    where, version = f"{path}: the pair of case {row.get('case_id')!r}", row.get("schema_version", PAIR_SCHEMA_VERSION)
+    if version != PAIR_SCHEMA_VERSION:
+        raise RunError(f"{where} is of schema version {version}; this release reads {PAIR_SCHEMA_VERSION}{_MEND_PAIRS}")
+    for name, value in row.items():
+        problem = _problem(name, value)
+        if problem:
+            raise RunError(f"{where}: `{name}` {problem}{_MEND_PAIRS}")
+
+
+def _problem(name: str, value: Any) -> str | None:
+    if value is None:
+        return None if name in _MAY_BE_NULL else "is null"
+    if isinstance(value, list) and None in value:
+        return "holds a null"
+    if name not in ("prompt", "chosen", "rejected"):
+        return None
+    roles = [message["role"] for message in value]
+    if not roles or any(not message[key] for message in value for key in ("role", "content")):
+        return "holds no message" if not roles else "holds a message without role or content"
+    if name != "prompt" and roles != ["assistant"]:
+        return f"holds messages of {', '.join(roles)}; expected one of the assistant"
+    return None
+
+
+_MAY_BE_NULL = {name for name, field in PreferencePair.model_fields.items() if type(None) in get_args(field.annotation)}
 
 
 def refusal_table(run: Run) -> pa.Table:
