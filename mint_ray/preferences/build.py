@@ -24,11 +24,13 @@ from mint_ray.preferences.shuffling import Donors, draw_donors
 from mint_ray.preferences.soundness import check_soundness
 from mint_ray.preferences.store import part_files, ranking_table, refusal_table
 from mint_ray.runs import Run, StageReport
-from mint_ray.scorers import load_scorer
+from mint_ray.scorers import load_scorer, scorer_section
 from mint_ray.storage import remote
 
 if TYPE_CHECKING:
     import ray.data
+
+    from mint_ray.scorers.base import Scorer
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +81,16 @@ def own_loader(run: Run) -> Loader:
             f"the application {settings.application!r} serves the scorer {served}, the run has {own} in {folder}: "
             "serve that folder, or leave preferences.application empty"
         )
-    return partial(connect, settings.application)
+    return partial(served_scorer, settings.application, folder)
+
+
+def served_scorer(application: str, folder: Path) -> Scorer:
+    """The scorer of a running application; what it cuts of a text is told from its own folder."""
+    from mint_ray.service.handle import connect
+
+    scorer, (section, local) = connect(application), scorer_section(folder)
+    scorer.tokens_cut = section.tokens_cut(local)
+    return scorer
 
 
 def score_parts(pending: list[Part], run: Run, load: Loader) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from abc import abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -82,6 +83,10 @@ class ScorerSection(KindSection):
         Raises:
             ModelError: the folder is none, or holds another kind of model.
         """
+
+    def tokens_cut(self, folder: Path) -> Callable[[View], int] | None:
+        """As a finished scorer's own method of this name, without loading its weights; None: nothing is cut."""
+        return None
 
 
 class FittedSection(ScorerSection):

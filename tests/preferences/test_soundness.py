@@ -1,5 +1,7 @@
 """Rankings that say nothing stop the stage, whatever scored them; a few such cases are counted."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from mint_ray.errors import ModelError
 from mint_ray.preferences.build import account
 from mint_ray.preferences.card import write_card
 from mint_ray.preferences.store import pair_dataset, refusal_table
+from mint_ray.tasks.base import Label
 from tests.preferences.test_parts import EyeScorer, build_without_ray
 from tests.preferences.toys import WordScorer, toy_cases, toy_run
 
@@ -110,3 +113,15 @@ def test_cases_whose_text_is_cut_are_counted_with_their_tokens_in_figures_and_ca
     card = (run.stage("preferences").path / "README.md").read_text()
     assert "| cases whose text the scorer cut | 2 |" in card
     assert "| tokens cut | 3 |" in card
+
+
+HOSTILE = ["$x^$", "_x", "$", "a | b", "`code`", "\\frac{", "N" * 10_000, "Ünïcode 症候群", "{x:.0f}", "%s"]
+
+
+def test_no_name_of_a_label_stops_the_card_or_its_plots(tmp_path):
+    labels = [Label(id=f"{name[:40]}{i}", name=name) for i, name in enumerate(HOSTILE * 3)]
+    run = toy_run(tmp_path, toy_cases(10, p001={"label_id": labels[3].id, "label_name": labels[3].name}), files=1)
+    build_without_ray(run, partial(WordScorer, labels))
+    write_card(run, account(run, 10))
+    for name in ("scores", "coverage", "lengths", "truth_rank"):
+        assert (run.stage("preferences").path / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import CLIPModel, ViltForQuestionAnswering
+from transformers import CLIPModel
 
 from mint_ray.errors import ModelError, RowError
-from mint_ray.scorers import load_scorer
+from mint_ray.scorers import load_scorer, scorer_section
 from mint_ray.scorers.clip.fitting import starting_point
 from mint_ray.scorers.clip.model import adopt_clip, load_clip, load_inputs, save_scorer
 from mint_ray.scorers.processors import cut_ids
@@ -219,9 +219,13 @@ def test_ids_are_cut_at_the_limit_and_what_is_cut_is_counted(tmp_path):
 
 
 def test_a_vilt_tells_by_how_much_it_cuts_a_text(tmp_path):
-    scorer = load_scorer(tiny_scorer(tmp_path))
+    section, folder = scorer_section(tiny_scorer(tmp_path))
+    for tokens_cut in (load_scorer(folder).tokens_cut, section.tokens_cut(folder)):
+        check_tokens_cut(tokens_cut)
+
+
+def check_tokens_cut(tokens_cut):
     length = len(tiny_vilt()[1].tokenizer(TEXTS[0])["input_ids"])
-    assert scorer.tokens_cut(View(text=TEXTS[0])) == 0
-    assert scorer.tokens_cut(View(image=b"any")) == 0
-    assert scorer.tokens_cut(View(text=" ".join([TEXTS[0]] * 5))) == 5 * (length - 2) + 2 - 24
-    assert ViltForQuestionAnswering.from_pretrained(tmp_path).config.max_position_embeddings == 24
+    assert tokens_cut(View(text=TEXTS[0])) == 0
+    assert tokens_cut(View(image=b"any")) == 0
+    assert tokens_cut(View(text=" ".join([TEXTS[0]] * 5))) == 5 * (length - 2) + 2 - 24  # positions of the tiny model

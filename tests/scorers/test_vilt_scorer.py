@@ -130,6 +130,25 @@ def test_an_unfinished_folder_is_no_scorer(tmp_path):
         load_scorer(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "",
+        "[]",
+        "{}",
+        "null",
+        '{"kind": "none"}',
+        '{"kind": "fitting"}',
+        '{"kind": ["vilt"]}',
+        '{"kind": "vilt", "x": 1}',
+    ],
+)
+def test_a_folder_that_describes_no_scorer_is_refused(tmp_path, written):
+    (tmp_path / "scorer.json").write_text(written)
+    with pytest.raises(ModelError, match="is no scorer's folder"):
+        load_scorer(tmp_path)
+
+
 def test_another_model_class_is_refused(tmp_path):
     BertModel(BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, vocab_size=9)).save_pretrained(
         tmp_path

@@ -20,14 +20,14 @@ class ClipInputs:
         self.tokenizer, self.processor = tokenizer, processor
         self.text_tokens, self.side = config.text_config.max_position_embeddings, config.vision_config.image_size
 
-    def example(self, view: View, label: int = -1) -> Example:
+    def example(self, view: View) -> Example:
         """An image with its caption as numbers, ids of nothing where it has none.
 
         Raises:
             RowError: the image cannot be decoded.
         """
         ids, cut = cut_ids(self.tokenizer, view.text or "", self.text_tokens)
-        return Example(ids, self.pixels(view.image), bool(view.text), label, cut)
+        return Example(ids, self.pixels(view.image), bool(view.text), cut=cut)
 
     def pixels(self, image: bytes) -> np.ndarray:
         """An encoded image resized and cropped, uint8 (3, side, side).

@@ -40,7 +40,7 @@ class Example:
 class Inputs(Protocol):
     """What turns a view into an example."""
 
-    def example(self, view: View, label: int = -1) -> Example: ...
+    def example(self, view: View) -> Example: ...
 
 
 EXAMPLES = pa.schema(

@@ -14,6 +14,7 @@ A scorer that is used as it is must know every label of the run; those it knows 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from pydantic import Field, model_validator
 from mint_ray.scorers.base import FittedSection, Scorer
 from mint_ray.sections import Section
 from mint_ray.storage import Location
+from mint_ray.tasks.base import View
 
 if TYPE_CHECKING:
     from mint_ray.runs import Run
@@ -107,6 +109,11 @@ class Vilt(FittedSection):
         from mint_ray.scorers.vilt.scorer import ViltScorer
 
         return ViltScorer(self, folder, device)
+
+    def tokens_cut(self, folder: Path) -> Callable[[View], int]:
+        from mint_ray.scorers.vilt.model import load_inputs, read_config
+
+        return load_inputs(folder, read_config(folder), self.missing_text).tokens_cut
 
 
 KIND = Vilt

@@ -49,7 +49,11 @@ class ViltInputs:
         """The token ids that the model has room for, and how many it has none for."""
         return cut_ids(self.tokenizer, text, self.text_tokens)
 
-    def example(self, view: View, label: int = -1) -> Example:
+    def tokens_cut(self, view: View) -> int:
+        """How many tokens of a view's text the model has no room for."""
+        return self.ids(view.text)[1] if view.text else 0
+
+    def example(self, view: View) -> Example:
         """One view as numbers.
 
         Raises:
@@ -60,7 +64,7 @@ class ViltInputs:
             raise ValueError("a view without text and without image cannot be scored")
         ids, cut = self.ids(view.text) if view.text else (self.blank_ids, 0)
         pixels = None if view.image is None else self._pixels(open_image(view.image))
-        return Example(ids, pixels, bool(view.text), label, cut)
+        return Example(ids, pixels, bool(view.text), cut=cut)
 
     def _pixels(self, image: Image.Image) -> np.ndarray:
         try:

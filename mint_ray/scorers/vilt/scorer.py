@@ -34,6 +34,7 @@ class ViltScorer:
             raise ModelError(f"{folder}: {LABELS} has {len(self.labels)} labels, the model's head {config.num_labels}")
         self.digest = scorer_digest(folder, FILES)
         self._inputs = load_inputs(folder, config, section.missing_text)
+        self.tokens_cut = self._inputs.tokens_cut
         self._batch, self._device = section.score_batch, device
         self._model = ViltClassifier(load_vilt(folder, config), self._inputs.processor).eval().to(device)
 
@@ -49,10 +50,6 @@ class ViltScorer:
     def prepare(self, view: View) -> Example:
         """One view decoded, resized and in token ids; raises as `scores`. Threads may call it beside a forward."""
         return self._inputs.example(view)
-
-    def tokens_cut(self, view: View) -> int:
-        """How many tokens of a view's text the model has no room for."""
-        return self._inputs.ids(view.text)[1] if view.text else 0
 
     def score_prepared(self, examples: list[Example]) -> np.ndarray:
         """The forwards alone."""
