@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from mint_ray.batches import Batches
 from mint_ray.config import InferenceSection
 from mint_ray.errors import ModelError, RowError
 from mint_ray.inference.retrieval import Passage, open_retriever
@@ -78,6 +79,8 @@ class Said(NamedTuple):
 class AnswerEngine(ABC):
     """A Ray Data actor that answers cases and writes each batch as one part, so that no answer is asked for twice.
 
+    A case that the model fails at alone is refused; a model that fails at every case writes nothing and raises.
+
     The part's name comes from its cases: an actor that dies after writing and is started again writes the same file.
     """
 
@@ -95,6 +98,9 @@ class AnswerEngine(ABC):
         self.name, self.task, self.section, self.weights, self.seed = name, task, section, weights.here(), seed
         self.answers, self.refused = answers, refused
         self.retriever = open_retriever(section.retrieval, passages) if section.retrieval else None
+        self.batches = Batches(
+            self._say, f"the model {name!r}", reason="not-answerable", field="prompt", expected="one that it can answer"
+        )
         self.load()
 
     @abstractmethod
@@ -109,7 +115,12 @@ class AnswerEngine(ABC):
         """Answer a batch of cases; returns one row that counts them and their tokens: `answered`, `refused`, `prompt_tokens` ..."""
         cases = list(from_table(batch, Case))
         asked, refusals = self._prompts(cases)
-        answers = self._answers(asked) if asked else []
+        answers = []
+        for (case, prompt), said in zip(asked, self.batches(asked) if asked else [], strict=True):
+            if isinstance(said, RowError):
+                refusals.append(_refusal(case, said))
+            else:
+                answers.append(self._answer(case, prompt, said))
         part = f"part-{digest_of(sorted(case.case_id for case in cases))}.parquet"
         if refusals:
             write_part(to_table(refusals, Refusal), self.refused / part)
@@ -126,8 +137,7 @@ class AnswerEngine(ABC):
                 check_length(prompt, self.section)
                 asked.append((case, prompt))
             except RowError as error:
-                place = {"source": case.source, "case_id": case.case_id}
-                refusals.append(Refusal(**place, reason=error.reason, **_fault(error)))
+                refusals.append(_refusal(case, error))
         return asked, refusals
 
     def prompt(self, case: Case) -> Prompt:
@@ -177,9 +187,8 @@ class AnswerEngine(ABC):
         """A case's own seed: what it is answered does not hang on which cases share its batch."""
         return zlib.crc32(f"{self.seed}:{case.case_id}".encode())
 
-    def _answers(self, asked: list[tuple[Case, Prompt]]) -> list[Answer]:
-        said = self.ask(*zip(*asked, strict=True))
-        return [self._answer(case, prompt, each) for (case, prompt), each in zip(asked, said, strict=True)]
+    def _say(self, asked: Sequence[tuple[Case, Prompt]]) -> list[Said]:
+        return self.ask(*zip(*asked, strict=True))
 
     def _answer(self, case: Case, prompt: Prompt, said: Said) -> Answer:
         return Answer(
@@ -197,8 +206,9 @@ class AnswerEngine(ABC):
         )
 
 
-def _fault(error: RowError) -> dict[str, str]:
-    return {"field": error.field, "seen": error.seen, "expected": error.expected}
+def _refusal(case: Case, why: RowError) -> Refusal:
+    fault = {"reason": why.reason, "field": why.field, "seen": why.seen, "expected": why.expected}
+    return Refusal(source=case.source, case_id=case.case_id, **fault)
 
 
 def room_for_prompts(section: InferenceSection) -> int:
