@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from mint_ray.corpora.store import case_files
-from mint_ray.errors import ConfigError, RowError
+from mint_ray.errors import ConfigError, ModelError, RowError
 from mint_ray.preferences.parts import PartScorer, case_parts, read_rows, score_views
 from mint_ray.preferences.store import pair_dataset, pair_schema, part_files, ranking_table, refusal_table
 from mint_ray.records import PreferencePair, Ranking, arrow_schema
@@ -205,3 +205,67 @@ def full_disk_from_write(number):
         raise OSError(28, "No space left on device")
 
     return write
+
+
+class Nowhere(WordScorer):
+    """Gives no finite score, whatever it is shown."""
+
+    def scores(self, views):
+        return np.full((len(views), len(self.labels)), np.nan, np.float32)
+
+
+class Misshapen(WordScorer):
+    def scores(self, views):
+        return super().scores(views)[:, :-1]
+
+
+class Short(WordScorer):
+    def scores(self, views):
+        return super().scores(views)[:-1]
+
+
+class Lost(WordScorer):
+    """A GPU that lost its context after some batches."""
+
+    def scores(self, views):
+        self.batches += 1
+        if self.batches > 1:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered by Jane Doe")
+        return super().scores(views)
+
+
+@pytest.mark.parametrize(
+    ("scorer", "message"),
+    [
+        (Nowhere, r"the scorer is broken: it fails at every row, score-not-finite \(30 of 30\)"),
+        (Misshapen, r"the scorer 'words' gives scores of shape \(4, 29\); expected \(4, 30\)"),
+        (Short, r"of shape \(3, 30\); expected \(4, 30\)"),
+        (Lost, r"the scorer is broken: .*RuntimeError at test_parts\.py:\d+"),
+    ],
+)
+def test_a_scorer_that_is_broken_writes_nothing_of_a_part_and_refuses_no_case(tmp_path, scorer, message):
+    run = toy_run(tmp_path, toy_cases(8), files=1)
+    with pytest.raises(ModelError, match=message) as raised:
+        build_without_ray(run, scorer)
+    assert "Jane" not in str(raised.value)
+    assert not list(run.stage("preferences").path.rglob("*.parquet"))
+    build_without_ray(run)
+    assert ranking_table(run)["case_id"].to_pylist() == [f"p{i:03d}" for i in range(8)]
+
+
+def test_a_part_of_one_case_that_cannot_be_scored_is_refused_by_an_actor_that_has_scored_nothing_yet(tmp_path):
+    run = toy_run(tmp_path, toy_cases(1, p000={"text": "unreadable"}), files=1)
+    build_without_ray(run)
+    assert refusal_table(run)["seen"].to_pylist() == ["ValueError"]
+
+
+def test_a_case_with_nothing_to_see_reaches_no_scorer(tmp_path):
+    class Strict(WordScorer):
+        def scores(self, views):
+            assert all(view.text or view.image for view in views)
+            return super().scores(views)
+
+    run = toy_run(tmp_path, toy_cases(8, p001={"text": None, "image": None}), files=1)
+    build_without_ray(run, Strict)
+    assert refusal_table(run)["reason"].to_pylist() == ["nothing-to-see"]
+    assert len(ranking_table(run)) == 7
