@@ -47,7 +47,7 @@ def read_contents(run: Run) -> Contents:
     rankings = part_files(folder / "rankings")
     contents = Contents(**_scorer(rankings))
     for path in rankings:
-        _count_rankings(read_table(path, columns=["split", "label_id", "label_ids"]), contents)
+        _count_rankings(read_table(path, columns=["split", "label_id", "label_ids", "scores"]), contents)
     columns = ["case_id", "chosen", "rejected", *(f"{s}_{what}" for s in SIDES for what in ("label_ids", "scores"))]
     schema = pa.schema([arrow_schema(PreferencePair).field(name) for name in columns])
     for split in PAIR_SPLITS:
@@ -59,13 +59,18 @@ def read_contents(run: Run) -> Contents:
     return contents
 
 
-def truth_ranks(label_ids: pa.ListArray, truths: pa.Array) -> dict[int, int]:
-    """The rank of the truth, 1 the best, by row; rows whose truth is null or not ranked are left out."""
-    flat, rows = label_ids.flatten(), pc.list_parent_indices(label_ids)
+def truth_ranks(label_ids: pa.ListArray, scores: pa.ListArray, truths: pa.Array) -> dict[int, int]:
+    """The rank of the truth, 1 the best, by row; rows whose truth is null or not ranked are left out.
+
+    Labels of the truth's own score count as ahead of it, or their order, which is that of label ids, would make ranks.
+    """
+    flat, rows, values = label_ids.flatten(), pc.list_parent_indices(label_ids), scores.flatten().to_numpy()
     hits = np.flatnonzero(pc.equal(flat, truths.take(rows)).fill_null(False).to_numpy(zero_copy_only=False))
-    starts = np.concatenate([[0], np.cumsum(pc.list_value_length(label_ids).to_numpy(zero_copy_only=False))])
-    at = rows.to_numpy()[hits]
-    return dict(zip(at.tolist(), (hits - starts[at] + 1).tolist(), strict=True))
+    ends = np.cumsum([0, *pc.list_value_length(label_ids).to_numpy(zero_copy_only=False)])
+    at = rows.to_numpy()[hits].tolist()
+    return {
+        row: int((values[ends[row] : ends[row + 1]] >= values[hit]).sum()) for row, hit in zip(at, hits, strict=True)
+    }
 
 
 def figures(contents: Contents, k: int) -> dict[str, Any]:
@@ -107,7 +112,7 @@ def _scorer(rankings) -> dict[str, Any]:
 
 def _count_rankings(table: pa.Table, contents: Contents) -> None:
     splits = table["split"].to_pylist()
-    ranks = truth_ranks(table["label_ids"].combine_chunks(), table["label_id"].combine_chunks())
+    ranks = truth_ranks(*(table[name].combine_chunks() for name in ("label_ids", "scores", "label_id")))
     for row, position in ranks.items():
         contents.truth_ranks.setdefault(splits[row], []).append(position)
 

@@ -3,11 +3,13 @@
 from functools import partial
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from mint_ray.errors import ModelError
 from mint_ray.preferences.build import account
 from mint_ray.preferences.card import write_card
+from mint_ray.preferences.contents import truth_ranks
 from mint_ray.preferences.store import pair_dataset, refusal_table
 from mint_ray.tasks.base import Label
 from tests.preferences.test_parts import EyeScorer, build_without_ray
@@ -113,6 +115,12 @@ def test_cases_whose_text_is_cut_are_counted_with_their_tokens_in_figures_and_ca
     card = (run.stage("preferences").path / "README.md").read_text()
     assert "| cases whose text the scorer cut | 2 |" in card
     assert "| tokens cut | 3 |" in card
+
+
+def test_labels_that_score_as_the_truth_does_stand_before_it_in_the_card_s_ranks():
+    columns = [["c", "a", "b"], ["a", "b", "c"], ["a", "b"], ["a", "b"]], [[3.0, 2, 1], [1.0, 1, 0], [2.0, 1], [2.0, 1]]
+    label_ids, scores = (pa.array(column) for column in columns)
+    assert truth_ranks(label_ids, scores, pa.array(["c", "a", None, "z"])) == {0: 1, 1: 2}
 
 
 HOSTILE = ["$x^$", "_x", "$", "a | b", "`code`", "\\frac{", "N" * 10_000, "Ünïcode 症候群", "{x:.0f}", "%s"]
