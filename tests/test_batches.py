@@ -81,6 +81,12 @@ def test_a_model_that_breaks_refuses_nothing_whenever_it_breaks(breaks_at):
     assert "Jane" not in str(raised.value)
 
 
+def test_rows_that_pass_after_one_that_failed_are_sign_enough():
+    model = Doubler()
+    Batches(model, "it", probe=[5])([1, None, 2])
+    assert model.calls == [[1, None, 2], [1], [None], [2]]
+
+
 def test_the_whole_batch_that_passed_is_asked_again_since_one_row_needs_less_memory():
     model = Doubler()
     batches = Batches(model, "it", probe=[5])
