@@ -161,6 +161,16 @@ def test_without_training_cases_nothing_is_fitted(tmp_path):
         run.carry_out("scorer", fit_scorer)
 
 
+def test_a_corpus_of_photographs_that_none_can_decode_ends_in_one_message(local_ray, tmp_path):
+    blank = {"image": b"cut off", "phenotypes": [], "sex": None}
+    cases = tuple(coloured_case(i, "train", **blank) for i in range(4))
+    run = coloured_run(tmp_path, tiny_section(), train=0, extra=cases)
+    with pytest.raises(
+        CorpusError, match=r"0 training cases can be read as examples, 1 are needed; refused: not-an-image 4"
+    ):
+        run.carry_out("scorer", fit_scorer)
+
+
 def test_the_rank_of_the_truth_counts_ties_against_it():
     scores = np.array([[0.1, 0.7, 0.2], [0.4, 0.4, 0.2], [0.5, 0.3, 0.2]])
     assert truth_ranks(scores, [1, 0, 2]).tolist() == [1, 2, 3]
