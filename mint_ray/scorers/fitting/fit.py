@@ -36,9 +36,7 @@ def fit_scorer(run: Run) -> StageReport:
     section, folder = run.config.scorer, run.stage("scorer").path
     figures = section.fit(run, folder)
     seen = survey(run, (fitting_split(run),))
-    refused = figures.pop(
-        "refused", dict(seen.refused)
-    )  # fitting says more: of images, for one, that it could not read
+    refused = figures.pop("refused", dict(seen.refused))  # fitting also knows of images that cannot be decoded
     figures["held_out"] = held_out_figures(run, folder)
     write_atomically(folder / FIGURES, json.dumps(figures, indent=1))
     remove(folder / "training")
