@@ -48,7 +48,7 @@ def create_app(engine: Engine, token: str | None) -> ASGIApp:
 
 def _guarded(app: FastAPI, engine: Engine, token: str | None) -> ASGIApp:
     engine.metrics.watch_queue(lambda: engine.queued)
-    return guarded(app, engine.limits, token, engine.metrics, frozenset(pages.paths(app)))
+    return guarded(app, engine.limits, token, engine.metrics, pages.routes(app))
 
 
 async def _as_problem(engine: Engine, request: Request, error: Exception) -> Response:
@@ -93,7 +93,7 @@ def _version_1(engine: Engine) -> APIRouter:
         top_k: Annotated[int, Form(ge=1, le=api.MAX_ANSWER)] = 10,
         bottom_q: Annotated[int, Form(ge=0, le=api.MAX_ANSWER)] = 0,
     ) -> api.UploadResponse:
-        """One case as a form, e.g. `curl -F image=@face.png -F text="Short stature" http://127.0.0.1:8000/v1/rank/upload`."""
+        """One case as a form, e.g. `curl -F image=@face.png -F text="Short stature"` to this address."""
         fields = {"text": text, "sex": sex, "age_years": age_years, "ethnicity": ethnicity}
         data = await image.read(engine.limits.image_bytes + 1) if image else None
         result = await engine.rank_one(Submission(fields, data), top_k, bottom_q)
@@ -173,11 +173,12 @@ def _pages(app: FastAPI, engine: Engine, secured: bool) -> APIRouter:
         return pages.html(pages.ranking_page(engine, secured))
 
     @router.get("/docs")
-    async def docs() -> HTMLResponse:
-        return pages.html(pages.api_page(describe(app, engine.limits)))
+    async def docs(request: Request) -> HTMLResponse:
+        description = describe(app, engine.limits, request.scope.get("root_path", ""))
+        return pages.html(pages.api_page(description, str(request.base_url), secured))
 
     @router.get("/openapi.json")
-    async def description() -> dict[str, Any]:
-        return describe(app, engine.limits)
+    async def description(request: Request) -> dict[str, Any]:
+        return describe(app, engine.limits, request.scope.get("root_path", ""))
 
     return router

@@ -144,7 +144,7 @@ class ModelEndpoint(OpenAiIngress):
     def __serve_build_asgi_app__(self) -> ASGIApp:
         metrics = HttpMetrics(serve.get_replica_context().replica_id.unique_id)
         app = create_app(self, metrics)
-        return guarded(app, self._limits, self._token, metrics, frozenset(pages.paths(app)), error_response)
+        return guarded(app, self._limits, self._token, metrics, pages.routes(app), error_response)
 
     async def _get_model_id(self, model: str | None) -> str:
         """Ray takes `name:suffix` for an adapter in a bucket; here a name is one that is listed."""

@@ -13,12 +13,14 @@ import hmac
 import logging
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from starlette._utils import get_route_path  # the router's own rule: what it finds and what is guarded never differ
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mint_ray.service.metrics import HttpMetrics
@@ -27,7 +29,7 @@ from mint_ray.service.settings import HttpLimits, is_loopback
 
 logger = logging.getLogger(__name__)
 
-OPEN_PATHS = ("/", "/docs", "/openapi.json", "/livez", "/readyz")  # hold nothing of a case, nothing to protect
+OPEN = frozenset({"/", "/docs", "/openapi.json", "/livez", "/readyz"})  # hold nothing of a case, nothing to protect
 HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -35,19 +37,24 @@ HEADERS = [
 ]
 
 
+def is_open(scope: Scope) -> bool:
+    """Whether an address needs no token, below whatever prefix; with a slash too many it is led to the same place."""
+    return (get_route_path(scope).removesuffix("/") or "/") in OPEN
+
+
 def guarded(
     app: ASGIApp,
     limits: HttpLimits,
     token: str | None,
     metrics: HttpMetrics,
-    routes: frozenset[str],
+    routes: Sequence[Route],
     render: Callable[[Problem], Response] = response,
 ) -> ASGIApp:
     """An application behind all guards: the one place where access to any service is decided.
 
     Args:
         token: the bearer token that it asks for, if any.
-        routes: the application's addresses, which requests are counted by.
+        routes: the application's, whose addresses requests are counted by.
         render: a problem as the application's clients read errors.
     """
     return Watch(Access(Bounds(Admission(app, limits), limits), token), metrics, routes, render)
@@ -57,7 +64,7 @@ class Watch:
     """The outermost guard: one count and one time for each answer, and no exception leaves it."""
 
     def __init__(
-        self, app: ASGIApp, metrics: HttpMetrics, routes: frozenset[str], render: Callable[[Problem], Response]
+        self, app: ASGIApp, metrics: HttpMetrics, routes: Sequence[Route], render: Callable[[Problem], Response]
     ):
         self._app, self._metrics, self._routes, self._render = app, metrics, routes, render
         self.in_flight = 0
@@ -77,8 +84,12 @@ class Watch:
             await self._say(Problem("internal"), scope, receive, sent)
         finally:
             self.in_flight -= 1
-            route = scope["path"] if scope["path"] in self._routes else "other"
-            self._metrics.request(route, sent.status or 499, time.perf_counter() - started)
+            self._metrics.request(self._route(scope), sent.status or 499, time.perf_counter() - started)
+
+    def _route(self, scope: Scope) -> str:
+        """The address as the application has it: no prefix, and the name of what varies in it."""
+        path = get_route_path(scope)
+        return next((route.path for route in self._routes if route.path_regex.match(path)), "other")
 
     async def _say(self, problem: Problem, scope: Scope, receive: Receive, sent: _Sent) -> None:
         self._metrics.refusal(problem.code)
@@ -121,7 +132,7 @@ class Access:
             headers = Headers(scope=scope)
             if self._token is None:
                 self._check_local(scope, headers)
-            elif scope["path"] not in OPEN_PATHS:
+            elif not is_open(scope):
                 self._check_token(headers)
         await self._app(scope, receive, send)
 
@@ -150,7 +161,7 @@ class Admission:
         self._requests = self._bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
+        if scope["type"] != "http" or is_open(scope):
             return await self._app(scope, receive, send)
         if self._requests >= self._limits.requests:
             raise overloaded(f"{self._requests} requests are in flight", self._limits.retry_after_seconds)

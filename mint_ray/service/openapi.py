@@ -36,22 +36,26 @@ def _response(status: int, codes: list[str]) -> dict[str, Any]:
     return found
 
 
-def describe(app: FastAPI, limits: LimitsSection) -> dict[str, Any]:
-    """The whole description, made once, with the bounds that are in force."""
+def describe(app: FastAPI, limits: LimitsSection, prefix: str = "") -> dict[str, Any]:
+    """The whole description, with the bounds that are in force; `prefix` is what the application is met below."""
     if app.openapi_schema is None:
-        description = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        schemas = description.setdefault("components", {}).setdefault("schemas", {})
-        for model in (ProblemDetails, CaseIn):
-            own = model.model_json_schema(ref_template=_REFERENCE)
-            schemas.update(own.pop("$defs", {}))
-            schemas[model.__name__] = own
-        description["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-        description["security"] = [{}, {"token": []}]
-        for name in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(name, None)
-        schemas["RankRequest"]["properties"]["cases"]["maxItems"] = limits.cases
-        fields = schemas["CaseIn"]["properties"]
-        fields["phenotypes"]["maxItems"] = limits.phenotypes
-        fields["text"]["maxLength"] = limits.text_chars
-        app.openapi_schema = description
-    return app.openapi_schema
+        app.openapi_schema = _described(app, limits)
+    return app.openapi_schema | ({"servers": [{"url": prefix}]} if prefix else {})
+
+
+def _described(app: FastAPI, limits: LimitsSection) -> dict[str, Any]:
+    description = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    schemas = description.setdefault("components", {}).setdefault("schemas", {})
+    for model in (ProblemDetails, CaseIn):
+        own = model.model_json_schema(ref_template=_REFERENCE)
+        schemas.update(own.pop("$defs", {}))
+        schemas[model.__name__] = own
+    description["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    description["security"] = [{}, {"token": []}]
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    schemas["RankRequest"]["properties"]["cases"]["maxItems"] = limits.cases
+    fields = schemas["CaseIn"]["properties"]
+    fields["phenotypes"]["maxItems"] = limits.phenotypes
+    fields["text"]["maxLength"] = limits.text_chars
+    return description

@@ -36,14 +36,15 @@ def ranking_page(engine: Engine, secured: bool) -> tuple[str, str]:
     )
 
 
-def api_page(description: dict[str, Any]) -> tuple[str, str]:
-    """The page at `/docs`, drawn from the OpenAPI description."""
-    return _render("docs.html", api=description, example=json.dumps(RANK_EXAMPLE, indent=1))
+def api_page(description: dict[str, Any], address: str, secured: bool) -> tuple[str, str]:
+    """The page at `/docs`, drawn from the OpenAPI description; `address` is where the application was met."""
+    example = json.dumps(RANK_EXAMPLE, indent=1)
+    return _render("docs.html", api=description, address=address.rstrip("/"), secured=secured, example=example)
 
 
-def paths(app: FastAPI) -> set[str]:
-    """The application's addresses, which are few and hold no parameters."""
-    return {route.path for route in app.routes if isinstance(route, Route)}
+def routes(app: FastAPI) -> list[Route]:
+    """The application's routes, which are few."""
+    return [route for route in app.routes if isinstance(route, Route)]
 
 
 def _render(name: str, **values: Any) -> tuple[str, str]:

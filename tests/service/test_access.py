@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 
 import httpx
 import pytest
@@ -19,9 +20,17 @@ TOKEN = "0123456789abcdef0123"
 
 
 def answers(
-    *requests: tuple, token: str | None = None, seconds: float = 0.0, together: bool = False, **limits
+    *requests: tuple,
+    token: str | None = None,
+    seconds: float = 0.0,
+    together: bool = False,
+    prefix: str = "",
+    **limits,
 ) -> list[httpx.Response]:
-    """What a fresh application answers to requests (method, path, options), one after the other or together."""
+    """What a fresh application answers to requests (method, path, options), one after the other or together.
+
+    `prefix` is what Serve mounts it below, by `route_prefix`: the server puts it before every path.
+    """
 
     async def scenario() -> list[httpx.Response]:
         section = LimitsSection(**limits)
@@ -33,9 +42,9 @@ def answers(
             metrics=Metrics(),
         )
         await engine.start()
-        transport = httpx.ASGITransport(create_app(engine, token))
+        transport = httpx.ASGITransport(create_app(engine, token), root_path=prefix)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-            asked = [client.request(method, path, **options) for method, path, options in requests]
+            asked = [client.request(method, prefix + path, **options) for method, path, options in requests]
             found = await asyncio.gather(*asked) if together else [await each for each in asked]
         await engine.stop()
         return found
@@ -63,10 +72,64 @@ def test_with_the_token_any_name_of_the_host_will_do():
     assert answer.status_code == 200
 
 
-def test_pages_and_health_are_open():
-    for path in ("/", "/docs", "/openapi.json", "/livez", "/readyz"):
-        (answer,) = answers(("GET", path, {}), token=TOKEN)
-        assert answer.status_code == 200
+PREFIXES = ["", "/scorer", "/v1", "/a/b"]
+OPEN = ("/", "/docs", "/openapi.json", "/livez", "/readyz")
+GUARDED = ("/v1/scorer", "/v1/labels", "/metrics", "/nothing", "/docs/nothing", "/livezz", "/livez//", "/v1/livez")
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_pages_and_health_are_open_and_nothing_else_is(prefix):
+    found = answers(*[("GET", path, {}) for path in OPEN], token=TOKEN, prefix=prefix)
+    assert [answer.status_code for answer in found] == [200] * len(OPEN)
+    found = answers(*[("GET", path, {}) for path in GUARDED], token=TOKEN, prefix=prefix)
+    assert [answer.status_code for answer in found] == [401] * len(GUARDED)
+
+
+@pytest.mark.parametrize("prefix", PREFIXES[1:])
+def test_an_open_name_below_another_prefix_is_not_open(prefix):
+    """The server hands over what lies beside the prefix, too: `/scorerlivez` begins with `/scorer`."""
+    found = answers(*[("GET", path, {}) for path in ("livez", "x/livez", "x")], token=TOKEN, prefix=prefix)
+    assert [answer.status_code for answer in found] == [401] * 3
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_an_open_address_with_a_slash_too_many_or_too_few_leads_to_it(prefix):
+    paths = {"/docs/": "/docs", "/livez/": "/livez", "/openapi.json/": "/openapi.json"} | ({"": "/"} if prefix else {})
+    found = answers(*[("GET", path, {}) for path in paths], token=TOKEN, prefix=prefix)
+    assert [(answer.status_code, answer.headers["location"]) for answer in found] == [
+        (307, f"http://localhost{prefix}{path}") for path in paths.values()
+    ]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_requests_are_counted_by_the_applications_own_addresses(prefix):
+    asked = [ranking(), ("GET", "/v1/labels", {}), ("GET", "/livez", {}), ("GET", "/nothing", {}), ("GET", "/metrics", {})]
+    *_, metrics = answers(*asked, prefix=prefix)
+    counted = set(re.findall(r'requests_total{.*?route="(.*?)",status="(.*?)"}', metrics.text))
+    assert counted == {("/v1/rank", "200"), ("/v1/labels", "200"), ("/livez", "200"), ("other", "404")}
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_every_address_that_pages_and_description_tell_exists(prefix):
+    page, docs, description = answers(*[("GET", path, {}) for path in ("/", "/docs", "/openapi.json")], prefix=prefix)
+    told = description.json()
+    base = told.get("servers", [{"url": ""}])[0]["url"]
+    described = [base + path for path in told["paths"]]
+    shown = re.findall(r"<code>(?:GET|POST) (\S+)</code>", docs.text)
+    examples = re.findall(r"curl http://localhost(\S+)", docs.text)
+    linked = [str(answer.url.join(link).path) for answer in (page, docs) for link in links(answer.text)]
+    assert sorted(shown) == sorted(described)
+    assert len(examples) == 2
+    assert len(linked) == 4
+    for path in {*described, *examples, *linked}:
+        assert path.startswith(prefix + "/")
+        (answer,) = answers(("GET", path.removeprefix(prefix), {}), prefix=prefix)
+        assert answer.status_code in (200, 405), path
+
+
+def links(page: str) -> list[str]:
+    """What a page of ours leads to or asks."""
+    return re.findall(r'href="([^"]+)"', page) + re.findall(r'fetch\("([^"]+)"', page)
 
 
 def test_a_failing_forward_is_a_problem_of_its_case_and_its_words_reach_no_log(caplog):

@@ -232,11 +232,11 @@ def test_metrics_count_requests_cases_batches_stages_and_refusals_and_hold_nothi
     assert "Mustermann" not in text
 
 
-def test_pages_stand_alone_and_are_policed(http):
+def test_pages_stand_alone_and_are_policed(http, service):
     for path in ("/", "/docs"):
         answer = http.get(path)
         assert "default-src 'none'" in answer.headers["content-security-policy"]
-        assert "http" not in answer.text.replace("http://127.0.0.1:8000", "").replace("https://example", "")
+        assert "http" not in answer.text.replace(service.url, "").replace("https://example", "")
     assert http.get("/livez").json() == http.get("/readyz").json() == {"status": "ok"}
 
 

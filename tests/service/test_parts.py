@@ -25,7 +25,7 @@ def answer(part: object, **limits: int) -> httpx.Response:
     async def chat(body: dict) -> dict:
         return {}
 
-    door = guarded(app, ModelLimits(**limits), None, HttpMetrics(), frozenset(), error_response)
+    door = guarded(app, ModelLimits(**limits), None, HttpMetrics(), [], error_response)
     body = {"messages": [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, part]}]}
 
     async def ask() -> httpx.Response:
