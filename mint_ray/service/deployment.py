@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import threading
+import time
 
 import numpy as np
 from ray import serve
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 DEPLOYMENT = "scorer"
 DRAIN_SECONDS = 20.0
+LAST_WORDS_SECONDS = 1.0  # who was waiting for a scorer that ended is told so, and when to ask again
 
 
 def application(settings: ServiceSection, load: Load = load_scorer) -> serve.Application:
@@ -86,6 +88,7 @@ class ScorerDeployment:
 
 def _end_with(scorer: ScorerPool) -> None:
     logger.error("a scorer's process ended with %s: this replica ends, and another takes its place", scorer.wait())
+    time.sleep(LAST_WORDS_SECONDS)
     os._exit(1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,19 @@ FINDINGS = Case(  # to put them in order, a task reads the ontology, which no re
     phenotypes=[Phenotype(id="HP:0001249", name="Intellectual disability"), Phenotype(id="HP:0001250", name="Seizure")],
 )
 AT_ONCE = 2**18  # bytes that an event loop may read without others noticing
+
+
+async def _all_ended(work: Iterable[Coroutine]) -> list[Any]:
+    """What each came to, once all have ended: their places are not free while one of them runs.
+
+    Raises:
+        Exception: the first of any kind but `RowError`, which is a result.
+    """
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException) and not isinstance(result, RowError):
+            raise result
+    return results
 
 
 @dataclass(frozen=True)
@@ -78,7 +91,7 @@ class Engine:
             Problem: `overloaded` or `not-ready`, for all of them or none.
         """
         with self._places(len(submissions)):
-            return list(await asyncio.gather(*(self._result(case, top_k, bottom_q) for case in submissions)))
+            return await _all_ended(self._result(case, top_k, bottom_q) for case in submissions)
 
     async def rank_one(self, submission: Submission, top_k: int, bottom_q: int) -> CaseRanking:
         """The ranking of one case.
@@ -150,8 +163,6 @@ class Engine:
         self.metrics.stage("queue", waited)
         if isinstance(row, RowError):
             raise row
-        if not np.isfinite(row).all():
-            raise RowError("not-scorable", "scores", "a score that is not finite")
         return row
 
     async def rows(self, views: list[View]) -> list[np.ndarray | RowError]:
@@ -161,11 +172,7 @@ class Engine:
             Problem: `overloaded` or `not-ready`, for all of them or none.
         """
         with self._places(len(views)):
-            results = await asyncio.gather(*(self.row(view) for view in views), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException) and not isinstance(result, RowError):
-                raise result
-        return results
+            return await _all_ended(self.row(view) for view in views)
 
     async def _score(self, views: list[View]) -> list[Row]:
         scored = await self.scorer.score(views)

@@ -80,13 +80,17 @@ class ServedScorer:
     def _flow(self, views: list[View]) -> Iterator[list[np.ndarray]]:
         """Chunks in order; the next goes out when the oldest is back."""
         pending: deque[tuple[list[View], DeploymentResponse]] = deque()
-        for start in range(0, len(views), self._chunk):
-            if len(pending) == IN_FLIGHT:
+        try:
+            for start in range(0, len(views), self._chunk):
+                if len(pending) == IN_FLIGHT:
+                    yield self._rows(*pending.popleft())
+                chunk = views[start : start + self._chunk]
+                pending.append((chunk, self._handle.scores.remote(chunk)))
+            while pending:
                 yield self._rows(*pending.popleft())
-            chunk = views[start : start + self._chunk]
-            pending.append((chunk, self._handle.scores.remote(chunk)))
-        while pending:
-            yield self._rows(*pending.popleft())
+        finally:
+            for _, response in pending:  # nobody waits for these any more
+                response.cancel()
 
     def _rows(self, views: list[View], response: DeploymentResponse) -> list[np.ndarray]:
         results = self._patiently(response, views)
@@ -103,6 +107,7 @@ class ServedScorer:
             try:
                 return response.result(timeout_s=SECONDS_A_REQUEST)
             except Exception as error:
+                response.cancel()  # it may still run; does nothing where it has ended
                 if not _may_pass(error):
                     raise
                 if time.monotonic() > until:

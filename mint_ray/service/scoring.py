@@ -33,6 +33,7 @@ from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 
+from mint_ray.batches import Batches, Unsound
 from mint_ray.corpora.images import check_image
 from mint_ray.errors import MintError, ModelError, RowError
 from mint_ray.scorers.base import Scorer
@@ -44,6 +45,8 @@ logger = logging.getLogger(__name__)
 Load = Callable[[Path, str], Scorer]
 Row = np.ndarray | RowError
 GIVES_WAY = 5  # to the event loop, on cores that both want: an answer that is ready waits for no forward
+BROKEN = 3  # status of a process whose scorer fails at every view
+NOT_SCORABLE = "not-scorable"
 LENGTH = 8  # bytes before a message, its length
 WARM_UP = View(text="warm-up", image=base64.b64decode(EXAMPLE_IMAGE))
 
@@ -69,48 +72,52 @@ class Scoring(Protocol):
     def alive(self) -> bool: ...
 
     async def score(self, views: list[View]) -> Scored:
-        """One row a view, in order; raises ConnectionError where the scorer is gone."""
+        """One row a view, in order; raises where the scorer is gone or broken, and is not alive from then on."""
 
 
 class LocalScoring:
     """`Scoring` in this process.
 
+    A view that fails costs itself. Where all fail, one that any sound scorer can read tells whose fault it is.
+
     Args:
         threads: decode images and tokenise.
     """
 
-    alive, at_once = True, 1
+    at_once = 1
 
     def __init__(self, scorer: Scorer, threads: int):
         self.name, self.digest = scorer.name, scorer.digest
         self.labels, self.modalities = scorer.labels, tuple(scorer.modalities)
         staged = hasattr(scorer, "prepare") and hasattr(scorer, "score_prepared")
         self._prepare = scorer.prepare if staged else _decodable
-        self._forward = scorer.score_prepared if staged else scorer.scores
+        forward = partial(_finite_rows, scorer.score_prepared if staged else scorer.scores)
+        self._forward = Batches(forward, f"the scorer {self.name}", probe=[self._prepare(WARM_UP)])
         self._parallel, self._threads = threads > 1, ThreadPoolExecutor(threads, thread_name_prefix="prepare")
+        self.alive = True
 
     async def score(self, views: list[View]) -> Scored:
-        return await asyncio.to_thread(self, views)
+        try:
+            return await asyncio.to_thread(self, views)
+        except Exception:
+            self.alive = False
+            raise
 
     def __call__(self, views: list[View]) -> Scored:
         started = time.perf_counter()
-        # A thread's hand-over costs more than a small image; one view, or one thread, needs none.
-        each = self._threads.map if self._parallel and len(views) > 1 else map
-        prepared = list(each(partial(_or_why_not, self._prepare, "image or text"), views))
+        prepared = self._prepared(views)
         ready = time.perf_counter()
-        rows = iter(self._scores([value for value in prepared if not isinstance(value, RowError)]))
+        rows = iter(self._forward([value for value in prepared if not isinstance(value, RowError)]))
         found = [value if isinstance(value, RowError) else next(rows) for value in prepared]
         return Scored(found, ready - started, time.perf_counter() - ready)
 
-    def _scores(self, prepared: list[Any]) -> list[Row]:
-        """One bad view must not spoil the others: where a forward fails, each of its views is tried alone."""
-        if not prepared:
-            return []
-        try:
-            return list(self._forward(prepared))
-        except Exception as error:
-            logger.warning("a forward over %d view(s) failed: %s", len(prepared), type(error).__name__)
-        return [_or_why_not(lambda one: self._forward([one])[0], "scores", each) for each in prepared]
+    def _prepared(self, views: list[View]) -> list[Any | RowError]:
+        # A thread's hand-over costs more than a small image; one view, or one thread, needs none.
+        each = self._threads.map if self._parallel and len(views) > 1 else map
+        prepared = list(each(partial(_or_why_not, self._prepare), views))
+        if all(isinstance(value, RowError) and value.reason == NOT_SCORABLE for value in prepared):
+            self._prepare(WARM_UP)  # raises where no view is at fault
+        return prepared
 
 
 def _decodable(view: View) -> View:
@@ -119,13 +126,20 @@ def _decodable(view: View) -> View:
     return view
 
 
-def _or_why_not(work: Callable[[Any], Any], field: str, value: Any) -> Any:
+def _or_why_not(work: Callable[[View], Any], view: View) -> Any | RowError:
     try:
-        return work(value)
+        return work(view)
     except RowError as error:
         return error
     except Exception as error:  # its text may quote the case
-        return RowError("not-scorable", field, type(error).__name__)
+        return RowError(NOT_SCORABLE, "image or text", type(error).__name__)
+
+
+def _finite_rows(forward: Callable[[list[Any]], np.ndarray], prepared: list[Any]) -> list[np.ndarray]:
+    rows = list(forward(prepared)) if prepared else []
+    if not all(np.isfinite(row).all() for row in rows):
+        raise Unsound(RowError(NOT_SCORABLE, "scores", "a score that is not finite"))
+    return rows
 
 
 class ScorerPool:
@@ -245,7 +259,16 @@ def _serve(socket: Socket, load: Load, folder: Path, device: str, threads: int) 
     socket.sendall(_framed((scoring.name, scoring.digest, scoring.labels, scoring.modalities)))
     with socket.makefile("rb") as stream, suppress(EOFError):
         while True:
-            socket.sendall(_framed(scoring(_receive(stream))))
+            socket.sendall(_framed(_scored(scoring, _receive(stream))))
+
+
+def _scored(scoring: LocalScoring, views: list[View]) -> Scored:
+    """The batch's rows. A scorer that is broken ends its process, which is the only way that mends a lost GPU."""
+    try:
+        return scoring(views)
+    except Exception as error:  # its text may quote a case; that of our own errors does not
+        logger.error("%s", error if isinstance(error, MintError) else type(error).__name__)
+        raise SystemExit(BROKEN) from None
 
 
 def _framed(message: Any) -> bytes:
