@@ -12,6 +12,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -90,7 +91,7 @@ class ServedScorer:
                 yield self._rows(*pending.popleft())
         finally:
             for _, response in pending:  # nobody waits for these any more
-                response.cancel()
+                _give_up(response)
 
     def _rows(self, views: list[View], response: DeploymentResponse) -> list[np.ndarray]:
         results = self._patiently(response, views)
@@ -107,7 +108,8 @@ class ServedScorer:
             try:
                 return response.result(timeout_s=SECONDS_A_REQUEST)
             except Exception as error:
-                response.cancel()  # it may still run; does nothing where it has ended
+                if isinstance(error, TimeoutError):
+                    _give_up(response)  # it still runs
                 if not _may_pass(error):
                     raise
                 if time.monotonic() > until:
@@ -115,6 +117,11 @@ class ServedScorer:
             time.sleep(self._chance.uniform(0, wait))
             wait = min(wait * 2, 2.0)
             response = self._handle.card.remote() if views is None else self._handle.scores.remote(views)
+
+
+def _give_up(response: DeploymentResponse) -> None:
+    with suppress(Exception):  # Serve raises again what a request failed with
+        response.cancel()
 
 
 def _may_pass(error: Exception) -> bool:

@@ -4,10 +4,59 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from mint_ray.errors import RowError
+from mint_ray.service.handle import Card, ServedScorer
+from mint_ray.tasks.base import Label, View
 from tests.conftest import REPOSITORY
 from tests.service.running import environment
+
+
+class Response:
+    """What a handle gives for a request: ends with `value`, or raises it."""
+
+    def __init__(self, value):
+        self.value, self.cancelled, self.asked = value, False, False
+
+    def result(self, timeout_s: float):
+        self.asked = True
+        if isinstance(self.value, Exception):
+            raise self.value
+        return self.value
+
+    def cancel(self):
+        self.cancelled = True
+
+
+class Handle:
+    """A deployment whose answers are given, in order."""
+
+    def __init__(self, *answers):
+        self.given = [Response(answer) for answer in answers]
+        self._next = iter(self.given)
+        self.card = self.scores = self
+
+    def remote(self, *_):
+        return next(self._next)
+
+
+CARD = Card("toy", "00", [Label(id="L", name="Label")], ("text",), chunk=1)
+ROW = [np.zeros(1, np.float32)]
+
+
+def test_a_request_that_timed_out_is_cancelled_before_it_is_repeated():
+    handle = Handle(CARD, TimeoutError(), ROW)
+    ServedScorer(handle).scores([View(text="a")])
+    assert [response.cancelled for response in handle.given] == [False, True, False]
+
+
+def test_requests_that_nobody_waits_for_any_more_are_cancelled():
+    handle = Handle(CARD, ROW, [RowError("not-scorable")], ROW, ROW)
+    with pytest.raises(RowError):
+        ServedScorer(handle).scores([View(text="a")] * 4)
+    assert [(response.asked, response.cancelled) for response in handle.given[3:]] == [(False, True)] * 2
 
 
 def preferences(service, folder, *how: str) -> dict:

@@ -12,7 +12,7 @@ import torch
 import uvloop
 
 from mint_ray.errors import ModelError, RowError
-from mint_ray.service.scoring import LocalScoring, ScorerPool
+from mint_ray.service.scoring import BROKEN, LocalScoring, ScorerPool
 from mint_ray.tasks.base import View
 from tests.service.pictures import encoded, picture
 from tests.service.toy import LABELS, ToyScorer, load_toy
@@ -73,6 +73,57 @@ def test_a_bad_view_costs_itself_and_its_reason_holds_none_of_it(apart, run):
 
 def test_a_batch_of_bad_views_alone_reaches_no_forward(apart, run):
     assert [row.reason for row in run(apart.score([View(text=None, image=b"")] * 3)).rows] == ["not-an-image"] * 3
+
+
+class Unfinite(ToyScorer):
+    """Scores that are no numbers: for one text, or for all."""
+
+    def __init__(self, of: str):
+        super().__init__("00ff")
+        self._of = of
+
+    def scores(self, views: list[View]) -> np.ndarray:
+        rows = super().scores(views)
+        rows[[self._of in (view.text or "") for view in views]] = np.nan
+        return rows
+
+
+def test_a_score_that_is_no_number_costs_its_view_and_where_all_are_none_the_scorer_is_broken():
+    views = [View(text=text) for text in ("Seizure", "Hypotonia")]
+    row, why = LocalScoring(Unfinite("Hypotonia"), threads=1)(views).rows
+    assert (row.shape, why.reason, why.seen) == ((LABELS,), "not-scorable", "a score that is not finite")
+    with pytest.raises(ModelError, match=r"the scorer toy is broken: .*not finite"):
+        LocalScoring(Unfinite(""), threads=1)(views)
+
+
+def test_a_scorer_that_can_prepare_nothing_is_broken_and_one_odd_view_costs_itself():
+    class Staged(ToyScorer):
+        broken = False
+
+        def prepare(self, view: View) -> View:
+            if self.broken or view.text == "odd":
+                raise KeyError(view.text)
+            return view
+
+        score_prepared = ToyScorer.scores
+
+    scorer = Staged("00ff")
+    scoring = LocalScoring(scorer, threads=1)
+    assert [row.seen for row in scoring([View(text="odd"), View(text="odd")]).rows] == ["KeyError"] * 2
+    scorer.broken = True
+    with pytest.raises(KeyError):
+        scoring([View(text="odd"), View(text="Seizure")])
+
+
+def test_a_broken_scorer_ends_its_process_and_its_words_reach_no_log(folder, capfd):
+    pool = ScorerPool(load_toy, folder, "cpu", processes=1, threads=1)
+    with pytest.raises(ConnectionError):
+        asyncio.run(pool.score([View(text="Seizure"), View(text="break: Erika Mustermann")]))
+    assert pool.wait() == BROKEN
+    assert not pool.alive
+    said = capfd.readouterr().err
+    assert "the scorer toy is broken: it fails at every row, RuntimeError at toy.py" in said
+    assert "Mustermann" not in said
 
 
 def test_batches_beside_each_other_keep_their_rows(apart, run):

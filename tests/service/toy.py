@@ -1,6 +1,7 @@
 """A small honest scorer for a service under test, and a builder that hosts it.
 
-It scores by the text's letters and the image's brightness, and can be told by the text to be slow or to fail.
+It scores by the text's letters and the image's brightness, and can be told by the text to fail at one view ("fail"),
+or from there on at all ("break"), as where a GPU's context is lost.
 """
 
 import io
@@ -25,11 +26,12 @@ class ToyScorer:
     labels = [Label(id=f"OMIM:{i}", name=f"Disease {i}", synonyms=(f"D{i}",)) for i in range(LABELS)]
 
     def __init__(self, digest: str, seconds: float = 0.0):
-        self.digest, self._seconds = digest, seconds
+        self.digest, self._seconds, self._broken = digest, seconds, False
 
     def scores(self, views: list[View]) -> np.ndarray:
         time.sleep(self._seconds)
-        if any(view.text == "fail" for view in views):
+        self._broken |= any("break" in (view.text or "") for view in views)
+        if self._broken or any(view.text == "fail" for view in views):
             raise RuntimeError(f"a secret text: {[view.text for view in views]}")
         logits = np.stack([self._logits(view) for view in views])
         return (logits - np.log(np.exp(logits).sum(-1, keepdims=True))).astype(np.float32)
