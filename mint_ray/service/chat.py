@@ -30,6 +30,7 @@ from mint_ray.inference.answering import Weights
 from mint_ray.inference.engine import engine_arguments
 from mint_ray.models import sees_images
 from mint_ray.service import pages
+from mint_ray.service.connections import bound_connections
 from mint_ray.service.deployment import listening_host
 from mint_ray.service.guards import guarded
 from mint_ray.service.intake import StrictRoute
@@ -138,6 +139,7 @@ class ModelEndpoint(OpenAiIngress):
 
     def __init__(self, engines: dict[str, DeploymentHandle], cards: dict[str, ModelCard], settings: ModelSection):
         settings.access.check(listening_host())
+        bound_connections(settings.limits.request_seconds)
         self._token, self._limits = settings.access.token(), settings.limits
         super().__init__(engines, cards)
 

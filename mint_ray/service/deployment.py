@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from mint_ray.errors import RowError
 from mint_ray.scorers import load_scorer
 from mint_ray.service.app import create_app
+from mint_ray.service.connections import bound_connections
 from mint_ray.service.engine import Engine
 from mint_ray.service.handle import Card
 from mint_ray.service.metrics import Metrics
@@ -59,6 +60,7 @@ class ScorerDeployment:
 
     async def __init__(self, settings: ServiceSection, load: Load):
         settings.access.check(listening_host())
+        bound_connections(settings.limits.request_seconds)
         self._token, self._batch_size = settings.access.token(), settings.batching.max_batch_size
         scorer = await asyncio.to_thread(
             ScorerPool, load, settings.scorer, settings.device, settings.processes, settings.cores

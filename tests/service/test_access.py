@@ -103,7 +103,13 @@ def test_an_open_address_with_a_slash_too_many_or_too_few_leads_to_it(prefix):
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_requests_are_counted_by_the_applications_own_addresses(prefix):
-    asked = [ranking(), ("GET", "/v1/labels", {}), ("GET", "/livez", {}), ("GET", "/nothing", {}), ("GET", "/metrics", {})]
+    asked = [
+        ranking(),
+        ("GET", "/v1/labels", {}),
+        ("GET", "/livez", {}),
+        ("GET", "/nothing", {}),
+        ("GET", "/metrics", {}),
+    ]
     *_, metrics = answers(*asked, prefix=prefix)
     counted = set(re.findall(r'requests_total{.*?route="(.*?)",status="(.*?)"}', metrics.text))
     assert counted == {("/v1/rank", "200"), ("/v1/labels", "200"), ("/livez", "200"), ("other", "404")}

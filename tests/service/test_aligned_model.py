@@ -13,7 +13,7 @@ from mint_ray.inference.predict import predict
 from mint_ray.inference.store import answer_table
 from mint_ray.models import load_model, resolve_model
 from mint_ray.runs import Run
-from mint_ray.service.launch import build
+from mint_ray.service.file import Application, bound
 from mint_ray.service.models import served_models
 from mint_ray.service.settings import ModelSection
 from tests.aligned_run import MODEL, aligned_run
@@ -158,7 +158,7 @@ def test_batch_inference_through_the_service_writes_the_answers_of_an_engine_of_
 def test_any_other_address_needs_a_token(monkeypatch, tmp_path):
     monkeypatch.delenv("MINT_RAY_TOKEN", raising=False)
     with pytest.raises(ConfigError, match=r"'0\.0\.0\.0', which other machines can reach, and no token is set"):
-        build({"import_path": IMPORT_PATH, "args": {"run": str(tmp_path)}}, "0.0.0.0")
+        bound(Application(import_path=IMPORT_PATH, args={"run": str(tmp_path)}), "0.0.0.0")
 
 
 def test_a_run_that_is_not_aligned_and_an_adapter_that_is_none_are_refused_by_name(tmp_path):

@@ -1,0 +1,114 @@
+"""A Serve configuration file, checked in full before anything starts.
+
+The keys are Ray Serve's own, those that both services need. Others are refused: what is silently left out of a file that
+decides who may ask, and by how much, is not noticed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+
+from mint_ray.errors import ConfigError
+from mint_ray.sections import Section
+from mint_ray.service.settings import HttpSection
+from mint_ray.yaml_text import NotPlain, read_yaml
+
+
+def _prefix(value: str) -> str:
+    if not value.startswith("/") or (value != "/" and value.endswith("/")) or set(value) & set("{}?#% \t\r\n"):
+        raise ValueError("expected / or an address such as /scorer: it begins with / and does not end with it")
+    return value
+
+
+class HttpOptions(Section):
+    """Where Serve listens."""
+
+    host: str = Field("127.0.0.1", min_length=1)
+    port: int = Field(8000, ge=1, le=65535)
+    root_path: Annotated[str, AfterValidator(lambda value: value and _prefix(value))] = ""
+    request_timeout_s: float | None = Field(None, gt=0)
+    keep_alive_timeout_s: int = Field(90, ge=1)
+
+
+class Application(Section):
+    """One application: its builder, and the builder's arguments."""
+
+    name: str = Field("default", min_length=1)
+    route_prefix: Annotated[str, AfterValidator(_prefix)] = "/"
+    import_path: str = Field(description="module:function, e.g. deployments.scorer:build")
+    args: dict[str, Any] = {}
+
+
+class ServiceFile(Section):
+    """What `python -m mint_ray.service` takes of a Serve configuration."""
+
+    proxy_location: Literal["HeadOnly", "EveryNode"] = "HeadOnly"
+    http_options: HttpOptions = HttpOptions()
+    logging_config: dict[str, Any] | None = Field(None, description="for `serve run`; here no request is logged")
+    applications: list[Application] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _apart(self):
+        for key in ("name", "route_prefix"):
+            (value, count), *_ = Counter(getattr(each, key) for each in self.applications).most_common(1)
+            if count > 1:
+                raise ValueError(f"applications: {count} have the {key} {value!r}; each needs one of its own")
+        return self
+
+
+def read_file(path: Path) -> ServiceFile:
+    """A file whose shape is right.
+
+    Raises:
+        ConfigError: with every problem.
+    """
+    try:
+        data = read_yaml(path)
+    except FileNotFoundError:
+        raise ConfigError([f"{path}: there is no such file; e.g. deployments/scorer.yaml"]) from None
+    except NotPlain as error:
+        raise ConfigError([f"{path}: {error}"]) from None
+    if not isinstance(data, dict):
+        seen = "is empty" if data is None else f"holds a {type(data).__name__} where keys are expected"
+        raise ConfigError([f"{path}: {seen}; see deployments/scorer.yaml"])
+    return _validated(ServiceFile, data, "")
+
+
+def bound(application: Application, host: str) -> tuple[Callable[[Any], Any], HttpSection]:
+    """An application's builder and its checked arguments, whose token goes with the address.
+
+    Raises:
+        ConfigError: the builder is not there, or the arguments are wrong.
+    """
+    builder = _builder(application.import_path)
+    section = next(hint for name, hint in get_type_hints(builder).items() if name != "return")
+    args = _validated(section, application.args, "args.")
+    args.access.check(host)
+    return builder, args
+
+
+def _builder(import_path: str) -> Callable[[Any], Any]:
+    module, _, function = import_path.partition(":")
+    try:
+        return getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            [f"import_path: {import_path!r} cannot be imported ({error}); start in the repository's root"]
+        ) from None
+
+
+def _validated(section: type[Section], data: dict, prefix: str) -> Any:
+    try:
+        return section.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError([f"{prefix}{_key(e['loc'])}{e['msg']}" for e in error.errors(include_input=False)]) from None
+
+
+def _key(location: tuple) -> str:
+    return f"{'.'.join(str(part)[:100] for part in location)}: " if location else ""
