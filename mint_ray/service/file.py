@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from importlib import import_module
+from inspect import isclass, isfunction
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -86,21 +87,26 @@ def bound(application: Application, host: str) -> tuple[Callable[[Any], Any], Ht
     Raises:
         ConfigError: the builder is not there, or the arguments are wrong.
     """
-    builder = _builder(application.import_path)
-    section = next(hint for name, hint in get_type_hints(builder).items() if name != "return")
+    builder, section = _builder(application.import_path)
     args = _validated(section, application.args, "args.")
     args.access.check(host)
     return builder, args
 
 
-def _builder(import_path: str) -> Callable[[Any], Any]:
+def _builder(import_path: str) -> tuple[Callable[[Any], Any], type[HttpSection]]:
+    """A function by its name, and what it takes."""
     module, _, function = import_path.partition(":")
     try:
-        return getattr(import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
+        builder = getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise ConfigError(
             [f"import_path: {import_path!r} cannot be imported ({error}); start in the repository's root"]
         ) from None
+    hints = get_type_hints(builder) if isfunction(builder) else {}
+    taken = next((hint for name, hint in hints.items() if name != "return"), None)
+    if not (isclass(taken) and issubclass(taken, HttpSection)):
+        raise ConfigError([f"import_path: {import_path!r} is no builder; see deployments/scorer.py"])
+    return builder, taken
 
 
 def _validated(section: type[Section], data: dict, prefix: str) -> Any:

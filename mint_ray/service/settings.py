@@ -84,7 +84,7 @@ class AccessSection(Section):
         else:
             try:
                 token = (self.token_file.read_text().splitlines() or [""])[0].strip()
-            except (OSError, UnicodeDecodeError) as error:
+            except (OSError, ValueError) as error:  # no text, or no path
                 raise ConfigError(
                     [f"access.token_file: {self.token_file} cannot be read ({type(error).__name__})"]
                 ) from None
@@ -97,12 +97,12 @@ class AccessSection(Section):
         return token or None
 
     def check(self, host: str | None) -> None:
-        """Refuse an address that others can reach while no token is set.
+        """Refuse a token that is none, and an address that others can reach while no token is set.
 
         Raises:
             ConfigError: with the two ways out.
         """
-        if not is_loopback(host or "") and self.token() is None:
+        if self.token() is None and not is_loopback(host or ""):
             raise ConfigError(
                 [
                     f"http_options.host is {host!r}, which other machines can reach, and no token is set: "

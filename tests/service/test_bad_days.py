@@ -33,15 +33,15 @@ def launch(config: Path, *flags: str, **environ: str) -> subprocess.CompletedPro
     )
 
 
-def test_wrong_settings_end_the_command_with_status_2_or_1_and_their_keys(tmp_path):
+def test_wrong_settings_end_the_command_with_status_2_and_their_keys(tmp_path):
     assert launch(tmp_path / "none.yaml").returncode == 2
     config = write_config(tmp_path, tmp_path, batching={"max_batch_size": 0}, replica=3)
     done = launch(config)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "args.batching.max_batch_size" in done.stderr
     assert "args.replica" in done.stderr
     done = launch(write_config(tmp_path, tmp_path, host="0.0.0.0"))
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "MINT_RAY_TOKEN" in done.stderr
 
 

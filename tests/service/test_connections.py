@@ -89,7 +89,8 @@ def test_an_ordinary_request_is_answered_and_the_connection_serves_the_next(port
             connection.sendall(GET)
             said = b""
             while not said.endswith(b"\r\n\r\nxx"):
-                assert (part := connection.recv(65536))
+                part = connection.recv(65536)
+                assert part
                 said += part
             assert said.startswith(b"HTTP/1.1 200")
 

@@ -1,12 +1,18 @@
-"""Every file that deployments/ ships is loaded as Serve loads it."""
+"""Every file that deployments/ ships is loaded as Serve loads it; one of another shape ends in one clear message."""
 
+import copy
 from importlib import import_module
 from typing import get_type_hints
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from ray.serve.schema import ServeDeploySchema
 
+from mint_ray.errors import ConfigError
+from mint_ray.service.file import ServiceFile, bound, read_file
+from mint_ray.service.launch import main
 from mint_ray.service.settings import ModelSection, is_loopback
 from tests.conftest import REPOSITORY
 
@@ -34,3 +40,151 @@ def test_a_shipped_configuration_of_models_has_valid_arguments_and_listens_on_lo
         module, _, name = application.import_path.partition(":")
         ModelSection.model_validate(application.args)
         assert get_type_hints(getattr(import_module(module), name))["args"].__mro__[1] is ModelSection
+
+
+SHIPPED = [REPOSITORY / "deployments" / name for name in ("scorer.yaml", "aligned_model.yaml")]
+
+
+def load(text: str, folder) -> ServiceFile:
+    """A file as the command takes it: its shape, and the arguments of each application."""
+    path = folder / "service.yaml"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    file = read_file(path)
+    for application in file.applications:
+        bound(application, file.http_options.host)
+    return file
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_a_shipped_file_is_taken_by_the_command_with_all_its_keys(path, tmp_path):
+    assert load(path.read_text(), tmp_path).applications
+
+
+ONE = "applications: [{import_path: 'deployments.scorer:build', args: {scorer: a, task: {kind: rare_disease}}}]"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "is empty"),
+        ("- a", "holds a list where keys are expected"),
+        ("just text", "holds a str where keys are expected"),
+        ("3", "holds a int where keys are expected"),
+        ("a: [", "line 1"),
+        ("a: !!python/object:os.system {}", "line 1"),
+        ("\x00", "service.yaml"),
+        ("{}", "applications: Field required"),
+        ("applications:", "applications: Input should be a valid list"),
+        ("applications: []", "applications: List should have at least 1 item"),
+        ("applications: scorer", "applications: Input should be a valid list"),
+        ("applications: {name: a}", "applications: Input should be a valid list"),
+        ("applications: [null]", "applications.0: Input should be a valid dictionary"),
+        ("applications: [[]]", "applications.0: Input should be a valid dictionary"),
+        ("applications: [{}]", "applications.0.import_path: Field required"),
+        ("applications: [{import_path: 3}]", "applications.0.import_path: Input should be a valid string"),
+        ("applications: [{import_path: nothing}]", "import_path: 'nothing' cannot be imported"),
+        ("applications: [{import_path: ''}]", "import_path: '' cannot be imported"),
+        ("applications: [{import_path: 'json:dumps'}]", "import_path: 'json:dumps' is no builder"),
+        ("applications: [{import_path: 'deployments.scorer:Args'}]", "is no builder"),
+        ("applications: [{import_path: '..:a'}]", "import_path: '..:a' cannot be imported"),
+        ("applications: [{import_path: 'deployments.scorer:build', args: [1]}]", "applications.0.args: Input should"),
+        ("applications: [{import_path: 'deployments.scorer:build', args: null}]", "applications.0.args: Input should"),
+        ("applications: [{import_path: 'deployments.scorer:build'}]", "args.scorer: Field required"),
+        (ONE.replace("scorer: a", "scorer: [a]"), "args.scorer"),
+        (ONE.replace("scorer: a", "scorer: {a: b}"), "args.scorer"),
+        (ONE.replace("{kind: rare_disease}", "[rare_disease]"), "args.task"),
+        (ONE.replace("kind: rare_disease", "kind: [1]"), "args.task"),
+        (ONE.replace("kind: rare_disease", "kind: ../base"), "args.task"),
+        (ONE.replace("scorer: a", "scorer: a, limits: null"), "args.limits"),
+        (ONE.replace("scorer: a", "scorer: a, limits: {request_seconds: .inf}"), "args.limits.request_seconds"),
+        (ONE.replace("scorer: a", "scorer: a, access: {token_file: /}"), "access.token_file: / cannot be read"),
+        (ONE.replace("scorer: a", 'scorer: a, access: {token_file: "a\\0b"}'), "token_file"),
+        (ONE.replace("scorer: a", "scorer: a, 3: 4"), "args.3"),
+        (ONE + "\nhttp_options: null", "http_options: Input should be a valid dictionary"),
+        (ONE + "\nhttp_options: {host: null}", "http_options.host: Input should be a valid string"),
+        (ONE + "\nhttp_options: {port: 70000}", "http_options.port: Input should be less than or equal to 65535"),
+        (ONE + "\nhttp_options: {port: eighty}", "http_options.port: Input should be a valid integer"),
+        (ONE + "\nhttp_options: {root_path: a/}", "http_options.root_path"),
+        (ONE + "\nhttp_options: {hosts: 127.0.0.1}", "http_options.hosts: Extra inputs are not permitted"),
+        (ONE + "\nproxy_location: Disabled", "proxy_location: Input should be 'HeadOnly' or 'EveryNode'"),
+        (ONE + "\ngrpc_options: {port: 9000}", "grpc_options: Extra inputs are not permitted"),
+        (ONE.replace("[{", "[{route_prefix: scorer, "), "applications.0.route_prefix: Value error, expected / or"),
+        (ONE.replace("[{", "[{route_prefix: /scorer/, "), "applications.0.route_prefix"),
+        (ONE.replace("[{", "[{route_prefix: '/{a}', "), "applications.0.route_prefix"),
+        (ONE.replace("[{", "[{route_prefix: null, "), "applications.0.route_prefix"),
+        (ONE.replace("[{", "[{deployments: [], "), "applications.0.deployments: Extra inputs are not permitted"),
+        (ONE.replace("}]", "}, {import_path: 'a:b'}]"), "applications: 2 have the name 'default'"),
+        (ONE.replace("}]", "}, {name: b, import_path: 'a:b'}]"), "applications: 2 have the route_prefix '/'"),
+        (ONE + "\n" + ONE, "line 2"),
+    ],
+)
+def test_a_file_of_another_shape_ends_in_one_message_that_names_the_key(text, words, tmp_path):
+    with pytest.raises(ConfigError) as error:
+        load(text, tmp_path)
+    assert words in str(error.value)
+
+
+def test_the_command_says_it_and_ends_with_status_2(tmp_path, capsys):
+    (tmp_path / "service.yaml").write_text(ONE.replace("scorer: a", "scorer: a, replica: 3"))
+    with pytest.raises(SystemExit) as end:
+        main([str(tmp_path / "service.yaml")])
+    assert end.value.code == 2
+    assert "1 setting(s) to mend" in (said := capsys.readouterr().err)
+    assert "args.replica: Extra inputs are not permitted" in said
+    assert "Traceback" not in said
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def keys(value, path=()) -> list[tuple]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(found for key, below in inner for found in keys(below, (*path, key)))]
+
+
+WHOLE = {
+    "proxy_location": "HeadOnly",
+    "http_options": {"host": "127.0.0.1", "port": 8000, "root_path": "", "request_timeout_s": 3.0},
+    "logging_config": {"enable_access_log": False},
+    "applications": [
+        {
+            "name": "scorer",
+            "route_prefix": "/",
+            "import_path": "deployments.scorer:build",
+            "args": {
+                "scorer": "runs/demo/scorer",
+                "task": {"kind": "rare_disease", "answer_size": 5},
+                "replicas": 1,
+                "threads": 2,
+                "batching": {"max_batch_size": 32},
+                "limits": {"queued_cases": 512, "request_seconds": 30, "cases": 64},
+                "access": {"token_env": "MINT_RAY_TOKEN", "token_file": None},
+            },
+        },
+        {
+            "name": "models",
+            "route_prefix": "/models",
+            "import_path": "deployments.aligned_model:build",
+            "args": {"run": "runs/demo", "adapters": {"a": "b"}, "names": ["a"], "engine": {"max_model_len": 400}},
+        },
+    ],
+}
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(keys(WHOLE)[1:]), PLAIN)
+def test_any_value_at_any_key_ends_in_a_file_or_in_a_message(tmp_path, path, value):
+    changed = copy.deepcopy(WHOLE)
+    *above, last = path
+    place = changed
+    for key in above:
+        place = place[key]
+    place[last] = value
+    try:
+        load(yaml.safe_dump(changed), tmp_path)
+    except ConfigError as error:
+        assert str(error)
