@@ -6,7 +6,10 @@ problems       RFC 9457 problem details: every error that a service may give, by
 intake         JSON and images from outside, with every bound checked
 guards         ASGI middleware: errors, access, bounds on bodies, requests and time
 metrics        Prometheus
+file           a Serve configuration, checked before anything starts
 launch         start, wait until ready, and fail aloud
+haproxy        Serve's HAProxy, closed where Serve leaves it open
+connections    a bound on every connection's time, before and beside the guards
 ports          for what starts a moment later
 
 The scorer:
@@ -21,6 +24,7 @@ handle         the running application as a `Scorer`, for Ray Data
 The models:
 models         which names lead to which weights
 parts          text and images of a chat, checked before an engine sees them
+readiness      whether the engines answer for themselves
 openai_errors  problems in OpenAI's form
 chat           Ray Serve LLM's engines behind its router, and our guards before that
 """

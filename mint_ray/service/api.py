@@ -15,6 +15,7 @@ from mint_ray.records import Case, Line, Name, Phenotype, Sex
 from mint_ray.service.problems import ProblemDetails
 
 MAX_ANSWER = 100_000
+IMAGE = "PNG, JPEG, TIFF, WebP or BMP, one picture"
 EXAMPLE_IMAGE = (  # a grey PNG of 32 x 32 pixels
     "iVBORw0KGgoAAAANSUhEUgAAACAAAAAgCAIAAAD8GO2jAAAAJklEQVR42u3NMQ0AAAwDoEqv9KrYsQQMkB6LQCAQCAQCgUAg+BIMLd4AWwUPN68AAAAASUVORK5CYII="
 )
@@ -61,9 +62,7 @@ class CaseIn(Strict):
     sex: Sex | None = None
     age_years: float | None = Field(None, ge=0, le=150)
     ethnicity: Line | None = Field(None, max_length=100)
-    image: str | None = Field(
-        None, description="PNG or JPEG in base64", json_schema_extra={"contentEncoding": "base64"}
-    )
+    image: str | None = Field(None, description=f"{IMAGE}, in base64", json_schema_extra={"contentEncoding": "base64"})
 
     def case(self, image: bytes | None) -> Case:
         """The record of the line; `image` is what the field holds, decoded."""

@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from mint_ray.corpora.images import FORMATS
+from mint_ray.corpora.images import FILE_FORMATS
 from mint_ray.records import Sex
 from mint_ray.service import api, pages
 from mint_ray.service.engine import Engine, Submission
@@ -85,7 +85,7 @@ def _version_1(engine: Engine) -> APIRouter:
         summary="Rank the labels for one case",
     )
     async def upload(  # a form has no null: what is absent is None, and no schema says so
-        image: Annotated[UploadFile, File(description="PNG or JPEG")] = None,
+        image: Annotated[UploadFile, File(description=api.IMAGE)] = None,
         text: Annotated[api.Text, Form()] = None,
         sex: Annotated[Sex, Form()] = None,
         age_years: Annotated[float, Form(ge=0, le=150, allow_inf_nan=False)] = None,  # noqa: RUF013
@@ -108,7 +108,7 @@ def _version_1(engine: Engine) -> APIRouter:
             modalities=list(engine.scorer.modalities),
             labels=len(engine.scorer.labels),
             limits=engine.limits.model_dump(),
-            image_formats=list(FORMATS),
+            image_formats=list(FILE_FORMATS),
         )
 
     @router.get("/labels", responses=problems(*_ACCESS), summary="All labels, in the order of their index")

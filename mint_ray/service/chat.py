@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from ray import serve
 from ray.exceptions import RayActorError
@@ -37,13 +37,15 @@ from mint_ray.service.intake import StrictRoute
 from mint_ray.service.metrics import HttpMetrics
 from mint_ray.service.models import served_models
 from mint_ray.service.openai_errors import error_response, openai_error
-from mint_ray.service.parts import check_parts
+from mint_ray.service.parts import ChatRoute
 from mint_ray.service.problems import Problem, from_validation, overloaded
+from mint_ray.service.readiness import Readiness
 from mint_ray.service.settings import BASE, ModelSection
 
 DEPLOYMENT = "models"
 # vLLM fetches images from any host unless it has a list; this one is no host's name (RFC 2606).
 NO_HOST = ["no-address-is-fetched.invalid"]
+SPARE = 16  # places in an engine beyond the requests that are let in: it says that it is alive when it is full, too
 MAX_LORAS = 8  # adapters in one batch of an engine
 
 
@@ -84,7 +86,7 @@ def llm_config(settings: ModelSection, engine: EngineSection, folder: Path, serv
         runtime_env={"env_vars": engine_environment(engine)},
         deployment_config={
             **settings.scale(),
-            "max_ongoing_requests": settings.limits.requests,
+            "max_ongoing_requests": settings.limits.requests + SPARE,
             "ray_actor_options": {"num_cpus": 0},
             "logging_config": {"enable_access_log": False},
         },
@@ -141,11 +143,12 @@ class ModelEndpoint(OpenAiIngress):
         settings.access.check(listening_host())
         bound_connections(settings.limits.request_seconds)
         self._token, self._limits = settings.access.token(), settings.limits
+        self._readiness = Readiness({} if settings.may_sleep else {n: partial(_ask, e) for n, e in engines.items()})
         super().__init__(engines, cards)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         metrics = HttpMetrics(serve.get_replica_context().replica_id.unique_id)
-        app = create_app(self, metrics)
+        app = create_app(self, self._readiness, metrics)
         return guarded(app, self._limits, self._token, metrics, pages.routes(app), error_response)
 
     async def _get_model_id(self, model: str | None) -> str:
@@ -155,18 +158,27 @@ class ModelEndpoint(OpenAiIngress):
         return model
 
 
-def create_app(endpoint: ModelEndpoint, metrics: HttpMetrics) -> FastAPI:
+async def _ask(engine: DeploymentHandle) -> None:
+    """Whether an engine is alive; raises where it, or its replica, is not."""
+    await engine.check_health.remote()
+
+
+def create_app(endpoint: ModelEndpoint, readiness: Readiness, metrics: HttpMetrics) -> FastAPI:
     """The routes: models, completions of chats and of texts, health, metrics."""
     app = FastAPI(title="mint_ray models", docs_url=None, redoc_url=None, openapi_url=None)
     app.router.route_class = StrictRoute
     app.get("/v1/models", response_model=ModelList)(endpoint.models)
     app.get("/v1/models/{model}", response_model=ModelCard)(endpoint.model_data)
-    app.post("/v1/chat/completions", dependencies=[Depends(check_parts)])(endpoint.chat)
+    app.router.add_api_route("/v1/chat/completions", endpoint.chat, methods=["POST"], route_class_override=ChatRoute)
     app.post("/v1/completions")(endpoint.completions)
 
     @app.get("/livez")
+    async def live() -> dict[str, str]:
+        return {"status": "ok"}
+
     @app.get("/readyz")
-    async def health() -> dict[str, str]:
+    async def ready() -> dict[str, str]:
+        await readiness.check()
         return {"status": "ok"}
 
     @app.get("/metrics")

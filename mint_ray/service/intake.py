@@ -23,7 +23,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import Response
 
-from mint_ray.corpora.images import FORMATS
+from mint_ray.corpora.images import FILE_FORMATS
 from mint_ray.errors import RowError
 from mint_ray.records import Case
 from mint_ray.service.api import CaseIn
@@ -32,7 +32,12 @@ from mint_ray.service.settings import HttpLimits, LimitsSection
 from mint_ray.tasks.base import Task, View
 
 # reasons of mint_ray.corpora.images to problem codes
-_CODES = {"image-too-large": "image-too-large", "not-an-image": "not-an-image", "not-scorable": "scoring-failed"}
+_CODES = {
+    "image-too-large": "image-too-large",
+    "not-an-image": "not-an-image",
+    "several-images": "animated-image",
+    "not-scorable": "scoring-failed",
+}
 _SIGNS_OF_STRUCTURE = (b"{", b"[", b",")
 
 
@@ -68,7 +73,9 @@ class StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """Routes whose bodies are read by `StrictRequest`."""
+    """Routes whose bodies are read by `StrictRequest`, or by another of its kind."""
+
+    reads: type[StrictRequest] = StrictRequest
 
     def get_route_handler(self) -> Callable:
         handle = super().get_route_handler()
@@ -77,7 +84,7 @@ class StrictRoute(APIRoute):
         async def handle_strictly(request: Request) -> Response:
             if takes_json and _media_type(request) != "application/json":
                 raise Problem("unsupported-media-type", "send application/json")
-            return await handle(StrictRequest(request.scope, request.receive))
+            return await handle(self.reads(request.scope, request.receive))
 
         return handle_strictly
 
@@ -177,7 +184,7 @@ def decode_image(image: str | None, limits: HttpLimits) -> bytes | None:
 
 
 def check_header(data: bytes, limits: HttpLimits) -> None:
-    """Refuse by the header alone: other formats, several frames, too many bytes or pixels.
+    """Refuse by the header alone: other formats, too many bytes or pixels. What is behind it, the decoder sees.
 
     Raises:
         Problem: naming the image's fault.
@@ -187,19 +194,15 @@ def check_header(data: bytes, limits: HttpLimits) -> None:
     if len(data) > limits.image_bytes:
         raise _image_problem("image-too-large", f"more than {limits.image_bytes} bytes")
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        width, height = image.size
-        frames = getattr(image, "n_frames", 1)
+        width, height = Image.open(io.BytesIO(data), formats=FILE_FORMATS).size
     except Image.DecompressionBombError:
         raise _image_problem("image-too-large", f"more than {limits.image_pixels} pixels") from None
     except UnidentifiedImageError:
-        raise _image_problem("not-an-image", f"expected {' or '.join(FORMATS)}") from None
+        raise _image_problem("not-an-image", f"expected {' or '.join(FILE_FORMATS)}") from None
     except Exception as error:  # Pillow's parsers raise many kinds
         raise _image_problem("broken-image", f"its header cannot be read ({type(error).__name__})") from None
     if width * height > limits.image_pixels:
         raise _image_problem("image-too-large", f"{width} x {height}; at most {limits.image_pixels} pixels")
-    if frames > 1 and image.format != "MPO":  # cameras put a thumbnail behind the photograph: the first is meant
-        raise _image_problem("animated-image", "send one frame")
 
 
 def from_row_error(error: RowError) -> Problem:

@@ -6,25 +6,35 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
-from starlette.requests import Request
-
 from mint_ray.corpora.images import check_image
 from mint_ray.errors import RowError
+from mint_ray.inference.asking import data_uri
 from mint_ray.service import intake
+from mint_ray.service.intake import StrictRequest, StrictRoute
 from mint_ray.service.problems import FieldError, Problem
 from mint_ray.service.settings import HttpLimits
 
 
-async def check_parts(request: Request) -> None:
-    """Refuse what an engine would fetch from an address, open as a file, or fail to decode.
+class ChatRequest(StrictRequest):
+    """A chat whose parts are in order: text, and images as every decoder sees them."""
 
-    Raises:
-        Problem: `invalid-request`, or what is wrong with the image.
-    """
-    body, limits = await request.json(), request.scope["state"]["limits"]
-    for part in content_parts(body):
-        if (image := image_of(part, limits)) is not None:
-            await asyncio.to_thread(check_decoded, image, limits)
+    async def json(self) -> Any:
+        """Refuses what an engine would fetch from an address, open as a file, or fail to decode.
+
+        Raises:
+            Problem: `invalid-request`, or what is wrong with the image.
+        """
+        body = await super().json()
+        for part in content_parts(body):
+            if (image := image_of(part, self.limits)) is not None:
+                part["image_url"]["url"] = data_uri(await asyncio.to_thread(plain, image, self.limits))
+        return body
+
+
+class ChatRoute(StrictRoute):
+    """Routes whose bodies are chats."""
+
+    reads = ChatRequest
 
 
 def content_parts(body: Any) -> Iterator[Any]:
@@ -45,14 +55,15 @@ def image_of(part: Any, limits: HttpLimits) -> bytes | None:
     url = part["image_url"].get("url") if isinstance(part.get("image_url"), dict) else None
     head, comma, data = url.partition(",") if isinstance(url, str) else ("", "", "")
     if not (comma and head.startswith("data:image/") and head.endswith(";base64")):
-        raise _bad_part("an image is data:image/png;base64,... or data:image/jpeg;base64,...; no address is fetched")
+        raise _bad_part("an image is data:image/png;base64,... (or jpeg, tiff, webp, bmp); no address is fetched")
     return intake.decode_image(data, limits)
 
 
-def check_decoded(image: bytes, limits: HttpLimits) -> None:
+def plain(image: bytes, limits: HttpLimits) -> bytes:
+    """The picture in a form that engines decode as everyone here does: not 16 bits, nothing transparent."""
     intake.check_header(image, limits)
     try:
-        check_image(image)
+        return check_image(image)
     except RowError as error:
         raise intake.from_row_error(error) from None
 

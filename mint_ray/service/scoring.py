@@ -48,6 +48,7 @@ Row = np.ndarray | RowError
 GIVES_WAY = 5  # to the event loop, on cores that both want: an answer that is ready waits for no forward
 TRIM_SECONDS = 1.0
 BROKEN = 3  # status of a process whose scorer fails at every view
+PNG_OR_JPEG = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 NOT_SCORABLE = "not-scorable"
 LENGTH = 8  # bytes before a message, its length
 WARM_UP = View(text="warm-up", image=base64.b64decode(EXAMPLE_IMAGE))
@@ -92,7 +93,7 @@ class LocalScoring:
         self.name, self.digest = scorer.name, scorer.digest
         self.labels, self.modalities = scorer.labels, tuple(scorer.modalities)
         staged = hasattr(scorer, "prepare") and hasattr(scorer, "score_prepared")
-        self._prepare = scorer.prepare if staged else _decodable
+        self._prepare = (lambda view: scorer.prepare(_with_plain_image(view))) if staged else _decoded
         forward = partial(_finite_rows, scorer.score_prepared if staged else scorer.scores)
         self._forward = Batches(forward, f"the scorer {self.name}", probe=[self._prepare(WARM_UP)])
         self._parallel, self._threads = threads > 1, ThreadPoolExecutor(threads, thread_name_prefix="prepare")
@@ -122,10 +123,14 @@ class LocalScoring:
         return prepared
 
 
-def _decodable(view: View) -> View:
-    if view.image is not None:
-        check_image(view.image)
-    return view
+def _with_plain_image(view: View) -> View:
+    """Scorers open PNG and JPEG; anything else is made one."""
+    return view if view.image is None or view.image.startswith(PNG_OR_JPEG) else _decoded(view)
+
+
+def _decoded(view: View) -> View:
+    """For a scorer that decodes by itself: a picture that every decoder sees alike."""
+    return view if view.image is None else view.model_copy(update={"image": check_image(view.image)})
 
 
 def _or_why_not(work: Callable[[View], Any], view: View) -> Any | RowError:

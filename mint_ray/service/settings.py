@@ -126,6 +126,11 @@ class HttpSection(Section):
             raise ValueError("replicas and autoscaling are both set: remove one")
         return data
 
+    @property
+    def may_sleep(self) -> bool:
+        """Whether there may be no replica until somebody asks."""
+        return self.autoscaling is not None and self.autoscaling.min_replicas == 0
+
     def scale(self) -> dict[str, Any]:
         """Serve's own options for the number of replicas."""
         if self.autoscaling is None:

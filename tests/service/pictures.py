@@ -29,8 +29,16 @@ def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
     return file.getvalue()
 
 
-def sixteen_bit() -> bytes:
-    return encoded(Image.fromarray(np.linspace(0, 65535, SIDE * SIDE).astype(np.uint16).reshape(SIDE, SIDE)))
+def sixteen_bit(kind: str = "PNG") -> bytes:
+    """Sixteen bits of grey, whose high bytes are `picture`'s red."""
+    return encoded(Image.fromarray(np.asarray(picture())[..., 0].astype(np.uint16) * 256 + 77), kind)
+
+
+def see_through() -> Image.Image:
+    """Nothing but transparent pixels, with colours behind."""
+    image = picture().convert("RGBA")
+    image.putalpha(0)
+    return image
 
 
 def turned() -> bytes:
@@ -68,6 +76,11 @@ GOOD = {
     "one bit": encoded(picture().convert("1")),
     "cmyk jpeg": encoded(picture().convert("CMYK"), "JPEG"),
     "16 bit": sixteen_bit(),
+    "16 bit tiff": sixteen_bit("TIFF"),
+    "tiff": encoded(picture(), "TIFF"),
+    "webp": encoded(picture(), "WEBP", lossless=True),
+    "bmp": encoded(picture(), "BMP"),
+    "alpha": encoded(see_through()),
     "progressive jpeg": encoded(picture(), "JPEG", progressive=True),
     "turned": turned(),
 }
@@ -77,7 +90,9 @@ BAD = {
     "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'><image href='http://127.0.0.1/'/></svg>", "not-an-image"),
     "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not-an-image"),
     "gif": (encoded(picture(), "GIF"), "not-an-image"),
-    "tiff": (encoded(picture(), "TIFF"), "not-an-image"),
+    "several pages": (encoded(picture(), "TIFF", save_all=True, append_images=[picture()]), "animated-image"),
+    "animated webp": (animated("WEBP"), "animated-image"),
+    "32 bit": (encoded(Image.fromarray(np.ones((SIDE, SIDE), np.float32)), "TIFF"), "broken-image"),
     "truncated png": (encoded(noise())[:3000], "broken-image"),
     "truncated jpeg": (encoded(noise(), "JPEG")[:1500], "broken-image"),
     "header only": (encoded(picture())[:33], "not-an-image"),

@@ -1,29 +1,34 @@
 """The door before the engines: images are data that can be decoded, and nothing is fetched."""
 
 import asyncio
+import base64
+import io
 
 import httpx
+import numpy as np
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
+from PIL import Image
 
+from mint_ray.corpora.images import FILE_FORMATS, open_image
 from mint_ray.inference.asking import data_uri
 from mint_ray.service.guards import guarded
-from mint_ray.service.intake import StrictRoute
 from mint_ray.service.metrics import HttpMetrics
 from mint_ray.service.openai_errors import error_response
-from mint_ray.service.parts import check_parts
+from mint_ray.service.parts import ChatRoute
 from mint_ray.service.settings import ModelLimits
 from tests.corpora.pictures import jpeg, png_header
+from tests.service.pictures import GOOD
 
 
 def answer(part: object, **limits: int) -> httpx.Response:
-    """What a chat with this part is answered, where the engine would say `{}`."""
+    """What a chat with this part is answered, where the engine would say what it was shown."""
     app = FastAPI()
-    app.router.route_class = StrictRoute
+    app.router.route_class = ChatRoute
 
-    @app.post("/chat", dependencies=[Depends(check_parts)])
+    @app.post("/chat")
     async def chat(body: dict) -> dict:
-        return {}
+        return body["messages"][0]["content"][1]
 
     door = guarded(app, ModelLimits(**limits), None, HttpMetrics(), [], error_response)
     body = {"messages": [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, part]}]}
@@ -39,8 +44,23 @@ def image(url: object) -> dict:
     return {"type": "image_url", "image_url": {"url": url}}
 
 
-def test_a_picture_as_data_passes():
-    assert answer(image(data_uri(jpeg()))).status_code == 200
+def seen(part: dict) -> Image.Image:
+    """What an engine decodes of an answer's part, which knows nothing of ours."""
+    return Image.open(io.BytesIO(base64.b64decode(part["image_url"]["url"].partition(",")[2])))
+
+
+def test_a_picture_as_data_passes_as_it_came():
+    assert answer(image(data_uri(jpeg()))).json() == image(data_uri(jpeg()))
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_an_engine_sees_what_everyone_here_sees(name):
+    uri = f"data:image/png;base64,{base64.b64encode(GOOD[name]).decode()}"
+    shown = seen(answer(image(uri)).json())
+    assert shown.mode in ("L", "RGB")
+    np.testing.assert_array_equal(
+        np.asarray(shown.convert("RGB")), np.asarray(open_image(GOOD[name], "", FILE_FORMATS))
+    )
 
 
 @pytest.mark.parametrize(
