@@ -36,6 +36,7 @@ MIN_SIDE = 16
 MAX_ASPECT = 8  # encoders resize the shorter side; a sliver would explode or vanish
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 _IN_COLOUR = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "CMYK", "YCbCr", "HSV")
+_ORIENTATION = 274  # EXIF's tag, which most decoders leave alone
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF's tag, which Pillow heeds up to 8 bits
 
 
@@ -61,7 +62,7 @@ def seen_and_held(data: bytes, field: str = "image") -> tuple[Image.Image, bytes
     header = _header(data, field, FILE_FORMATS)
     plain = header.mode in ("L", "RGB") and not header.has_transparency_data and header.format in (*FORMATS, "MPO")
     image = _decoded(header, field)
-    if plain:
+    if plain and header.getexif().get(_ORIENTATION, 1) == 1:  # read behind the pixels, too
         return image, data
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
