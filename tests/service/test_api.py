@@ -5,12 +5,16 @@ import json
 import math
 import socket
 import subprocess
+from pathlib import Path
 
+import grpc
 import httpx
+import psutil
 import pytest
 
 from mint_ray.service.api import EXAMPLE_IMAGE
 from mint_ray.service.problems import CODES
+from mint_ray.service.settings import is_loopback
 
 
 def problem(answer) -> tuple[int, str, list[str]]:
@@ -248,3 +252,96 @@ def test_the_log_holds_nothing_that_was_sent(service, http):
     text = "".join(path.read_text(errors="replace") for path in logs)
     assert "Mustermann" not in text
     assert "Erika" not in text
+
+
+def listening(service) -> list:
+    """Where the service's processes listen, Ray's among them."""
+    command = psutil.Process(service.process.pid)
+    family = {process.pid for process in (command, *command.children(recursive=True))}
+    return [c.laddr for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN and c.pid in family]
+
+
+def test_nothing_listens_beyond_this_machine_but_what_asks_for_rays_token(service):
+    found = listening(service)
+    assert service.address[1] in {at.port for at in found}
+    beyond = {at.port for at in found if not is_loopback(at.ip)}
+    assert len(beyond) < len(found)
+    for port in beyond:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel, pytest.raises(grpc.RpcError) as refused:
+            channel.unary_unary("/ray.serve.ASGIService/HandleRequest")(b"", timeout=20)
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED, port
+
+
+def own_ports(service) -> list[int]:
+    """Those of the replicas, behind HAProxy."""
+    return [at.port for at in listening(service) if 30000 <= at.port <= 31000]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        HEAD.replace(b"POST", b"PUT") % 1000 + b"{",
+        HEAD.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n") % 1000 + b"{",
+        HEAD.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n") % 1000,
+        HEAD.replace(b"\r\n\r\n", b"\r\nX-Request-Timeout-Seconds: 0\r\n\r\n") % 1000 + b"{",
+        b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ],
+)
+def test_a_request_put_straight_to_a_replica_is_answered_or_let_go(service, sent):
+    (port,) = own_ports(service)
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall(sent)
+        assert connection.recv(65536) is not None
+
+
+CANARY = "canary-Mustermann"
+
+
+def test_no_field_of_a_case_reaches_a_log_a_metric_or_an_error(service, http):
+    """Every field that holds text, in requests that are right, that are wrong, and that are none."""
+    finding = {"id": CANARY, "name": CANARY}
+    case = {"id": CANARY, "text": CANARY, "ethnicity": CANARY, "phenotypes": [finding], "image": EXAMPLE_IMAGE}
+    told = [http.post("/v1/rank", json={"cases": [case | {wrong: value}]}) for wrong, value in wrong_values().items()]
+    told += [rank(http, json.dumps({"cases": [case]})[:cut]) for cut in (30, 200)]
+    told += [http.post("/v1/rank/upload", data={CANARY: CANARY, "text": CANARY, "sex": CANARY, "top_k": CANARY})]
+    told += [http.post("/v1/rank/upload", files={"image": (CANARY, CANARY.encode())}, data={"text": CANARY})]
+    told += [http.request(CANARY[:6].upper(), f"/{CANARY}?{CANARY}", headers={"X-Request-Id": CANARY})]
+    told += [http.get(f"/v1/{CANARY}", headers={CANARY: CANARY})]
+    for answer in told:
+        text = answer.text.replace(f'"id":"{CANARY}"', "")  # a case's own id comes back with its result
+        assert CANARY not in text, text
+    assert CANARY not in http.get("/metrics").text
+    searched = [service.log, *session_logs(service)]
+    assert len(searched) > 5
+    assert [path.name for path in searched if CANARY in path.read_text(errors="replace")] == []
+
+
+def wrong_values() -> dict[str, object]:
+    return {
+        "text": f"{CANARY}\x00",
+        "sex": CANARY,
+        "age_years": CANARY,
+        "image": CANARY,
+        "phenotypes": CANARY,
+        CANARY: CANARY,
+        "ethnicity": CANARY * 20,
+        "id": CANARY * 20,
+    }
+
+
+def session_logs(service) -> list[Path]:
+    """What the service's Ray wrote."""
+    files = [
+        file.path for each in psutil.Process(service.process.pid).children(recursive=True) for file in opened(each)
+    ]
+    folders = {Path(*Path(path).parts[: Path(path).parts.index("logs") + 1]) for path in files if "/session_2" in path}
+    return [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+
+
+def opened(process: psutil.Process) -> list:
+    try:
+        return [file for file in process.open_files() if "/logs/" in file.path]
+    except psutil.NoSuchProcess:
+        return []

@@ -1,0 +1,120 @@
+"""The models' application without engines: what is open, what is counted, and whether it is ready. No Ray."""
+
+import asyncio
+import re
+
+import httpx
+import pytest
+
+from mint_ray.service import pages
+from mint_ray.service.chat import create_app
+from mint_ray.service.guards import guarded
+from mint_ray.service.metrics import HttpMetrics
+from mint_ray.service.openai_errors import error_response
+from mint_ray.service.readiness import Readiness
+from mint_ray.service.settings import AutoscalingSection, ModelLimits, ModelSection
+
+TOKEN = "0123456789abcdef0123"
+PREFIXES = ["", "/models", "/v1"]
+
+
+class Endpoint:
+    """What Ray's router offers, with nothing behind."""
+
+    async def models(self):
+        return {"data": []}
+
+    async def model_data(self, model: str):
+        return {"id": model, "object": "model", "owned_by": "nobody", "permission": []}
+
+    async def chat(self, body: dict):
+        return body
+
+    async def completions(self, body: dict):
+        return body
+
+
+def answers(*paths: str, prefix: str = "", token: str | None = TOKEN, bearer: bool = False, checks=None) -> list:
+    """What a fresh application answers, one after the other."""
+
+    async def scenario() -> list[httpx.Response]:
+        metrics = HttpMetrics()
+        app = create_app(Endpoint(), Readiness(checks or {}), metrics)
+        door = guarded(app, ModelLimits(), token, metrics, pages.routes(app), error_response)
+        transport = httpx.ASGITransport(door, root_path=prefix)
+        headers = {"Authorization": f"Bearer {TOKEN}"} if bearer else {}
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client:
+            return [await client.get(prefix + path) for path in paths]
+
+    return asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_health_is_open_and_nothing_else_is(prefix):
+    assert [answer.status_code for answer in answers("/livez", "/readyz", prefix=prefix)] == [200, 200]
+    guarded_paths = ("/v1/models", "/v1/models/base", "/metrics", "/v1/chat/completions", "/nothing", "/v1/livez")
+    found = answers(*guarded_paths, prefix=prefix)
+    assert [(answer.status_code, answer.json()["error"]["code"]) for answer in found] == [(401, "unauthorised")] * 6
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_requests_are_counted_by_address_and_never_by_what_was_asked_for(prefix):
+    *_, metrics = answers("/v1/models/Mustermann", "/v1/models", "/livez", "/x", "/metrics", prefix=prefix, bearer=True)
+    counted = set(re.findall(r'requests_total{.*?route="(.*?)",status="(.*?)"}', metrics.text))
+    assert {route for route, _ in counted} == {"/v1/models/{model}", "/v1/models", "/livez", "other"}
+    assert "Mustermann" not in metrics.text
+
+
+class Engine:
+    """Says that it is well as long as it is."""
+
+    def __init__(self, fault: Exception | None = None):
+        self.fault, self.asked = fault, 0
+
+    async def __call__(self):
+        self.asked += 1
+        if isinstance(self.fault, TimeoutError):
+            await asyncio.Event().wait()
+        if self.fault:
+            raise self.fault
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("the engine died over Erika Mustermann"), TimeoutError()])
+def test_it_is_ready_while_every_engine_answers_for_itself(monkeypatch, caplog, fault):
+    monkeypatch.setattr("mint_ray.service.readiness.PATIENCE_SECONDS", 0.05)
+    (answer,) = answers("/readyz", checks={"base": Engine(), "aligned": Engine()})
+    assert answer.status_code == 200
+    ready, live = answers("/readyz", "/livez", checks={"base": Engine(), "aligned": Engine(fault)})
+    assert (ready.status_code, ready.json()["error"]["code"], live.status_code) == (503, "not-ready", 200)
+    assert "aligned" in ready.json()["error"]["message"]
+    assert "base" not in ready.json()["error"]["message"]
+    assert ready.headers["retry-after"]
+    assert "Mustermann" not in caplog.text + ready.text
+
+
+def test_however_many_ask_an_engine_is_asked_once_in_a_while():
+    engine = Engine()
+    answers(*["/readyz"] * 20, checks={"base": engine})
+    assert engine.asked == 1
+
+
+def test_an_engine_that_comes_back_is_ready_again(monkeypatch):
+    monkeypatch.setattr("mint_ray.service.readiness.FRESH_SECONDS", -1.0)
+    engine = Engine(RuntimeError())
+
+    async def twice() -> list:
+        readiness, found = Readiness({"base": engine}), []
+        for fault in (RuntimeError(), None):
+            engine.fault = fault
+            try:
+                found.append(await readiness.check())
+            except Exception as problem:
+                found.append(problem.code)
+        return found
+
+    assert asyncio.run(twice()) == ["not-ready", None]
+
+
+def test_engines_that_may_sleep_are_not_woken_by_a_probe():
+    assert ModelSection(model="m", autoscaling=AutoscalingSection(min_replicas=0)).may_sleep
+    assert not ModelSection(model="m", autoscaling=AutoscalingSection()).may_sleep
