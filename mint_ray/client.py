@@ -7,7 +7,8 @@
 
 Both clients are thin: what is sent, what an answer means, and when to ask again are the pure functions below.
 Ranking changes nothing on the server, so it may be repeated; a repeat waits a random time within a growing
-bound, or as long as the server asks. The transport is passed in (`transport=httpx.ASGITransport(app)` in tests).
+bound, or as long as the server asks. A request that is given up closes its connection, by which the service ends its
+work: no two of one run at a time. The transport is passed in (`transport=httpx.ASGITransport(app)` in tests).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from mint_ray.errors import MintError
 
 TOKEN = "MINT_RAY_TOKEN"  # the environment variable that services and those who ask them read
 _REPEATABLE_STATUS = frozenset({429, 502, 503, 504})
+_NEVER_SENT = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
 _LONGEST_WAIT = 30.0
 
 
@@ -153,8 +155,8 @@ def accepted(answer: httpx.Response) -> dict[str, Any]:
         ServiceError: with the problem's code where the service gave one.
     """
     if answer.is_success:
-        return answer.json()
-    problem = answer.json() if _is_problem(answer) else {}
+        return _object(answer)
+    problem = _object(answer) if _is_problem(answer) else {}
     message = (
         f"{answer.status_code} {problem.get('title', 'no answer of the service')}: {problem.get('detail', '')}".rstrip(
             ": "
@@ -163,13 +165,30 @@ def accepted(answer: httpx.Response) -> dict[str, Any]:
     raise ServiceError(message, answer.status_code, problem.get("code"), problem.get("errors", ()))
 
 
+def _object(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        found = answer.json()
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ServiceError(
+            f"{answer.status_code} and no answer of the service: is the address right?", answer.status_code
+        )
+    return found
+
+
 def _options(base_url: str, token: str | None, timeout: float) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     return {"base_url": base_url, "headers": headers, "timeout": timeout}
 
 
-def _unreachable(error: httpx.TransportError) -> ServiceError:
+def _unreachable(error: httpx.RequestError) -> ServiceError:
     return ServiceError(f"the service cannot be reached ({type(error).__name__})")
+
+
+def _is_own_fault(error: httpx.RequestError) -> bool:
+    """Whether the request was never one, so that no repeat of it will be."""
+    return not isinstance(error, httpx.TransportError) or isinstance(error, _NEVER_SENT)
 
 
 def ask_patiently(ask: Callable[[], httpx.Response], retries: Retries, chance: random.Random) -> httpx.Response:
@@ -183,7 +202,9 @@ def ask_patiently(ask: Callable[[], httpx.Response], retries: Retries, chance: r
         attempt, answer = attempt + 1, None
         try:
             answer = ask()
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
+            if _is_own_fault(error):
+                raise _unreachable(error) from None
             failure = error
         done = answer is not None and answer.is_success
         wait = None if done else retries.wait(attempt, answer, chance)
@@ -267,7 +288,9 @@ class AsyncScorerClient:
             attempt, answer = attempt + 1, None
             try:
                 answer = await self._http.request(method, path, json=body)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
+                if _is_own_fault(error):
+                    raise _unreachable(error) from None
                 failure = error
             wait = (
                 None if answer is not None and answer.is_success else self._retries.wait(attempt, answer, self._chance)
@@ -286,7 +309,7 @@ class AsyncScorerClient:
         await self.aclose()
 
 
-def _final(answer: httpx.Response | None, failure: httpx.TransportError | None) -> httpx.Response:
+def _final(answer: httpx.Response | None, failure: httpx.RequestError | None) -> httpx.Response:
     if answer is None:
         raise _unreachable(failure) from None
     return answer

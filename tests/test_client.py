@@ -104,6 +104,22 @@ def test_what_cannot_pass_is_not_repeated(status):
         assert len(script.asked) == 1
 
 
+@pytest.mark.parametrize(
+    "error", [httpx.UnsupportedProtocol("ftp"), httpx.LocalProtocolError("x"), httpx.TooManyRedirects("x")]
+)
+def test_a_request_that_never_was_one_is_not_repeated(error):
+    for told, script in by_both(lambda: Script(error)):
+        assert (told.status, len(script.asked)) == (None, 1)
+
+
+@pytest.mark.parametrize("content", [b"<html>", b"[]", b"3", b"\xff", b""])
+def test_an_answer_that_is_none_of_the_services_is_said_to_be(content):
+    for status, headers in ((200, {}), (422, PROBLEM)):
+        for told, script in by_both(lambda: Script(httpx.Response(status, headers=headers, content=content))):  # noqa: B023
+            assert isinstance(told, ServiceError)
+            assert (told.status, len(script.asked)) == (status, 1)
+
+
 def test_repeats_are_bounded():
     for error, script in by_both(lambda: Script(*[busy() for _ in range(9)])):
         assert (error.status, error.code, len(script.asked)) == (503, "overloaded", 3)

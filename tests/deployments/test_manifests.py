@@ -15,6 +15,7 @@ from ray.serve.schema import ServeDeploySchema
 from mint_ray.capacity import demands, shortfall
 from mint_ray.config import load_config, parse_config
 from mint_ray.runs import STAGES
+from mint_ray.service.connections import HOOK
 from tests.conftest import REPOSITORY
 
 FOLDER = REPOSITORY / "deployments" / "kuberay"
@@ -325,3 +326,10 @@ def test_an_import_path_resolves_and_takes_the_arguments_and_a_token_is_asked_fo
     [tokens] = [mount["mountPath"] for mount in mounts if mount["name"] == "tokens"]
     assert str(arguments.access.token_file) == f"{tokens}/service-token"
     assert config.http_options.host == "0.0.0.0"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_port_that_speaks_http_bounds_its_connections(service):
+    for name, pod in pods(service).items():
+        env = {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
+        assert HOOK.items() <= env.items(), name
