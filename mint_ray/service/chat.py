@@ -194,7 +194,13 @@ def create_app(endpoint: ModelEndpoint, readiness: Readiness, metrics: HttpMetri
         EngineDeadError,
     ):
         app.add_exception_handler(kind, partial(_as_error, metrics))
+    app.add_exception_handler(Exception, _as_internal)
     return app
+
+
+async def _as_internal(request: Request, error: Exception) -> Response:
+    """Starlette raises the error again after this answer; `Watch` counts it and says where it happened."""
+    return error_response(Problem("internal"))
 
 
 async def _as_error(metrics: HttpMetrics, request: Request, error: Exception) -> Response:

@@ -138,6 +138,25 @@ def test_a_replica_that_is_killed_costs_the_clients_repeats_and_no_failure(tmp_p
     assert load.done > 300
 
 
+@pytest.mark.slow
+def test_a_client_that_gives_up_leaves_no_work_behind(tmp_path):
+    """A forward takes a second and holds two cases: twelve cases would be six seconds of work for nobody."""
+    config = write_config(tmp_path, toy(tmp_path / "toy", seconds=1.0), batching={"max_batch_size": 2}, forwards=1)
+    with running(config) as service:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{service.url}/v1/rank", json={"cases": [{"text": "x"}] * 12}, timeout=0.5)
+        until = time.monotonic() + 60
+        while gauge(service.url, "queued_cases") and time.monotonic() < until:
+            time.sleep(0.05)
+        scored = gauge(service.url, "batch_size_sum")
+    assert scored < 10
+
+
+def gauge(url: str, name: str) -> float:
+    lines = httpx.get(f"{url}/metrics").text.splitlines()
+    return next(float(line.split()[-1]) for line in lines if line.startswith(f"mint_ray_{name}{{"))
+
+
 def scorer_processes() -> list[psutil.Process]:
     """Those beside the replicas that run on this machine."""
     replicas = [

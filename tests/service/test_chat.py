@@ -31,22 +31,38 @@ class Endpoint:
         return body
 
     async def completions(self, body: dict):
-        return body
+        raise RuntimeError(f"the engine failed over {body}")
 
 
-def answers(*paths: str, prefix: str = "", token: str | None = TOKEN, bearer: bool = False, checks=None) -> list:
-    """What a fresh application answers, one after the other."""
+def door(checks: dict | None = None):
+    metrics = HttpMetrics()
+    app = create_app(Endpoint(), Readiness(checks or {}), metrics)
+    return guarded(app, ModelLimits(), TOKEN, metrics, pages.routes(app), error_response)
+
+
+def answers(*asked, prefix: str = "", bearer: bool = False, checks: dict | None = None) -> list[httpx.Response]:
+    """What a fresh application answers to paths, or to bodies of completions, one after the other."""
 
     async def scenario() -> list[httpx.Response]:
-        metrics = HttpMetrics()
-        app = create_app(Endpoint(), Readiness(checks or {}), metrics)
-        door = guarded(app, ModelLimits(), token, metrics, pages.routes(app), error_response)
-        transport = httpx.ASGITransport(door, root_path=prefix)
+        transport = httpx.ASGITransport(door(checks), root_path=prefix)
         headers = {"Authorization": f"Bearer {TOKEN}"} if bearer else {}
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client:
-            return [await client.get(prefix + path) for path in paths]
+            return [
+                await (
+                    client.get(prefix + each) if isinstance(each, str) else client.post("/v1/completions", json=each)
+                )
+                for each in asked
+            ]
 
     return asyncio.run(scenario())
+
+
+def test_an_engine_that_fails_says_nothing_of_what_it_was_asked(caplog, capfd):
+    failed, metrics = answers({"prompt": "Erika Mustermann"}, "/metrics", bearer=True)
+    assert (failed.status_code, failed.json()["error"]["code"]) == (500, "internal")
+    printed = capfd.readouterr()
+    assert "RuntimeError" in caplog.text
+    assert "Mustermann" not in failed.text + metrics.text + caplog.text + printed.out + printed.err
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
