@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--age", type=float, help="in years")
     parser.add_argument("--ethnicity")
     parser.add_argument("--note", help="free text")
-    parser.add_argument("--image", type=Path, help="PNG or JPEG, for a model that sees images")
+    parser.add_argument("--image", type=Path, help="a picture, for a model that sees images")
     return parser
 
 

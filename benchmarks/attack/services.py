@@ -55,24 +55,31 @@ REPLICAS = range(30000, 31001)  # Serve's own ports of replicas
 def main() -> None:
     options = arguments()
     options.out.mkdir(parents=True, exist_ok=True)
-    result: dict[str, Any] = {"seed": options.seed}
+    report = Report(options.out / "services.json")
     scorer = options.scorer or demo_scorer(options.out / "scorer")
     with served(options.out, "scorer", {"scorer": str(scorer), "task": {"kind": "rare_disease"}}) as port:
-        attack_scorer(port, options, result)
+        attack_scorer(port, options, report)
     if options.requests and not options.no_models:
-        with served(
-            options.out, "models", {"model": MODEL, "engine": {"max_model_len": 256, "cache_gib": 0.25}}
-        ) as port:
-            count = options.requests // 3
-            asked = islice(model_requests(options.seed, "base"), count)
-            result["odd requests to the models"] = odd(port, asked, options.out / "models.log")
-            result["held connections to the models"] = held(port, options.held)
-    result["failed"] = [
-        f"{part}: {what}" for part, found in result.items() if isinstance(found, dict) for what in found["failed"]
-    ]
-    (options.out / "services.json").write_text(json.dumps(result, indent=1))
-    print(json.dumps(result, indent=1))
-    sys.exit(bool(result["failed"]))
+        engine = {"max_model_len": 256, "cache_gib": 0.25}
+        with served(options.out, "models", {"model": MODEL, "engine": engine}) as port:
+            attack_models(port, options, report)
+    sys.exit(bool(report.failed))
+
+
+class Report:
+    """What was found, part by part; kept as it comes."""
+
+    def __init__(self, path: Path):
+        self._path, self._parts = path, {}
+
+    def add(self, part: str, found: dict[str, Any]) -> None:
+        self._parts[part] = found
+        self._path.write_text(json.dumps(self._parts | {"failed": self.failed}, indent=1))
+        print(json.dumps({part: found}), flush=True)
+
+    @property
+    def failed(self) -> list[str]:
+        return [f"{part}: {what}" for part, found in self._parts.items() for what in found["failed"]]
 
 
 def arguments() -> argparse.Namespace:
@@ -88,15 +95,23 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def attack_scorer(port: int, options: argparse.Namespace, result: dict[str, Any]) -> None:
+def attack_scorer(port: int, options: argparse.Namespace, report: Report) -> None:
     if options.requests:
         asked = islice(scorer_requests(options.seed), options.requests - options.requests // 3)
-        result["odd requests to the scorer"] = odd(port, asked, options.out / "scorer.log")
-        result["held connections to the scorer"] = held(port, options.held)
+        report.add("odd requests to the scorer", odd(port, asked, options.out / "scorer.log"))
+    if options.held:
+        report.add("held connections to the scorer", held(port, options.held))
     if options.overload_seconds:
-        result["overload"] = overload(port, options.overload_seconds)
+        report.add("overload", overload(port, options.overload_seconds))
     if options.soak_seconds:
-        result["soak"] = soak(port, options.soak_seconds)
+        report.add("soak", soak(port, options.soak_seconds))
+
+
+def attack_models(port: int, options: argparse.Namespace, report: Report) -> None:
+    asked = islice(model_requests(options.seed, "base"), options.requests // 3)
+    report.add("odd requests to the models", odd(port, asked, options.out / "models.log"))
+    if options.held:
+        report.add("held connections to the models", held(port, options.held))
 
 
 def demo_scorer(folder: Path) -> Path:
