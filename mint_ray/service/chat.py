@@ -7,15 +7,24 @@ OpenAI's form. No address in a request is ever fetched: an image is a data URI.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from ray import serve
 from ray.exceptions import RayActorError
-from ray.llm._internal.serve.core.configs.openai_api_models import ModelCard, ModelList, OpenAIHTTPException
+from ray.llm._internal.serve.core.configs.openai_api_models import (
+    ChatCompletionRequest,
+    CompletionRequest,
+    ModelCard,
+    ModelList,
+    OpenAIHTTPException,
+)
+from ray.llm._internal.serve.core.ingress.utils import _sanitize_chat_completion_request
 from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 from ray.serve.llm import LLMConfig, build_llm_deployment
@@ -23,6 +32,7 @@ from ray.serve.llm.ingress import OpenAiIngress
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 from vllm.entrypoints.openai.models.protocol import LoRAModulePath
+from vllm.exceptions import VLLMClientError
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from mint_ray.config import EngineSection
@@ -33,12 +43,12 @@ from mint_ray.service import pages
 from mint_ray.service.connections import bound_connections
 from mint_ray.service.deployment import listening_host
 from mint_ray.service.guards import guarded
-from mint_ray.service.intake import StrictRoute
+from mint_ray.service.intake import StrictRequest, StrictRoute
 from mint_ray.service.metrics import HttpMetrics
 from mint_ray.service.models import served_models
 from mint_ray.service.openai_errors import error_response, openai_error
-from mint_ray.service.parts import ChatRoute
-from mint_ray.service.problems import Problem, from_validation, overloaded
+from mint_ray.service.parts import ChatRequest
+from mint_ray.service.problems import FieldError, Problem, from_validation, overloaded
 from mint_ray.service.readiness import Readiness
 from mint_ray.service.settings import BASE, ModelSection
 
@@ -158,6 +168,54 @@ class ModelEndpoint(OpenAiIngress):
         return model
 
 
+class ReadChat(ChatRequest):
+    """A chat that vLLM and Ray can read."""
+
+    async def json(self) -> Any:
+        body = await super().json()
+        check_readable(lambda: _sanitize_chat_completion_request(ChatCompletionRequest.model_validate(body)))
+        return body
+
+
+class ReadText(StrictRequest):
+    """A completion of a text that vLLM can read."""
+
+    async def json(self) -> Any:
+        body = await super().json()
+        check_readable(lambda: CompletionRequest.model_validate(body))
+        return body
+
+
+class ChatRoute(StrictRoute):
+    reads = ReadChat
+
+
+class TextRoute(StrictRoute):
+    reads = ReadText
+
+
+def check_readable(read: Callable[[], Any]) -> None:
+    """Refuse what ends in an exception of any kind before an engine is asked: it is the request's fault.
+
+    vLLM's own rules raise errors that pydantic does not take for errors of validation, and fall over values of kinds
+    that they do not expect.
+
+    Raises:
+        Problem: `invalid-request`, with the name of the parameter where vLLM gives one; never with its words.
+    """
+    try:
+        read()
+    except ValidationError:
+        pass  # FastAPI is about to say which fields, and why
+    except Exception as error:
+        raise _not_taken(error) from None
+
+
+def _not_taken(error: Exception) -> Problem:
+    field = getattr(error, "parameter", None) or "body"
+    return Problem("invalid-request", "vLLM does not take it", [FieldError(field=field, rule=type(error).__name__)])
+
+
 async def _ask(engine: DeploymentHandle) -> None:
     """Whether an engine is alive; raises where it, or its replica, is not."""
     await engine.check_health.remote()
@@ -169,8 +227,9 @@ def create_app(endpoint: ModelEndpoint, readiness: Readiness, metrics: HttpMetri
     app.router.route_class = StrictRoute
     app.get("/v1/models", response_model=ModelList)(endpoint.models)
     app.get("/v1/models/{model}", response_model=ModelCard)(endpoint.model_data)
-    app.router.add_api_route("/v1/chat/completions", endpoint.chat, methods=["POST"], route_class_override=ChatRoute)
-    app.post("/v1/completions")(endpoint.completions)
+    post = partial(app.router.add_api_route, methods=["POST"])
+    post("/v1/chat/completions", endpoint.chat, route_class_override=ChatRoute)
+    post("/v1/completions", endpoint.completions, route_class_override=TextRoute)
 
     @app.get("/livez")
     async def live() -> dict[str, str]:
@@ -192,6 +251,7 @@ def create_app(endpoint: ModelEndpoint, readiness: Readiness, metrics: HttpMetri
         BackPressureError,
         RayActorError,
         EngineDeadError,
+        VLLMClientError,
     ):
         app.add_exception_handler(kind, partial(_as_error, metrics))
     app.add_exception_handler(Exception, _as_internal)
@@ -222,4 +282,6 @@ def _problem(error: Exception) -> Problem:
         return overloaded("every engine is full", 1)
     if isinstance(error, RayActorError | EngineDeadError):
         return Problem("not-ready", "an engine died and is being replaced: ask again", headers={"Retry-After": "5"})
+    if isinstance(error, VLLMClientError):
+        return _not_taken(error)
     return error

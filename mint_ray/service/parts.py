@@ -10,7 +10,7 @@ from mint_ray.corpora.images import check_image
 from mint_ray.errors import RowError
 from mint_ray.inference.asking import data_uri
 from mint_ray.service import intake
-from mint_ray.service.intake import StrictRequest, StrictRoute
+from mint_ray.service.intake import StrictRequest
 from mint_ray.service.problems import FieldError, Problem
 from mint_ray.service.settings import HttpLimits
 
@@ -29,12 +29,6 @@ class ChatRequest(StrictRequest):
             if (image := image_of(part, self.limits)) is not None:
                 part["image_url"]["url"] = data_uri(await asyncio.to_thread(plain, image, self.limits))
         return body
-
-
-class ChatRoute(StrictRoute):
-    """Routes whose bodies are chats."""
-
-    reads = ChatRequest
 
 
 def content_parts(body: Any) -> Iterator[Any]:

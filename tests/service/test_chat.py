@@ -5,6 +5,7 @@ import re
 
 import httpx
 import pytest
+from ray.llm._internal.serve.core.configs.openai_api_models import ChatCompletionRequest, CompletionRequest
 
 from mint_ray.service import pages
 from mint_ray.service.chat import create_app
@@ -27,10 +28,10 @@ class Endpoint:
     async def model_data(self, model: str):
         return {"id": model, "object": "model", "owned_by": "nobody", "permission": []}
 
-    async def chat(self, body: dict):
-        return body
+    async def chat(self, body: ChatCompletionRequest):
+        return {}
 
-    async def completions(self, body: dict):
+    async def completions(self, body: CompletionRequest):
         raise RuntimeError(f"the engine failed over {body}")
 
 
@@ -41,7 +42,7 @@ def door(checks: dict | None = None):
 
 
 def answers(*asked, prefix: str = "", bearer: bool = False, checks: dict | None = None) -> list[httpx.Response]:
-    """What a fresh application answers to paths, or to bodies of completions, one after the other."""
+    """What a fresh application answers to paths, or to bodies of chats and completions, one after the other."""
 
     async def scenario() -> list[httpx.Response]:
         transport = httpx.ASGITransport(door(checks), root_path=prefix)
@@ -49,12 +50,55 @@ def answers(*asked, prefix: str = "", bearer: bool = False, checks: dict | None 
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client:
             return [
                 await (
-                    client.get(prefix + each) if isinstance(each, str) else client.post("/v1/completions", json=each)
+                    client.get(prefix + each) if isinstance(each, str) else client.post(address(each), json=each)
                 )
                 for each in asked
             ]
 
     return asyncio.run(scenario())
+
+
+def address(body: dict) -> str:
+    return "/v1/chat/completions" if "messages" in body else "/v1/completions"
+
+
+USER = {"role": "user", "content": "Erika Mustermann"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": [USER], "top_logprobs": -5},
+        {"messages": [USER], "top_logprobs": 5},
+        {"messages": [USER], "prompt_logprobs": -2},
+        {"messages": [USER], "stream_options": {"include_usage": True}},
+        {"messages": [USER], "tool_choice": "required"},
+        {"messages": [USER], "response_format": {"type": "json_schema"}},
+        {"messages": [USER], "structured_outputs": {"regex": "a", "choice": ["b"]}},
+        {"messages": [{"role": "system", "content": 3}]},
+        {"messages": [{"role": "system", "content": [3]}]},
+        {"messages": [{"role": "user", "content": [{"type": "text"}]}]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]},
+        {"messages": [{"role": "assistant", "tool_calls": 5}]},
+        {"messages": [{"role": "assistant", "tool_calls": [5]}]},
+        {"messages": [[]]},
+        {"messages": 5},
+        {"prompt": "Erika Mustermann", "logprobs": -3},
+        {"prompt": "Erika Mustermann", "prompt_logprobs": -2},
+        {"prompt": "Erika Mustermann", "logprobs": "x"},
+        {"prompt": None},
+        {"prompt": {"a": "Mustermann"}},
+    ],
+    ids=str,
+)
+def test_what_vllm_cannot_read_is_the_requests_fault_and_its_words_stay_here(body, caplog):
+    (answer,) = answers({"model": "base"} | body, bearer=True)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid-request")
+    assert "Mustermann" not in answer.text + caplog.text
+
+
+def test_a_chat_that_can_be_read_goes_on_to_the_engine():
+    assert answers({"model": "base", "messages": [USER], "logprobs": True}, bearer=True)[0].json() == {}
 
 
 def test_an_engine_that_fails_says_nothing_of_what_it_was_asked(caplog, capfd):

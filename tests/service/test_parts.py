@@ -13,12 +13,17 @@ from PIL import Image
 from mint_ray.corpora.images import FILE_FORMATS, open_image
 from mint_ray.inference.asking import data_uri
 from mint_ray.service.guards import guarded
+from mint_ray.service.intake import StrictRoute
 from mint_ray.service.metrics import HttpMetrics
 from mint_ray.service.openai_errors import error_response
-from mint_ray.service.parts import ChatRoute
+from mint_ray.service.parts import ChatRequest
 from mint_ray.service.settings import ModelLimits
 from tests.corpora.pictures import jpeg, png_header
 from tests.service.pictures import GOOD
+
+
+class ChatRoute(StrictRoute):
+    reads = ChatRequest
 
 
 def answer(part: object, **limits: int) -> httpx.Response:
