@@ -56,6 +56,7 @@ DEPLOYMENT = "models"
 # vLLM fetches images from any host unless it has a list; this one is no host's name (RFC 2606).
 NO_HOST = ["no-address-is-fetched.invalid"]
 SPARE = 16  # places in an engine beyond the requests that are let in: it says that it is alive when it is full, too
+ANSWERS = 64  # to one request, by `n` or by several prompts: vLLM takes 16,384, which holds an engine for hours
 MAX_LORAS = 8  # adapters in one batch of an engine
 
 
@@ -125,7 +126,7 @@ def engine_settings(engine: EngineSection, folder: Path, adapters: dict[str, Wei
 
 def engine_environment(engine: EngineSection) -> dict[str, str]:
     """What vLLM and OpenMP read from the environment of an engine."""
-    quiet = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1"}
+    quiet = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "VLLM_MAX_N_SEQUENCES": str(ANSWERS)}
     if engine.use_gpu:
         return quiet
     # Bound to cores, every engine would take the same ones.
@@ -182,6 +183,10 @@ class ReadText(StrictRequest):
 
     async def json(self) -> Any:
         body = await super().json()
+        prompts = body.get("prompt") if isinstance(body, dict) else None
+        if isinstance(prompts, list) and len(prompts) > ANSWERS and not isinstance(prompts[0], int):
+            many = FieldError(field="prompt", rule=f"at most {ANSWERS} in one request")
+            raise Problem("invalid-request", f"{len(prompts)} prompts", [many])
         check_readable(lambda: CompletionRequest.model_validate(body))
         return body
 

@@ -49,9 +49,7 @@ def answers(*asked, prefix: str = "", bearer: bool = False, checks: dict | None 
         headers = {"Authorization": f"Bearer {TOKEN}"} if bearer else {}
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client:
             return [
-                await (
-                    client.get(prefix + each) if isinstance(each, str) else client.post(address(each), json=each)
-                )
+                await (client.get(prefix + each) if isinstance(each, str) else client.post(address(each), json=each))
                 for each in asked
             ]
 
@@ -86,6 +84,8 @@ USER = {"role": "user", "content": "Erika Mustermann"}
         {"prompt": "Erika Mustermann", "logprobs": -3},
         {"prompt": "Erika Mustermann", "prompt_logprobs": -2},
         {"prompt": "Erika Mustermann", "logprobs": "x"},
+        {"prompt": ["Erika Mustermann"] * 65},
+        {"prompt": [[5]] * 65},
         {"prompt": None},
         {"prompt": {"a": "Mustermann"}},
     ],
