@@ -1,6 +1,7 @@
 """Every file that deployments/ ships is loaded as Serve loads it; one of another shape ends in one clear message."""
 
 import copy
+import os
 from importlib import import_module
 from typing import get_type_hints
 
@@ -124,7 +125,8 @@ def test_a_file_of_another_shape_ends_in_one_message_that_names_the_key(text, wo
     assert words in str(error.value)
 
 
-def test_the_command_says_it_and_ends_with_status_2(tmp_path, capsys):
+def test_the_command_says_it_and_ends_with_status_2(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(os, "environ", dict(os.environ))  # it readies the environment for Ray
     (tmp_path / "service.yaml").write_text(ONE.replace("scorer: a", "scorer: a, replica: 3"))
     with pytest.raises(SystemExit) as end:
         main([str(tmp_path / "service.yaml")])
