@@ -2,9 +2,10 @@
 
     python haproxy.py HAPROXY HOST PORT SECONDS [what Serve gives HAProxy, -f FILE among it]
 
-Serve opens statistics and metrics on every address, and waits for ever for the head of a request. What may listen is told
-by its port and not by a name: the service's own stays as it is, every other goes to loopback, whatever section it is of.
-What is not understood ends HAProxy before it listens, and the start of the service with it.
+Serve opens statistics and metrics on every address, sends the address of every request to a system's log, and waits for
+ever for the head of a request. What may listen is told by its port and not by a name: the service's own stays as it is,
+every other goes to loopback, whatever section it is of. What is not understood ends HAProxy before it listens, and the
+start of the service with it.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ def _closed(line: str, host: str, port: int) -> str:
     words = line.split()
     if not words or words[0].startswith("#"):
         return line
+    if words[0] == "log" and words[1:] != ["global"]:
+        return ""  # addresses of requests would go to whoever listens there
     inline = words[0] in ("listen", "frontend") and len(words) > 2
     socket = words[:2] == ["stats", "socket"] and not words[2].startswith("/")
     if words[0] in _ALSO_LISTEN or inline or socket or words[:2] == ["timeout", "http-request"]:

@@ -61,6 +61,8 @@ def test_serve_opens_more_than_the_service_and_waits_for_ever(serves):
 def test_only_the_services_own_address_is_reached_and_a_head_has_its_time(serves):
     config = closed(serves, "127.0.0.1", PORT, 20)
     assert sorted(binds(config)) == [f"127.0.0.1:{port}" for port in (PORT, STATISTICS, METRICS)]
+    assert re.findall(r"^\s*log (.*)$", serves, re.MULTILINE)[0].startswith("127.0.0.1:514")
+    assert set(re.findall(r"^\s*log (.*)$", config, re.MULTILINE)) == {"global"}
     assert re.search(r"^defaults\n\s+timeout http-request 20000ms$", config, re.MULTILINE)
 
 
@@ -142,7 +144,7 @@ def test_haproxy_that_is_not_understood_does_not_start(tmp_path, serves):
 def test_haproxy_listens_on_loopback_alone_and_lets_a_slow_head_go(tmp_path):
     port, statistics, metrics = free_ports(3)
     config = written(tmp_path, "127.0.0.1", port, statistics, metrics)
-    with started(tmp_path, config, port, 0.5) as process, connected(port, process) as connection:
+    with started(tmp_path, config, port, 3) as process, connected(port, process) as connection:
         listening = [c.laddr for c in psutil.Process(process.pid).net_connections() if c.status == "LISTEN"]
         assert sorted((at.ip, at.port) for at in listening) == sorted(
             ("127.0.0.1", each) for each in (port, statistics, metrics)
