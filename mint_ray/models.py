@@ -18,12 +18,14 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mint_ray.adapters import ADAPTER_CONFIG, adapter_settings, beyond_vllm, with_adapter
 from mint_ray.errors import ModelError
+from mint_ray.mending import mended
 from mint_ray.storage import cache_folder, local_copy, location, written_folder
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +38,15 @@ _PACKAGED_MODELS = {
 _ASSEMBLED_MODELS = {"idefics3-nuclei-140m": "smollm2-135m-instruct"}
 _CONVERSION = 1  # raised when the conversion changes, so that older folders in a cache are left alone
 _ASSEMBLY = 1
-MODEL_CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"  # a folder that has it is whole
-_WEIGHTS = ("*.safetensors", "*.bin")
+MODEL_CONFIG = "config.json"  # a folder that has it is whole
+# Weights as transformers and vLLM find them, the first that is there: whole, or an index of parts.
+_WEIGHTS = (
+    *("model.safetensors", "model.safetensors.index.json"),
+    *("pytorch_model.bin", "pytorch_model.bin.index.json"),
+)
 _SNAPSHOT = ("*.json", "*.safetensors", "*.jinja", "*.txt", "tokenizer.model")
+_SNAPSHOT_BIN = ("pytorch_model*.bin",)  # fetched where there are no safetensors; loaded as data, never run
+_OTHER_WEIGHTS = ("*.safetensors", "*.bin", "*.gguf", "*.h5", "*.msgpack", "*.pth", "*.ckpt", "*.onnx")
 # What a configuration says about where and by whom it was saved, not about the model.
 _PROVENANCE = (
     "_name_or_path",
@@ -50,19 +58,23 @@ _PROVENANCE = (
 
 
 def resolve_model(name: str) -> Path:
-    """The folder of a model: `config.json`, weights, tokenizer.
+    """The folder of a model: `config.json`, weights, tokenizer; mended where it has to be, see `mint_ray.mending`.
 
     Raises:
         ModelError: the folder is no model's, the package is missing, or the hub cannot be reached.
         StorageError: there is no such folder in the object store, or the store refuses.
     """
+    return mended(checked_model(_found(name)))
+
+
+def _found(name: str) -> Path:
     if "://" in name:
-        return checked_model(local_copy(_located(name)))
+        return local_copy(_located(name))
     if name.startswith(PACKAGED):
         return _packaged(name)
     folder = Path(name).expanduser()
     if folder.exists() or folder.is_absolute() or name.startswith("."):
-        return checked_model(folder.absolute())
+        return folder.absolute()
     return _from_hub(name)
 
 
@@ -80,31 +92,80 @@ def _located(url: str) -> Path:
 
 
 def checked_model(folder: Path) -> Path:
-    """The folder itself, once it is seen to hold a model."""
+    """The folder itself, once it is seen to hold a model with all of its weights.
+
+    Raises:
+        ModelError: what it lacks, and what to do.
+    """
     if not folder.is_dir():
         raise ModelError(
             f"{folder}: there is no such folder; name a model folder, a hub id, or {PACKAGED}smollm2-135m-instruct"
         )
-    if not (folder / "config.json").is_file():
+    if not (folder / MODEL_CONFIG).is_file():
+        if (folder / ADAPTER_CONFIG).is_file():
+            raise ModelError(f"{folder}: is an adapter, no model; name the model that it belongs to")
         raise ModelError(f"{folder}: is no model folder (no config.json); name the folder that save_pretrained wrote")
-    if not any(next(folder.glob(pattern), None) for pattern in _WEIGHTS):
-        raise ModelError(f"{folder}: has a config.json but no weights ({' or '.join(_WEIGHTS)}); fetch the model again")
+    found = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
+    if found is None:
+        others = sorted({path.name for pattern in _OTHER_WEIGHTS for path in folder.glob(pattern)})
+        there = f"; there is {', '.join(others[:3])}, which are none that transformers reads" if others else ""
+        raise ModelError(
+            f"{folder}: has a config.json but no weights (none of {', '.join(_WEIGHTS)}){there}; fetch the model again, "
+            "or save it with save_pretrained"
+        )
+    if missing := _missing_parts(found):
+        raise ModelError(
+            f"{folder}: {found.name} names {len(missing)} files of weights that are not there, the first {missing[0]}; "
+            "fetch the model again"
+        )
     return folder
 
 
+def _missing_parts(weights: Path) -> list[str]:
+    """The files that an index of weights names and that are not beside it."""
+    if weights.suffix != ".json":
+        return []
+    try:
+        parts = set(json.loads(weights.read_text())["weight_map"].values())
+    except (OSError, ValueError, KeyError, AttributeError):
+        raise ModelError(f"{weights}: is no index of weights; fetch the model again") from None
+    return sorted(part for part in parts if not (weights.parent / part).is_file())
+
+
 def load_model(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
-    """The causal language model of a folder, with eyes where it has them.
+    """The causal language model of a folder, with eyes where it has them. No code in its files is run.
 
     Raises:
         ModelError: its weights or its configuration cannot be read.
     """
+    from pickle import UnpicklingError
+
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
     kind = AutoModelForImageTextToText if sees_images(checked_model(folder)) else AutoModelForCausalLM
     try:
         return kind.from_pretrained(folder, dtype=dtype)
+    except UnpicklingError:  # its own advice is to run the code
+        raise ModelError(
+            f"{folder}: its .bin holds more than weights and is not loaded, as that could run code; take a copy of the "
+            "model with safetensors"
+        ) from None
     except Exception as error:
         raise ModelError(f"{folder}: cannot be loaded as a causal language model: {error}") from error
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model's folder.
+
+    Raises:
+        ModelError: there is none that can be loaded.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:
+        raise ModelError(f"{folder}: its tokenizer cannot be loaded ({type(error).__name__}): {error}") from error
 
 
 def sees_images(folder: Path) -> bool:
@@ -133,21 +194,9 @@ def model_digest(folder: Path) -> str:
     return total.hexdigest()[:16]
 
 
-def adapter_settings(adapter: Path) -> dict[str, Any]:
-    """An adapter's own configuration: `r`, `modules_to_save` ...
-
-    Raises:
-        ModelError: the folder is no adapter's.
-    """
-    try:
-        return json.loads((adapter / "adapter_config.json").read_text())
-    except (OSError, ValueError):
-        raise ModelError(f"{adapter}: is no adapter (no adapter_config.json)") from None
-
-
 def adapts_language_alone(model: Path, adapter: Path) -> bool:
-    """Whether vLLM can run the adapter as such: it takes those of language layers, and no modules trained whole."""
-    return not sees_images(model) and not adapter_settings(adapter).get("modules_to_save")
+    """Whether vLLM can run the adapter as such: of language layers, and plain; every other is merged first."""
+    return not sees_images(model) and beyond_vllm(adapter) is None
 
 
 def merge_adapter(model: Path, adapter: Path, out: Path) -> Path:
@@ -157,19 +206,18 @@ def merge_adapter(model: Path, adapter: Path, out: Path) -> Path:
     the model's own precision.
 
     Raises:
-        ModelError: the adapter is none, or belongs to another model.
+        ModelError: the adapter is none, belongs to another model, or cannot be merged.
     """
     import torch
-    from peft import PeftModel
     from transformers import AutoConfig, AutoProcessor, AutoTokenizer
 
-    adapter = local_copy(adapter)
+    adapter, model = local_copy(adapter), mended(model)
     adapter_settings(adapter)
-    base = load_model(model, torch.float32)
+    adapted = with_adapter(load_model(model, torch.float32), adapter)
     try:
-        merged = PeftModel.from_pretrained(base, adapter).merge_and_unload()
-    except (RuntimeError, ValueError) as error:
-        raise ModelError(f"{adapter}: does not fit {model}: {error}") from error
+        merged = adapted.merge_and_unload()
+    except Exception as error:
+        raise ModelError(f"{adapter}: cannot be merged into {model}: {error}") from error
     with written_folder(out, last=MODEL_CONFIG) as temporary:
         merged.to(AutoConfig.from_pretrained(model).dtype or torch.bfloat16).save_pretrained(temporary)
         reader = AutoProcessor if sees_images(model) else AutoTokenizer
@@ -235,7 +283,10 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
     try:
-        return checked_model(Path(snapshot_download(name, allow_patterns=list(_SNAPSHOT))))
+        folder = Path(snapshot_download(name, allow_patterns=list(_SNAPSHOT)))
+        if not any(folder.glob("*.safetensors")):
+            folder = Path(snapshot_download(name, allow_patterns=[*_SNAPSHOT, *_SNAPSHOT_BIN]))
+        return folder
     except HFValidationError:
         raise ModelError(f"{name}: is neither a folder nor a hub id of the form org/model") from None
     except GatedRepoError:

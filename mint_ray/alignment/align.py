@@ -13,7 +13,6 @@ alignment/
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 import math
@@ -21,11 +20,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from mint_ray.adapters import ADAPTER_CONFIG
+from mint_ray.alignment.check import check_alignment
 from mint_ray.alignment.collation import EncodedPair, encode_pairs
 from mint_ray.alignment.start import adapted_model
 from mint_ray.config import AlignmentSection
-from mint_ray.errors import ConfigError, TrainingError
-from mint_ray.models import ADAPTER_CONFIG, model_digest, resolve_model
+from mint_ray.errors import TrainingError
+from mint_ray.mending import template_date
+from mint_ray.models import load_tokenizer, model_digest, resolve_model
 from mint_ray.preferences.store import PAIR_SPLITS, pair_dataset, write_part
 from mint_ray.records import Refusal, to_table
 from mint_ray.runs import Run, StageReport
@@ -47,7 +49,7 @@ def align(run: Run) -> StageReport:
     from mint_ray.alignment.worker import ADAPTER, CURVE
 
     section, folder = run.config.alignment, run.stage("alignment").path
-    _check_reporter(section)
+    check_alignment(section)
     name = adapted_model(run)
     model = resolve_model(name)
     pairs, refused = encode_splits(run, model)
@@ -67,6 +69,7 @@ def align(run: Run) -> StageReport:
         "method": section.method,
         **({"start_digest": model_digest(local_copy(section.start))} if section.start else {}),
         "model_digest": model_digest(model),
+        "template_date": template_date(model),
         "adapter_digest": model_digest(adapter),
         "trainable_parameters": parameter_count(adapter),
         **{f"{split}_pairs": count for split, count in counts.items()},
@@ -78,11 +81,9 @@ def align(run: Run) -> StageReport:
 
 def encode_splits(run: Run, model: Path) -> tuple[dict[str, list[EncodedPair]], list[Refusal]]:
     """The run's pairs as tokens, by split, and those refused."""
-    from transformers import AutoTokenizer
-
     from mint_ray.alignment.vision import vision_inputs
 
-    tokenizer, vision = AutoTokenizer.from_pretrained(model), vision_inputs(model)
+    tokenizer, vision = load_tokenizer(model), vision_inputs(model)
     pairs, refused = {}, []
     for split in PAIR_SPLITS:
         pairs[split], more = encode_pairs(pair_dataset(run, split), tokenizer, run.config.alignment.max_length, vision)
@@ -165,11 +166,3 @@ def parameter_count(adapter: Path) -> int:
 def _told(reasons: Counter) -> str:
     return ", ".join(f"{count} refused as {reason}" for reason, count in reasons.items()) or "none refused"
 
-
-def _check_reporter(section: AlignmentSection) -> None:
-    if importlib.util.find_spec(section.log_to) is None:
-        raise ConfigError(
-            [
-                f"alignment.log_to is {section.log_to!r}, but that package is not installed: install it, or take 'tensorboard'"
-            ]
-        )

@@ -15,6 +15,7 @@ from mint_ray.batches import Batches
 from mint_ray.config import InferenceSection
 from mint_ray.errors import ModelError, RowError
 from mint_ray.inference.retrieval import Passage, open_retriever
+from mint_ray.mending import mended
 from mint_ray.models import resolve_model
 from mint_ray.preferences.store import write_part
 from mint_ray.records import Answer, Case, Refusal, from_table, to_table
@@ -44,7 +45,7 @@ class Weights:
         Raises:
             ModelError, StorageError: they cannot be had here.
         """
-        folder = resolve_model(self.folder) if isinstance(self.folder, str) else local_copy(self.folder)
+        folder = resolve_model(self.folder) if isinstance(self.folder, str) else mended(local_copy(self.folder))
         return replace(self, folder=folder, adapter=self.adapter and local_copy(self.adapter))
 
 

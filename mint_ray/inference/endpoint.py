@@ -20,6 +20,7 @@ from mint_ray.config import InferenceSection
 from mint_ray.errors import EndpointError
 from mint_ray.inference.answering import AnswerEngine, Prompt, Said, Weights
 from mint_ray.inference.asking import chat_request
+from mint_ray.mending import TEMPLATE_KWARGS, template_date
 from mint_ray.records import Case
 
 PATIENCE = Retries(attempts=10, base=0.5)  # a replica that died is back within a minute
@@ -113,12 +114,11 @@ class EndpointEngine(AnswerEngine):
         super().__init__(*arguments)
 
     def load(self) -> None:
-        from transformers import AutoTokenizer
-
         from mint_ray.alignment.vision import vision_inputs
+        from mint_ray.models import load_tokenizer
 
         self.vision = vision_inputs(self.weights.folder)
-        self.tokenizer = self.vision.tokenizer if self.vision else AutoTokenizer.from_pretrained(self.weights.folder)
+        self.tokenizer = self.vision.tokenizer if self.vision else load_tokenizer(self.weights.folder)
         self.endpoint = Endpoint(self.section.endpoint, self._token)
 
     def ask(self, cases: Sequence[Case], prompts: Sequence[Prompt]) -> list[Said]:
@@ -128,8 +128,11 @@ class EndpointEngine(AnswerEngine):
     def request(self, case: Case, prompt: Prompt) -> dict[str, Any]:
         """The prompt's request, with every setting that a server may have a default of its own for."""
         settings = {"temperature": self.section.temperature, "max_tokens": self.section.max_tokens}
-        neutral = {"top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0}
-        return chat_request(self.task, prompt.view, self.name, **settings, **neutral, seed=self.case_seed(case))
+        neutral = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
+        dated = {"chat_template_kwargs": TEMPLATE_KWARGS} if template_date(self.weights.folder) else {}
+        return chat_request(
+            self.task, prompt.view, self.name, **settings, **neutral, **dated, seed=self.case_seed(case)
+        )
 
 
 def said(answer: dict[str, Any]) -> Said:

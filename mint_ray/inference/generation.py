@@ -18,10 +18,9 @@ class TransformersEngine(AnswerEngine):
 
     def load(self) -> None:
         import torch
-        from transformers import AutoTokenizer
-
+        from mint_ray.adapters import with_adapter
         from mint_ray.alignment.vision import vision_inputs
-        from mint_ray.models import load_model
+        from mint_ray.models import load_model, load_tokenizer
         from mint_ray.precision import dtype_of
 
         self.device = "cuda" if self.section.use_gpu else "cpu"
@@ -29,14 +28,10 @@ class TransformersEngine(AnswerEngine):
             torch.set_num_threads(self.section.cpus_per_engine)
         model = load_model(self.weights.folder, dtype_of(self.section.precision, self.section.use_gpu))
         if self.weights.adapter:
-            from peft import PeftModel
-
-            model = PeftModel.from_pretrained(model, self.weights.adapter)
+            model = with_adapter(model, self.weights.adapter)
         self.model = model.eval().to(self.device)
         self.vision = vision_inputs(self.weights.folder)
-        self.tokenizer = self.vision.tokenizer if self.vision else AutoTokenizer.from_pretrained(self.weights.folder)
-        if self.tokenizer.pad_token_id is None:
-            self.tokenizer.pad_token = self.tokenizer.eos_token
+        self.tokenizer = self.vision.tokenizer if self.vision else load_tokenizer(self.weights.folder)
 
     def ask(self, cases: Sequence[Case], prompts: Sequence[Prompt]) -> list[Said]:
         import torch

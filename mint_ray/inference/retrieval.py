@@ -65,6 +65,8 @@ def read_passages(section: RetrievalSection, labels: Sequence[Label]) -> list[Pa
 def hpo_passages(labels: Sequence[Label]) -> list[Passage]:
     """Name and annotated findings, the most frequent first; a label without annotations is its name.
 
+    A finding of frequency 0 was looked for in patients and never there (`0/7`), so it is none of the disease's.
+
     Raises:
         ConfigError: HPO annotates none of the labels.
     """
@@ -77,7 +79,8 @@ def hpo_passages(labels: Sequence[Label]) -> list[Passage]:
         )
     passages = []
     for label in labels:
-        frequencies = known[label.id].frequencies if label.id in known else {}
+        annotated = known[label.id].frequencies if label.id in known else {}
+        frequencies = {term_id: share for term_id, share in annotated.items() if share > 0}
         often = sorted(frequencies, key=lambda term_id: (-frequencies[term_id], term_id))
         passages.append(_passage(label, "; ".join(terms[term_id].name for term_id in often)))
     return passages

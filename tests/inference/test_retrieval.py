@@ -7,10 +7,10 @@ import pytest
 
 from mint_ray.config import InferenceSection, RetrievalSection
 from mint_ray.errors import ConfigError
-from mint_ray.hpo import disease_names, diseases, ontology
+from mint_ray.hpo import Disease, disease_names, diseases, ontology
 from mint_ray.inference.answering import AnswerEngine, Said, Weights
 from mint_ray.inference.predict import retrieved_figures
-from mint_ray.inference.retrieval import open_retriever, read_passages
+from mint_ray.inference.retrieval import hpo_passages, open_retriever, read_passages
 from mint_ray.models import resolve_model
 from mint_ray.records import Answer, Case, Phenotype, from_table, to_table
 from mint_ray.tasks.base import Label
@@ -42,6 +42,25 @@ def test_a_disease_is_found_by_its_own_findings(method, place):
         found = [passage.label_id for passage in retriever.search(TASK.query(patient(label_id)), len(IDS))]
         places.append(found.index(label_id))
     assert np.mean(places) <= place
+
+
+def test_a_finding_that_no_patient_had_is_none_of_the_diseases(monkeypatch):
+    annotated = Disease(IDS[0], "Kabuki syndrome 1", {"HP:0001250": 0.0, "HP:0001252": 0.4, "HP:0004322": 0.9})
+    monkeypatch.setattr("mint_ray.hpo.diseases", lambda: {IDS[0]: annotated})
+    (passage, *_) = read_passages(RetrievalSection(), LABELS)
+    assert passage.text == f"{LABELS[0].name}: Short stature; Hypotonia"
+
+
+def test_no_passage_of_the_published_annotations_lists_a_finding_of_frequency_0():
+    labels = [Label(id=disease.id, name=disease.name) for disease in diseases().values()]
+    terms, absent = ontology().terms, 0
+    for passage in hpo_passages(labels):
+        never = {terms[i].name for i, share in diseases()[passage.label_id].frequencies.items() if share == 0}
+        often = {terms[i].name for i, share in diseases()[passage.label_id].frequencies.items() if share > 0}
+        absent += len(never)
+        listed = passage.text.removeprefix(f"{disease_names()[passage.label_id]}: ").split("; ")
+        assert not never & set(listed) and (listed == [passage.text] or set(listed) == often), passage.label_id
+    assert len(labels) > 8000
 
 
 def test_words_that_no_passage_has_find_nothing():
