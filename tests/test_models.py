@@ -172,3 +172,107 @@ def test_the_conversion_is_made_once_and_anew_in_another_cache(packaged, tmp_pat
     assert model_digest(converted) == model_digest(packaged)
     made = (converted / "config.json").stat().st_mtime_ns
     assert resolve_model(PACKAGED) == converted and (converted / "config.json").stat().st_mtime_ns == made
+
+
+def as_bin(folder, parts: int = 1):
+    """The same model with its weights as PyTorch's pickles, whole or in parts."""
+    from safetensors.torch import load_file
+
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    if parts == 1:
+        torch.save(weights, folder / "pytorch_model.bin")
+        return folder
+    names = [f"pytorch_model-{i + 1:05}-of-{parts:05}.bin" for i in range(parts)]
+    weight_map = {name: names[i % parts] for i, name in enumerate(weights)}
+    for part in names:
+        torch.save({name: weights[name] for name in weights if weight_map[name] == part}, folder / part)
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    return folder
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A hub of one model: a function from its folder to what was asked of it, pattern by pattern."""
+    from fnmatch import fnmatch
+
+    def of(folder):
+        asked, snapshot = [], tmp_path / "snapshot"
+
+        def snapshot_download(name, allow_patterns):
+            asked.append(allow_patterns)
+            snapshot.mkdir(exist_ok=True)
+            for path in folder.iterdir():
+                if any(fnmatch(path.name, pattern) for pattern in allow_patterns):
+                    shutil.copy(path, snapshot)
+            return str(snapshot)
+
+        monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+        return asked
+
+    return of
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_hub_model_with_pickled_weights_alone_is_fetched_with_them_and_answers_the_same(parts, tiny, hub, tmp_path):
+    hub(as_bin(shutil.copytree(tiny[0], tmp_path / "remote"), parts))
+    tokens = torch.tensor([[5, 900, 41000, 7]])
+    with torch.no_grad():
+        answers = [models.load_model(f, torch.float32)(tokens).logits for f in (resolve_model("org/model"), tiny[0])]
+    assert torch.equal(*answers)
+
+
+def test_of_a_hub_model_with_both_kinds_of_weights_the_pickles_stay_there(tiny, hub, tmp_path):
+    remote = shutil.copytree(tiny[0], tmp_path / "remote")
+    (remote / "pytorch_model.bin").write_bytes(b"never read")
+    asked = hub(remote)
+    assert not (resolve_model("org/model") / "pytorch_model.bin").exists()
+    assert len(asked) == 1
+
+
+def test_a_pickle_that_would_run_code_is_not_loaded(tiny, tmp_path):
+    folder = as_bin(shutil.copytree(tiny[0], tmp_path / "model"))
+
+    class Command:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    torch.save({"model.norm.weight": Command()}, folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"not loaded, as that could run code; take .* safetensors"):
+        models.load_model(resolve_model(str(folder)), torch.float32)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_part_of_the_weights_that_is_missing_is_told_by_name(tiny, tmp_path):
+    folder = as_bin(shutil.copytree(tiny[0], tmp_path / "model"), parts=3)
+    (folder / "pytorch_model-00002-of-00003.bin").unlink()
+    with pytest.raises(ModelError, match=r"names 1 files.*first pytorch_model-00002-of-00003\.bin"):
+        checked_model(folder)
+    (folder / "pytorch_model.bin.index.json").write_text("[]")
+    with pytest.raises(ModelError, match="is no index of weights"):
+        checked_model(folder)
+
+
+@pytest.mark.parametrize("name", ["training_args.bin", "adapter_model.safetensors", "model.gguf", "tf_model.h5"])
+def test_files_that_are_no_weights_of_the_model_are_not_taken_for_them(name, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ModelError, match=f"no weights.*there is {name}"):
+        checked_model(tmp_path)
+
+
+def test_an_adapter_in_place_of_a_model_is_called_one(tiny):
+    with pytest.raises(ModelError, match="is an adapter, no model"):
+        checked_model(tiny[1])
+
+
+def test_a_base_model_with_sampling_values_is_merged_and_saved_without_them(tiny, tmp_path):
+    from transformers import GenerationConfig
+
+    folder = shutil.copytree(tiny[0], tmp_path / "model")
+    # Not consistent with greedy decoding, and what transformers refuses to save.
+    values = {"temperature": 0.9, "top_p": 0.6, "repetition_penalty": 1.3, "eos_token_id": 2}
+    (folder / "generation_config.json").write_text(json.dumps(values))
+    merged = merge_adapter(folder, tiny[1], tmp_path / "merged")
+    used = GenerationConfig.from_pretrained(merged)
+    assert (used.temperature, used.top_p, used.repetition_penalty, used.eos_token_id) == (None, None, None, 2)

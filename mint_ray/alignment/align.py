@@ -16,8 +16,10 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 from collections import Counter
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 from mint_ray.adapters import ADAPTER_CONFIG
@@ -36,6 +38,8 @@ from mint_ray.storage import local_copy, refused_somewhere, train_storage
 logger = logging.getLogger(__name__)
 
 RESTARTS = 2  # of workers that die, within one run
+# As the operating system, safetensors and torch tell of it.
+_DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded|PytorchStreamWriter failed writing")
 
 
 def align(run: Run) -> StageReport:
@@ -127,10 +131,19 @@ def train(run: Run, model: str, pairs: dict[str, list[EncodedPair]]) -> None:
     try:
         failure = trainer.fit().return_value
     except TrainingFailedError as error:
-        refused = refused_somewhere(error, folder)
-        raise refused or TrainingError(f"the workers failed {RESTARTS + 1} times: {error}") from error
+        raise refused_somewhere(error, folder) or TrainingError(why_failed(error, folder)) from error
     if failure:
         raise TrainingError(failure)
+
+
+def why_failed(error: Exception, folder: Path) -> str:
+    """What ended the workers, in a sentence where it is a full disk."""
+    if _DISK_FULL.search(str(error)):
+        return (
+            f"the disk was full when a checkpoint or the adapter was written (of {folder}, or of {gettempdir()} on a "
+            "worker's node). Free some space and run the same command again: it goes on after the last whole checkpoint"
+        )
+    return f"the workers failed {RESTARTS + 1} times: {error}"
 
 
 def curve_figures(path: Path, section: AlignmentSection) -> dict[str, Any]:

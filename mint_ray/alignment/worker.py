@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import ray
 import ray.train
 import torch
+from accelerate.utils import broadcast_object_list
 from peft import PeftModel
 from ray.train.huggingface.transformers import RayTrainReportCallback, prepare_trainer
 from transformers import Trainer, TrainerCallback
@@ -57,7 +58,8 @@ def train_worker(config: dict[str, Plan]) -> str | None:
     pairs, folder = ray.get(plan.pairs), resolve_model(plan.model)
     with TemporaryDirectory() as scratch, curves_for_tensorboard(plan.folder / "tensorboard"):
         trainer = build_trainer(plan.section, folder, pairs, plan.seed, Path(scratch))
-        for callback in (RayTrainReportCallback(), Progress(), Counts(plan.folder.parent.name)):
+        saving = SaveInTime(plan.section.save_seconds, agree=agreed, leaving=leaving)
+        for callback in (RayTrainReportCallback(), saving, Progress(), Counts(plan.folder.parent.name)):
             trainer.add_callback(callback)
         try:
             _train(prepare_trainer(trainer))
@@ -109,6 +111,56 @@ def save_curve(trainer: Trainer, path: Path) -> None:
     precision = "bf16" if trainer.args.bf16 else "fp32"
     history = [row for row in trainer.state.log_history if "loss" in row or "eval_loss" in row]
     write_atomically(path, "".join(json.dumps(row | {"precision": precision}) + "\n" for row in history))
+
+
+class SaveInTime(TrainerCallback):
+    """A checkpoint every so many seconds, and one as soon as a node is told to leave: beside those by steps.
+
+    Args:
+        seconds: between a checkpoint, of whatever cause, and the next.
+        agree: what all workers take for true, given what each of them thinks: they save together or not at all.
+        leaving: whether a node of this training is about to be taken away; asked of every worker at every step.
+    """
+
+    def __init__(
+        self,
+        seconds: float,
+        agree: Callable[[bool], bool] = bool,
+        leaving: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.seconds, self.agree, self.leaving, self.clock = seconds, agree, leaving, clock
+        self._saved, self._left = clock(), False
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self._saved = self.clock()
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step >= state.max_steps:  # the adapter is written at once
+            return
+        leaving = self.leaving()
+        due = self.clock() - self._saved >= self.seconds or (leaving and not self._left)
+        self._left = leaving
+        if self.agree(due):
+            control.should_save = True
+
+    def on_save(self, args, state, control, **kwargs):
+        self._saved = self.clock()
+
+
+def agreed(mine: bool) -> bool:
+    """What the first worker thinks: the workers' clocks differ."""
+    told = [mine]
+    broadcast_object_list(told)
+    return told[0]
+
+
+def leaving() -> bool:
+    """Whether Ray has told that a node of this training will be taken away: preempted, drained, its pod deleted.
+
+    Ray 2.60 drains a node whose `ray start` gets SIGTERM, for RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S seconds (30).
+    """
+    return ray.train.get_preemption_info() is not None
 
 
 class Counts(TrainerCallback):

@@ -1,0 +1,144 @@
+"""What is refused before the first stage: the model's files, its tokens, and where the adapter would sit."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from ray.train.v2.api.exceptions import WorkerGroupError
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from mint_ray.alignment.align import why_failed
+from mint_ray.alignment.check import check_alignment
+from mint_ray.config import AlignmentSection, LoraSection
+from mint_ray.errors import ConfigError, ModelError
+
+
+def section(model: Path, **settings) -> AlignmentSection:
+    lora = LoraSection(rank=4, alpha=8, **settings.pop("lora", {}))
+    return AlignmentSection(model=str(model), lora=lora, **settings)
+
+
+@pytest.fixture
+def folder(tiny_model, tmp_path) -> Path:
+    return Path(shutil.copytree(tiny_model, tmp_path / "model"))
+
+
+def put(path: Path, **settings) -> None:
+    before = json.loads(path.read_text())
+    path.write_text(json.dumps({k: v for k, v in (before | settings).items() if v is not ...}))
+
+
+@pytest.mark.parametrize("method", ["orpo", "sft", "dpo"])
+def test_a_model_that_can_be_aligned_passes(method, tiny_model):
+    check_alignment(section(tiny_model, method=method))
+
+
+def test_weights_are_not_read(folder):
+    (folder / "model.safetensors").write_bytes(b"")
+    check_alignment(section(folder))
+
+
+@pytest.mark.parametrize(
+    "lora",
+    [
+        {"target_modules": ["q_proj", "embed_tokens"]},
+        {"target_modules": ["q_proj", "lm_head"]},
+        {"target_modules": r".*\.(q_proj|embed_tokens)"},
+    ],
+)
+def test_an_adapter_on_a_layer_that_is_two_in_one_is_refused(lora, tiny_model):
+    with pytest.raises(ModelError, match=r"alignment\.lora: adapts the embeddings or the output layer"):
+        check_alignment(section(tiny_model, lora=lora))
+
+
+def test_embeddings_of_their_own_can_be_adapted_and_an_output_layer_cannot(tiny_model, tokenizer, tmp_path):
+    config = LlamaConfig.from_pretrained(tiny_model)
+    config.tie_word_embeddings = False
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "untied")
+    tokenizer.save_pretrained(tmp_path / "untied")
+    check_alignment(section(tmp_path / "untied", lora={"target_modules": ["q_proj", "embed_tokens"]}))
+    with pytest.raises(ModelError, match="the output layer must stay frozen"):
+        check_alignment(section(tmp_path / "untied", lora={"target_modules": ["lm_head"]}))
+
+
+def test_an_adapter_that_finds_no_layer_is_a_wrong_setting(tiny_model):
+    with pytest.raises(ModelError, match=r"alignment\.lora does not go with .*query_proj"):
+        check_alignment(section(tiny_model, lora={"target_modules": ["query_proj"]}))
+
+
+def test_a_tokenizer_without_a_pad_token_passes(folder):
+    put(folder / "tokenizer_config.json", pad_token=...)
+    check_alignment(section(folder))
+
+
+def test_a_tokenizer_with_neither_pad_nor_end_token_is_refused(folder):
+    put(folder / "tokenizer_config.json", pad_token=..., eos_token=...)
+    with pytest.raises(ModelError, match=r"no eos token; name one in tokenizer_config\.json"):
+        check_alignment(section(folder))
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        (None, "no chat template; take an instruct model"),
+        ("{{ raise_exception('none of that') }}", "its chat template fails"),
+        ("{{ messages | length }} {% for m in messages %}{{ m.content }}{% endfor %}", "another prompt once an answer"),
+    ],
+)
+def test_a_template_that_cannot_be_learned_from_is_refused(template, told, folder):
+    (folder / "chat_template.jinja").unlink()
+    if template:
+        (folder / "chat_template.jinja").write_text(template)
+    with pytest.raises(ModelError, match=told):
+        check_alignment(section(folder))
+
+
+def test_a_tokenizer_with_tokens_that_the_model_does_not_have_is_refused(folder):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"pad_token": "<another pad>"})
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(ModelError, match=r"writes the token 49152, '<another pad>'.*embeddings for 49152"):
+        check_alignment(section(folder))
+
+
+def test_a_tokenizer_that_is_missing_is_told_by_folder(folder):
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        (folder / name).unlink()
+    with pytest.raises(ModelError, match=f"{folder}: its tokenizer"):
+        check_alignment(section(folder))
+
+
+def test_a_model_of_another_kind_is_refused(folder):
+    put(folder / "config.json", model_type="bart", architectures=["BartModel"], vocab_size=100)
+    with pytest.raises(ModelError):
+        check_alignment(section(folder))
+    put(folder / "config.json", model_type="clip", architectures=["CLIPModel"])
+    with pytest.raises(ModelError, match="is no causal language model"):
+        check_alignment(section(folder))
+
+
+def test_a_start_that_is_no_adapter_is_refused(tiny_model, tmp_path):
+    with pytest.raises(ModelError, match="is no adapter"):
+        check_alignment(section(tiny_model, start=tmp_path / "nothing"))
+
+
+def test_a_model_that_is_not_there_and_a_reporter_that_is_not_installed_are_told(tiny_model, tmp_path):
+    with pytest.raises(ModelError, match="there is no such folder"):
+        check_alignment(section(tmp_path / "nothing"))
+    with pytest.raises(ConfigError, match=r"alignment\.log_to is 'wandb'"):
+        check_alignment(section(tiny_model, log_to="wandb"))
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        OSError(28, "No space left on device"),
+        RuntimeError("[enforce fail at inline_container.cc:668] . PytorchStreamWriter failed writing file data/0"),
+        Exception("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_disk_that_is_full_of_checkpoints_is_called_that(cause, tmp_path):
+    failed = WorkerGroupError(f"Rank 0 Error: {cause!r}", {0: cause})
+    assert "the disk was full" in why_failed(failed, tmp_path)
+    assert why_failed(WorkerGroupError("another", {}), tmp_path).startswith("the workers failed 3 times")
