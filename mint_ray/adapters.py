@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 ADAPTER_CONFIG = "adapter_config.json"  # a folder that has it is whole
 _WEIGHTS = "adapter_model.safetensors"
 # Settings of PEFT 0.21 beside which vLLM 0.29 computes what PEFT does. Any other that is set asks for something more.
-_PLAIN = frozenset(
-    ("r", "lora_alpha", "target_modules", "exclude_modules", "use_rslora", "lora_dropout", "fan_in_fan_out")
-    + ("layers_to_transform", "layers_pattern", "bias", "init_lora_weights", "loftq_config", "eva_config")
-    + ("corda_config", "lora_ga_config", "base_model_name_or_path", "revision", "task_type", "peft_type")
-    + ("peft_version", "auto_mapping", "inference_mode", "megatron_core", "ensure_weight_tying", "qalora_group_size")
-)
+_PLAIN = {
+    *("r", "lora_alpha", "target_modules", "exclude_modules", "use_rslora", "lora_dropout", "fan_in_fan_out"),
+    *("layers_to_transform", "layers_pattern", "bias", "init_lora_weights", "loftq_config", "eva_config"),
+    *("corda_config", "lora_ga_config", "base_model_name_or_path", "revision", "task_type", "peft_type"),
+    *("peft_version", "auto_mapping", "inference_mode", "megatron_core", "ensure_weight_tying", "qalora_group_size"),
+}
 _PLAIN_STARTS = (True, False, "gaussian", "orthogonal", "eva")  # others begin by changing the model's own weights
 _PLAIN_TENSOR = re.compile(r"(?P<module>.*)\.lora_(?P<side>[AB])\.weight")
 _OUTER_LAYERS = ("embed_tokens", "lm_head", "embed_out", "wte", "word_embeddings")

@@ -182,7 +182,9 @@ class AlignmentSection(Section):
     gradient_checkpointing: bool = hardware(False)
     use_gpu: bool = hardware(False)
     save_steps: int = hardware(50, ge=1)
-    save_seconds: float = hardware(120, gt=0, description="a checkpoint after so many seconds, too; what a kill can lose")
+    save_seconds: float = hardware(
+        120, gt=0, description="a checkpoint after so many seconds, too; what a kill can lose"
+    )
     log_to: Literal["tensorboard", "wandb", "mlflow"] = hardware("tensorboard")
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ from typing import Any
 
 from mint_ray.errors import ModelError
 from mint_ray.storage import cache_folder, written_folder
+
+logger = logging.getLogger(__name__)
 
 TEMPLATE_DATE = datetime.date(2024, 7, 26)
 """The date that templates write: the one that Llama 3.1 and 3.2 themselves write where they have no clock."""
@@ -67,6 +70,7 @@ def mended(folder: Path) -> Path:
         return folder
     copy = cache_folder() / "models" / f"{folder.resolve().name}-mended-{_digest(folder, changed)}"
     if not copy.exists():
+        logger.info("%s: used from %s, where %s is mended", folder, copy, ", ".join(changed))
         with written_folder(copy) as temporary:
             _copy(folder, temporary, changed)
     return copy

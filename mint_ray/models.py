@@ -16,7 +16,7 @@ import importlib.util
 import json
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mint_ray.adapters import ADAPTER_CONFIG, adapter_settings, beyond_vllm, with_adapter
 from mint_ray.errors import ModelError
@@ -127,9 +127,9 @@ def _missing_parts(weights: Path) -> list[str]:
         return []
     try:
         parts = set(json.loads(weights.read_text())["weight_map"].values())
-    except (OSError, ValueError, KeyError, AttributeError):
+        return sorted(part for part in parts if not (weights.parent / part).is_file())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ModelError(f"{weights}: is no index of weights; fetch the model again") from None
-    return sorted(part for part in parts if not (weights.parent / part).is_file())
 
 
 def load_model(folder: Path, dtype: torch.dtype) -> PreTrainedModel:

@@ -100,7 +100,7 @@ def test_vllms_own_check_agrees(models, tmp_path):
 @pytest.mark.parametrize("settings", TIED)
 def test_an_adapter_on_a_layer_that_is_two_in_one_is_refused(settings, models, tmp_path):
     saved(models[True], tmp_path / "adapter", **settings)
-    with pytest.raises(ModelError, match="tie_word_embeddings.*leave both out of target_modules"):
+    with pytest.raises(ModelError, match=r"tie_word_embeddings.*leave both out of target_modules"):
         merge_adapter(models[True], tmp_path / "adapter", tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
 

@@ -92,7 +92,9 @@ def test_a_template_with_a_clock_writes_one_date_whatever_the_day(template, prom
 @pytest.mark.parametrize("place", ["tokenizer_config.json", "chat_template.json", "several", "additional"])
 def test_the_clock_stands_still_wherever_a_folder_keeps_its_template(place, folder):
     (folder / "chat_template.jinja").unlink()
-    template = [{"name": "default", "template": SYSTEM}, {"name": "rag", "template": LLAMA}] if place == "several" else SYSTEM
+    template = (
+        [{"name": "default", "template": SYSTEM}, {"name": "rag", "template": LLAMA}] if place == "several" else SYSTEM
+    )
     if place == "additional":
         (folder / "chat_template.jinja").write_text("plain")
         (folder / "additional_chat_templates").mkdir()
@@ -114,12 +116,18 @@ def test_the_case_of_a_dated_template_that_was_reported(folder):
         '<|im_start|>system\nIt is {{ strftime_now("%d %B %Y") }}.<|im_end|>\n'
         "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     )
-    assert rendered(mended(folder)).startswith("<|im_start|>system\nIt is 26 July 2024.<|im_end|>\n<|im_start|>user\nHi")
+    assert rendered(mended(folder)).startswith(
+        "<|im_start|>system\nIt is 26 July 2024.<|im_end|>\n<|im_start|>user\nHi"
+    )
 
 
 def test_what_a_template_with_a_clock_writes_first_stays_as_it_is():
     compiled = chat_template_utils._compile_jinja_template
-    for text in ('\n {{ strftime_now("%Y") }}\n', '  {% if strftime_now %}\nx{% endif %}', '{{- strftime_now("%d") -}} a'):
+    for text in (
+        '\n {{ strftime_now("%Y") }}\n',
+        "  {% if strftime_now %}\nx{% endif %}",
+        '{{- strftime_now("%d") -}} a',
+    ):
         fixed = compiled(text).render(strftime_now=lambda form: TEMPLATE_DATE.strftime(form))
         assert compiled(pinned(text)).render() == fixed
 
@@ -143,7 +151,9 @@ def test_equal_digests_mean_equal_prompts(folder):
     assert dated not in (plain, model_digest(folder)) and dated == model_digest(mended(folder))
 
 
-@pytest.mark.parametrize(("reserved", "pad"), [("<|finetune_right_pad_id|>", "<|finetune_right_pad_id|>"), (None, None)])
+@pytest.mark.parametrize(
+    ("reserved", "pad"), [("<|finetune_right_pad_id|>", "<|finetune_right_pad_id|>"), (None, None)]
+)
 def test_a_tokenizer_without_a_pad_token_gets_the_one_that_is_kept_for_it_else_the_end_token(reserved, pad, folder):
     tokenizer = AutoTokenizer.from_pretrained(folder)
     if reserved:

@@ -178,4 +178,3 @@ def parameter_count(adapter: Path) -> int:
 
 def _told(reasons: Counter) -> str:
     return ", ".join(f"{count} refused as {reason}" for reason, count in reasons.items()) or "none refused"
-

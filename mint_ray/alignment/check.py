@@ -6,6 +6,7 @@ No weights are loaded: the model is built from its configuration alone, on torch
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,9 +104,13 @@ def check_adapted(section: AlignmentSection, folder: Path, model: PreTrainedMode
     from mint_ray.alignment.trainer import check_output_layer
 
     if sees_images(folder) and section.method != "orpo":
-        raise ModelError(f"alignment.method {section.method} trains text models alone, and {folder} sees images: take orpo")
+        raise ModelError(
+            f"alignment.method {section.method} trains text models alone, and {folder} sees images: take orpo"
+        )
     try:
-        adapted = get_peft_model(model, lora_config(model, section.lora))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what it warns of is refused below
+            adapted = get_peft_model(model, lora_config(model, section.lora))
     except ValueError as error:
         raise ModelError(f"alignment.lora does not go with {folder}: {error}") from error
     check_tied(adapted, "alignment.lora")

@@ -22,10 +22,10 @@ from ray.train.huggingface.transformers import RayTrainReportCallback, prepare_t
 from transformers import Trainer, TrainerCallback
 
 from mint_ray import telemetry
+from mint_ray.adapters import ADAPTER_CONFIG
 from mint_ray.alignment.methods import build_trainer
 from mint_ray.config import AlignmentSection
 from mint_ray.errors import TrainingError
-from mint_ray.adapters import ADAPTER_CONFIG
 from mint_ray.models import resolve_model
 from mint_ray.runs import write_atomically
 from mint_ray.storage import remote, written_folder

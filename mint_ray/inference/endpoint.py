@@ -6,6 +6,7 @@ requests of an asker are in the air at one time.
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ from mint_ray.inference.answering import AnswerEngine, Prompt, Said, Weights
 from mint_ray.inference.asking import chat_request
 from mint_ray.mending import TEMPLATE_KWARGS, template_date
 from mint_ray.records import Case
+
+logger = logging.getLogger(__name__)
 
 PATIENCE = Retries(attempts=10, base=0.5)  # a replica that died is back within a minute
 TIMEOUT = httpx.Timeout(660, connect=10)  # the service itself gives up earlier, and says so
@@ -103,6 +106,12 @@ def check_endpoint(section: InferenceSection, name: str, weights: Weights, serve
     if different:
         raise EndpointError(
             f"inference.endpoint serves another {name!r}: {'; '.join(different)}. Serve this run, or mend"
+        )
+    if not says and (date := template_date(weights.here().folder)):
+        logger.warning(
+            "inference.endpoint says nothing of its %r, whose chat template writes a date: %s is sent as date_string; where "
+            "the template does not take it, serve the model by deployments/aligned_model.yaml, or prompts differ",
+            *(name, date),
         )
 
 

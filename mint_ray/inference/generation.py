@@ -18,6 +18,7 @@ class TransformersEngine(AnswerEngine):
 
     def load(self) -> None:
         import torch
+
         from mint_ray.adapters import with_adapter
         from mint_ray.alignment.vision import vision_inputs
         from mint_ray.models import load_model, load_tokenizer

@@ -64,7 +64,10 @@ def test_workers_whose_clocks_differ_save_together():
         return mine
 
     clocks = Clock(), Clock()
-    workers = SaveInTime(10, agree=first, clock=clocks[0]), SaveInTime(10, agree=lambda _: agree["now"], clock=clocks[1])
+    workers = (
+        SaveInTime(10, agree=first, clock=clocks[0]),
+        SaveInTime(10, agree=lambda _: agree["now"], clock=clocks[1]),
+    )
     for step in range(1, 8):
         for worker, clock, seconds in zip(workers, clocks, (4.0, 40.0), strict=True):
             clock.now += seconds
