@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 ADAPTER_CONFIG = "adapter_config.json"  # a folder that has it is whole
+MOST_RANK = 512  # of an adapter that vLLM runs
 _WEIGHTS = "adapter_model.safetensors"
 # Settings of PEFT 0.21 beside which vLLM 0.29 computes what PEFT does. Any other that is set asks for something more.
 _PLAIN = {
@@ -61,7 +62,8 @@ def beyond_vllm(adapter: Path) -> str | None:
         return f"init_lora_weights {settings['init_lora_weights']}"
     if more := sorted(key for key, value in settings.items() if value and key not in _PLAIN):
         return ", ".join(more)
-    return _odd_tensor(adapter, settings["r"])
+    rank = settings.get("r", 0)
+    return f"rank {rank}" if rank > MOST_RANK else _odd_tensor(adapter, rank)
 
 
 def _odd_tensor(adapter: Path, rank: int) -> str | None:

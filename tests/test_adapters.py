@@ -29,6 +29,7 @@ KINDS = {
     "head": {"target_modules": ["q_proj", "lm_head"]},
     "embeddings": {"target_modules": ["q_proj", "embed_tokens"]},
     "trained whole": {"modules_to_save": ["lm_head"]},
+    "a rank that is too high": {"r": 513},
 }
 RUN_BY_VLLM = {"plain", "all-linear", "rslora", "some layers"}
 TIED = [

@@ -16,6 +16,7 @@ from mint_ray.errors import StorageError
 from mint_ray.inference.answering import TOKENS, AnswerEngine, Weights
 from mint_ray.inference.retrieval import read_passages
 from mint_ray.inference.store import answer_folder, answer_table, refusal_folder, refusal_table
+from mint_ray.mending import template_date
 from mint_ray.models import (
     MODEL_CONFIG,
     adapter_settings,
@@ -38,7 +39,7 @@ def predict(run: Run) -> StageReport:
     """
     section = run.config.inference
     wanted = set(case_table(run, ["case_id"], [section.split])["case_id"].to_pylist())
-    report, figures = StageReport(), {}
+    report, figures, dates = StageReport(), {}, {}
     for model in section.models:
         if pending := wanted - settled(run, model):
             logger.info(
@@ -50,12 +51,14 @@ def predict(run: Run) -> StageReport:
             )
             with weights(run, model) as loaded:
                 check_served(run, model, loaded)
+                dates[model] = template_date(loaded.here().folder)
                 ask(run, model, loaded, pending)
         answers, refusals = answer_table(run, model), refusal_table(run, model)
         report.rows_in += len(wanted)
         report.rows_out += answers.num_rows
         report.refused = dict(Counter(report.refused) + Counter(refusals["reason"].to_pylist()))
-        figures[model] = summary(answers.to_pylist())
+        dated = {"template_date": dates[model]} if dates.get(model) else {}
+        figures[model] = summary(answers.to_pylist()) | dated
     report.figures = figures
     return report
 

@@ -43,7 +43,7 @@ def engine_of(run: Run | None) -> EngineSection:
 def adapted(base: Path, adapter: Path, engine: EngineSection) -> Weights:
     """A model with an adapter; on a CPU, where LoRA is ten times slower, the two merged beside the adapter, once."""
     adapter = local_copy(adapter)
-    rank = adapter_settings(adapter)["r"]
+    rank = adapter_settings(adapter).get("r", 0)
     made_of = {"digest": model_digest(base), "adapter_digest": model_digest(adapter)}
     if engine.use_gpu and adapts_language_alone(base, adapter):
         return Weights(base, **made_of, adapter=adapter, adapter_rank=rank)

@@ -72,6 +72,18 @@ def test_a_tokenizer_without_a_pad_token_passes(folder):
     check_alignment(section(folder))
 
 
+def test_a_model_without_a_pad_token_is_trained_as_with_one(folder, make):
+    from mint_ray.models import resolve_model
+
+    put(folder / "tokenizer_config.json", pad_token=...)
+    trainers = make(batch_size=12), make(batch_size=12, scratch="other", model=resolve_model(str(folder)))
+    for trainer in trainers:
+        trainer.train()
+    losses = [[row["loss"] for row in each.state.log_history if "loss" in row] for each in trainers]
+    assert trainers[1].processing_class.pad_token == "<|endoftext|>" and len(losses[0]) == 4
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)
+
+
 def test_a_tokenizer_with_neither_pad_nor_end_token_is_refused(folder):
     put(folder / "tokenizer_config.json", pad_token=..., eos_token=...)
     with pytest.raises(ModelError, match=r"no eos token; name one in tokenizer_config\.json"):
