@@ -17,7 +17,9 @@ import json
 import logging
 import math
 import re
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
@@ -38,6 +40,7 @@ from mint_ray.storage import local_copy, refused_somewhere, train_storage
 logger = logging.getLogger(__name__)
 
 RESTARTS = 2  # of workers that die, within one run
+GRACE = 25.0  # seconds for a last checkpoint: Kubernetes and most schedulers kill after 30
 # As the operating system, safetensors and torch tell of it.
 _DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded|PytorchStreamWriter failed writing")
 
@@ -112,12 +115,13 @@ def train(run: Run, model: str, pairs: dict[str, list[EncodedPair]]) -> None:
     )
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    from mint_ray.alignment.worker import Plan, train_worker
+    from mint_ray.alignment.worker import Notice, Plan, train_worker
 
+    notice = Notice.remote()
     section, folder = run.config.alignment, run.stage("alignment").path
     trainer = TorchTrainer(
         train_worker,
-        train_loop_config={"plan": Plan(section, model, folder, run.config.run.seed, ray.put(pairs))},
+        train_loop_config={"plan": Plan(section, model, folder, run.config.run.seed, ray.put(pairs), notice)},
         torch_config=TorchConfig(backend="nccl" if section.use_gpu else "gloo"),
         scaling_config=ScalingConfig(num_workers=section.workers, use_gpu=section.use_gpu),
         run_config=RunConfig(
@@ -130,10 +134,27 @@ def train(run: Run, model: str, pairs: dict[str, list[EncodedPair]]) -> None:
     )
     try:
         failure = trainer.fit().return_value
+    except SystemExit as end:  # Ray's answer to SIGTERM; while it is held, Ray Train works on
+        save_before_end(lambda: ray.get(notice.give.remote()), folder / "checkpoints")
+        raise end
     except TrainingFailedError as error:
         raise refused_somewhere(error, folder) or TrainingError(why_failed(error, folder)) from error
     if failure:
         raise TrainingError(failure)
+
+
+def save_before_end(tell: Callable[[], None], checkpoints: Path, seconds: float = GRACE) -> None:
+    """Have the workers save after the step that runs, and wait until Ray Train has noted it, or the time is up."""
+    record = checkpoints / "checkpoint_manager_snapshot.json"  # written when a checkpoint is whole
+    before, until = _text(record), time.monotonic() + seconds
+    logger.info("told to end: a checkpoint is made first, for which there are %.0f s", seconds)
+    tell()
+    while _text(record) == before and time.monotonic() < until:
+        time.sleep(0.2)
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text() if path.exists() else None
 
 
 def why_failed(error: Exception, folder: Path) -> str:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,6 +19,7 @@ import ray.train
 import torch
 from accelerate.utils import broadcast_object_list
 from peft import PeftModel
+from ray.actor import ActorHandle
 from ray.train.huggingface.transformers import RayTrainReportCallback, prepare_trainer
 from transformers import Trainer, TrainerCallback
 
@@ -37,13 +39,29 @@ _SECONDS_BETWEEN_LINES = 5
 
 @dataclass(frozen=True)
 class Plan:
-    """What all workers are told. `folder` is the stage's; `pairs` refers to the encoded pairs by split."""
+    """What all workers are told. `folder` is the stage's; `pairs` refers to the encoded pairs by split; `notice` is
+    given when the job is about to end."""
 
     section: AlignmentSection
     model: str
     folder: Path
     seed: int
     pairs: ray.ObjectRef
+    notice: ActorHandle
+
+
+@ray.remote(num_cpus=0)
+class Notice:
+    """Tells workers that their job is about to end."""
+
+    def __init__(self):
+        self._given = False
+
+    def give(self) -> None:
+        self._given = True
+
+    def given(self) -> bool:
+        return self._given
 
 
 def train_worker(config: dict[str, Plan]) -> str | None:
@@ -58,7 +76,7 @@ def train_worker(config: dict[str, Plan]) -> str | None:
     pairs, folder = ray.get(plan.pairs), resolve_model(plan.model)
     with TemporaryDirectory() as scratch, curves_for_tensorboard(plan.folder / "tensorboard"):
         trainer = build_trainer(plan.section, folder, pairs, plan.seed, Path(scratch))
-        saving = SaveInTime(plan.section.save_seconds, agree=agreed, leaving=leaving)
+        saving = SaveInTime(plan.section.save_seconds, agree=agreed, leaving=partial(leaving, plan.notice))
         for callback in (RayTrainReportCallback(), saving, Progress(), Counts(plan.folder.parent.name)):
             trainer.add_callback(callback)
         try:
@@ -155,12 +173,12 @@ def agreed(mine: bool) -> bool:
     return told[0]
 
 
-def leaving() -> bool:
-    """Whether Ray has told that a node of this training will be taken away: preempted, drained, its pod deleted.
+def leaving(notice: ActorHandle) -> bool:
+    """Whether the job is about to end, or a node of this training: preempted, drained, its pod deleted.
 
     Ray 2.60 drains a node whose `ray start` gets SIGTERM, for RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S seconds (30).
     """
-    return ray.train.get_preemption_info() is not None
+    return ray.train.get_preemption_info() is not None or ray.get(notice.given.remote())
 
 
 class Counts(TrainerCallback):

@@ -181,7 +181,7 @@ from mint_ray.config import ClusterSection
 from tests.alignment.test_align import run_of
 
 with ray_session(ClusterSection(cpus=4)):
-    align(run_of(Path(sys.argv[1]), Path(sys.argv[2])))
+    align(run_of(Path(sys.argv[1]), Path(sys.argv[2]), **dict(zip(("epochs", "save_steps"), map(int, sys.argv[3:])))))
 """
 
 
@@ -195,3 +195,20 @@ def test_a_run_killed_as_a_whole_goes_on_in_a_new_process_with_the_same_losses(u
     watching.join(timeout=1)
     subprocess.run(command, check=True)
     assert losses(run) == pytest.approx(losses(undisturbed[0]), rel=1e-6)
+
+
+@pytest.mark.slow
+def test_a_job_that_is_told_to_end_saves_first_and_goes_on_from_there(local_ray, tiny_model, tmp_path):
+    straight, ended = (
+        run_of(tmp_path / name, tiny_model, epochs=100, save_steps=10_000) for name in ("straight", "ended")
+    )
+    align(straight)
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "ended"), str(tiny_model), "100", "10000"]
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    next(line for line in first.stdout if "alignment: step" in line)
+    first.send_signal(signal.SIGTERM)
+    first.communicate()
+    (made,) = (ended.stage("alignment").path / "checkpoints").glob("checkpoint_*/checkpoint/trainer_state.json")
+    assert 0 < json.loads(made.read_text())["global_step"] < 300
+    subprocess.run(command, check=True)
+    assert losses(ended) == pytest.approx(losses(straight), rel=1e-6)

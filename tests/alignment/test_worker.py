@@ -1,10 +1,12 @@
 """When a checkpoint is made: by steps, by the clock, and as soon as a node is told to leave."""
 
+import threading
 from types import SimpleNamespace
 
 import pytest
 from transformers import TrainerControl
 
+from mint_ray.alignment.align import save_before_end
 from mint_ray.alignment.worker import SaveInTime
 from mint_ray.config import AlignmentSection
 
@@ -77,6 +79,24 @@ def test_workers_whose_clocks_differ_save_together():
             if control.should_save:
                 worker.on_save(None, None, control)
     assert said[::2] == said[1::2] == [False, False, True, False, False, True, False]
+
+
+@pytest.mark.parametrize("before", [None, "one"])
+def test_a_job_that_is_told_to_end_waits_until_its_last_checkpoint_is_noted(before, tmp_path):
+    record, told = tmp_path / "checkpoint_manager_snapshot.json", []
+    if before:
+        record.write_text(before)
+
+    def tell():
+        told.append(True)
+        threading.Timer(0.3, lambda: record.write_text("another")).start()
+
+    save_before_end(tell, tmp_path, seconds=60)
+    assert told and record.read_text() == "another"
+
+
+def test_a_job_that_is_told_to_end_does_not_wait_for_ever(tmp_path):
+    save_before_end(lambda: None, tmp_path, seconds=0.1)
 
 
 def test_nothing_is_saved_after_the_last_step_when_the_adapter_is_written():
