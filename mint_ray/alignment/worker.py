@@ -20,6 +20,7 @@ import torch
 from accelerate.utils import broadcast_object_list
 from peft import PeftModel
 from ray.actor import ActorHandle
+from ray.exceptions import RayActorError
 from ray.train.huggingface.transformers import RayTrainReportCallback, prepare_trainer
 from transformers import Trainer, TrainerCallback
 
@@ -50,7 +51,7 @@ class Plan:
     notice: ActorHandle
 
 
-@ray.remote(num_cpus=0)
+@ray.remote(num_cpus=0, max_restarts=-1)
 class Notice:
     """Tells workers that their job is about to end."""
 
@@ -178,7 +179,12 @@ def leaving(notice: ActorHandle) -> bool:
 
     Ray 2.60 drains a node whose `ray start` gets SIGTERM, for RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S seconds (30).
     """
-    return ray.train.get_preemption_info() is not None or ray.get(notice.given.remote())
+    if ray.train.get_preemption_info() is not None:  # asked first, by all workers: they wait for each other in it
+        return True
+    try:
+        return ray.get(notice.given.remote())
+    except RayActorError:  # its node is gone; it is started again elsewhere
+        return False
 
 
 class Counts(TrainerCallback):
