@@ -153,7 +153,7 @@ class AlignmentSection(Section):
     """Training on the pairs. Batch and accumulation are counted in pairs, a worker.
 
     `orpo` is the method of MINT (Hong et al. 2024); `sft` (supervised fine-tuning on the chosen answers) and `dpo`
-    (Rafailov et al. 2023) are what it is compared with, by TRL's trainers.
+    (Rafailov et al. 2023) are what it is compared with.
     """
 
     model: str = Field(

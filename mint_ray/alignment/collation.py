@@ -6,9 +6,9 @@ token for token, and end with the token that ends generation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -16,13 +16,13 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from mint_ray.errors import ModelError, RowError
-from mint_ray.records import Refusal
 
 if TYPE_CHECKING:
     import datasets
     from transformers import PreTrainedTokenizerBase
 
     from mint_ray.alignment.vision import VisionInputs
+    from mint_ray.records import Refusal
 
 
 class EncodedPair(NamedTuple):
@@ -106,6 +106,8 @@ def encode_pairs(
     Raises:
         ModelError: the tokenizer cannot render conversations.
     """
+    from mint_ray.records import Refusal  # not above: batches are made of torch alone
+
     if (tokenizer.chat_template is None and vision is None) or tokenizer.eos_token_id is None:
         raise ModelError(
             f"{tokenizer.name_or_path}: its tokenizer has no chat template or no end token; take an instruct model"
@@ -130,37 +132,48 @@ def encode_pairs(
 
 
 class Collator:
-    """Encoded pairs to one batch: a row holds a prompt once, then the chosen, then the rejected answer.
+    """Encoded pairs to one batch: a row holds a prompt once, then its answers, the chosen one first.
 
-    Both answers start at the position after the prompt, and the mask hides the chosen answer from the
-    rejected one, so each token sees exactly what it would see in a sequence of its own. The prompt is
-    computed once a pair instead of twice.
+    All answers start at the position after the prompt, and the mask hides them from each other, so each
+    token sees exactly what it would see in a sequence of its own. The prompt is computed once a pair
+    instead of twice.
 
     A batch has
         input_ids, position_ids  (pairs, time)
         attention_mask           (pairs, 1, time, time) bool, true where a row may look at a column
+        spans      the same in lengths: prompt, chosen, rejected of each row; its rest is padding
         positions  (n,)  where each scored token is predicted, in the flattened (pairs * time)
         targets    (n,)  the scored tokens
-        segments   (n,)  i: chosen answer of pair i; pairs + i: its rejected; 2 * pairs + i: its prompt
+        segments   (n,)  i: chosen answer of pair i; pairs + i: its rejected; after the answers' come the prompts'
         case_ids   for messages about a batch; `tokens`, how many are no padding
+        likely     how many scored tokens belong to chosen answers or prompts
         images     what the forward takes beside these, once a pair; nothing for a text model
     """
 
-    def __init__(self, pad_token_id: int, score_prompt: bool = False, vision: VisionInputs | None = None):
+    def __init__(
+        self,
+        pad_token_id: int,
+        score_prompt: bool = False,
+        vision: VisionInputs | None = None,
+        answers: Sequence[Literal["chosen", "rejected"]] = ("chosen", "rejected"),
+    ):
         """
         Args:
             score_prompt: score the prompt's own tokens, too, for the `sequence` scope of the NLL; image tokens never.
             vision: of a model that sees images.
+            answers: those that a row holds.
         """
-        self.pad_token_id, self.score_prompt, self.vision = pad_token_id, score_prompt, vision
+        self.pad_token_id, self.score_prompt, self.vision, self.answers = pad_token_id, score_prompt, vision, answers
 
     def __call__(self, pairs: list[EncodedPair]) -> dict[str, Any]:
-        rows = [torch.tensor(p.prompt + p.chosen + p.rejected) for p in pairs]
+        parts = [(pair.prompt, *(getattr(pair, side) for side in self.answers)) for pair in pairs]
+        spans = [tuple(map(len, row)) for row in parts]
+        rows = [torch.tensor([token for tokens in row for token in tokens]) for row in parts]
         input_ids = pad_sequence(rows, batch_first=True, padding_value=self.pad_token_id)
         time = input_ids.shape[1]
-        layouts = [_layout(pair, time) for pair in pairs]
-        scored = [self._scored(pair, i, len(pairs), i * time) for i, pair in enumerate(pairs)]
-        positions, targets, segments = (torch.cat(parts) for parts in zip(*scored, strict=True))
+        layouts = [_layout(lengths, time) for lengths in spans]
+        scored = [self._scored(row, i, len(pairs), i * time) for i, row in enumerate(parts)]
+        positions, targets, segments = (torch.cat(columns) for columns in zip(*scored, strict=True))
         position_ids = torch.stack([position_ids for position_ids, _ in layouts])
         images: dict[str, Tensor] = {}
         if self.vision:
@@ -170,39 +183,63 @@ class Collator:
             "input_ids": input_ids,
             "position_ids": position_ids,
             "attention_mask": torch.stack([mask for _, mask in layouts])[:, None],
+            "spans": spans,
             "positions": positions,
             "targets": targets,
             "segments": segments,
             "case_ids": [pair.case_id for pair in pairs],
             "tokens": sum(len(row) for row in rows),
+            "likely": len(targets) - sum(sum(lengths[2:]) for lengths in spans),
             "images": images,
         }
 
-    def _scored(self, pair: EncodedPair, index: int, count: int, offset: int) -> tuple[Tensor, Tensor, Tensor]:
-        prompt, chosen, rejected = len(pair.prompt), len(pair.chosen), len(pair.rejected)
-        start = prompt + chosen
-        parts = [
-            (range(prompt - 1, start - 1), pair.chosen, index),
-            ([prompt - 1, *range(start, start + rejected - 1)], pair.rejected, count + index),
-        ]
+    def _scored(self, row: Sequence[list[int]], index: int, count: int, offset: int) -> tuple[Tensor, Tensor, Tensor]:
+        prompt, *answers = row
+        parts, start = [], len(prompt)
+        for number, answer in enumerate(answers):
+            where = [len(prompt) - 1, *range(start, start + len(answer) - 1)]
+            parts.append((where, answer, number * count + index))
+            start += len(answer)
         if self.score_prompt:
             image_token = self.vision.image_token_id if self.vision else None
-            where = [p for p in range(prompt - 1) if pair.prompt[p + 1] != image_token]
-            parts.append((where, [pair.prompt[p + 1] for p in where], 2 * count + index))
+            where = [p for p in range(len(prompt) - 1) if prompt[p + 1] != image_token]
+            parts.append((where, [prompt[p + 1] for p in where], len(answers) * count + index))
         positions = torch.tensor([p + offset for where, _, _ in parts for p in where])
         targets = torch.tensor([t for _, tokens, _ in parts for t in tokens])
         segments = torch.tensor([segment for _, tokens, segment in parts for _ in tokens])
         return positions, targets, segments
 
 
-def _layout(pair: EncodedPair, time: int) -> tuple[Tensor, Tensor]:
-    """Positions (time,) and what may be seen (time, time) in a row of prompt, chosen, rejected, padding."""
-    start = len(pair.prompt) + len(pair.chosen)
+def _layout(spans: Sequence[int], time: int) -> tuple[Tensor, Tensor]:
+    """Positions (time,) and what may be seen (time, time) in a row of a prompt, its answers, padding."""
+    prompt, *answers = spans
     position_ids = torch.arange(time)
-    position_ids[start:] -= len(pair.chosen)
     mask = torch.ones(time, time, dtype=torch.bool).tril()
-    mask[start:, len(pair.prompt) : start] = False
+    start = prompt
+    for answer in answers:
+        mask[start:, prompt:start] = False
+        position_ids[start:] = torch.arange(prompt, prompt + time - start)
+        start += answer
     return position_ids, mask
+
+
+class InParts:
+    """Batches as lists of parts that go through the model one after the other, each a batch of its own.
+
+    A part knows the pairs of its whole batch as `batch_pairs`, and their `likely` tokens as `batch_likely`.
+    """
+
+    def __init__(self, collate: Collator, size: int):
+        """
+        Args:
+            size: pairs that go through the model at once.
+        """
+        self.collate, self.size = collate, size
+
+    def __call__(self, pairs: list[EncodedPair]) -> list[dict[str, Any]]:
+        parts = [self.collate(pairs[start : start + self.size]) for start in range(0, len(pairs), self.size)]
+        whole = {"batch_pairs": len(pairs), "batch_likely": sum(part["likely"] for part in parts)}
+        return [part | whole for part in parts]
 
 
 class PairOrder(torch.utils.data.Sampler[int]):

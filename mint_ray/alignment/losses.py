@@ -1,4 +1,4 @@
-"""ORPO as pure tensor functions, in the order of the paper: Hong, Lee and Thorne 2024, arXiv 2403.07691.
+"""The losses as pure tensor functions. ORPO in the order of its paper: Hong, Lee and Thorne 2024, arXiv 2403.07691.
 
     eq. 2   log P(y|x)  = 1/m * sum_t log P(y_t | x, y_<t)            the mean over an answer's m tokens
     eq. 3   odds(y|x)   = P(y|x) / (1 - P(y|x))
@@ -67,6 +67,31 @@ def orpo(chosen: Tensor, rejected: Tensor, beta: float, nll: Tensor | None = Non
     return OrpoTerms(nll + beta * preference, nll, preference, log_ratio)
 
 
+class SftTerms(NamedTuple):
+    """One value a pair, fp32 of shape (pairs,); the mean of `loss` is the objective."""
+
+    loss: Tensor
+
+
+class DpoTerms(NamedTuple):
+    """One value a pair, each fp32 of shape (pairs,); the mean of `loss` is the objective."""
+
+    loss: Tensor
+    chosen_reward: Tensor
+    rejected_reward: Tensor
+
+
+def dpo(chosen: Tensor, rejected: Tensor, chosen_before: Tensor, rejected_before: Tensor, beta: float) -> DpoTerms:
+    """Rafailov et al. 2023, arXiv 2305.18290, eq. 7, for each pair.
+
+    Args:
+        chosen, rejected: the answers' summed log-probabilities, shape (pairs,).
+        chosen_before, rejected_before: the same by the reference model.
+    """
+    chosen_reward, rejected_reward = beta * (chosen - chosen_before), beta * (rejected - rejected_before)
+    return DpoTerms(-F.logsigmoid(chosen_reward - rejected_reward), chosen_reward, rejected_reward)
+
+
 def segment_sum(values: Tensor, segments: Tensor, count: int) -> Tensor:
     """Sums of `values` (n,) by `segments` (n,), integers below `count`; shape (count,)."""
     return values.new_zeros(count).index_add(0, segments, values)
@@ -104,10 +129,13 @@ class _TokenLogProbs(torch.autograd.Function):
             for start in range(0, len(targets), _ROWS):
                 rows = slice(start, start + _ROWS)
                 logits = F.linear(hidden[rows].to(weight.dtype), weight, bias).float()
-                logits -= logits.logsumexp(-1, keepdim=True)
-                log_probs[rows] = logits.gather(-1, targets[rows, None]).squeeze(-1)
+                logits -= logits.amax(-1, keepdim=True)
+                picked = logits.gather(-1, targets[rows, None])
+                odds = logits.exp_()
+                total = odds.sum(-1, keepdim=True)
+                log_probs[rows] = (picked - total.log()).squeeze(-1)
                 if needed:  # d log P(target) / d hidden = weight[target] - probabilities @ weight
-                    slopes[rows] = weight[targets[rows]] - logits.exp_().to(weight.dtype) @ weight
+                    slopes[rows] = weight[targets[rows]] - (odds.to(weight.dtype) @ weight) / total
         ctx.save_for_backward(slopes)
         return log_probs
 

@@ -1,10 +1,12 @@
 """The trainer of each `alignment.method`: same tokens, same order of pairs, same adapter, another loss.
 
-| method | trainer                       | learns from                                            |
-|--------|-------------------------------|--------------------------------------------------------|
-| `orpo` | `OrpoTrainer`, this package's | both answers                                           |
-| `sft`  | TRL's `SFTTrainer`            | the chosen answer                                      |
-| `dpo`  | TRL's `DPOTrainer`            | both answers, against the model with the adapter off   |
+| method | trainer       | learns from                                            |
+|--------|---------------|--------------------------------------------------------|
+| `orpo` | `OrpoTrainer` | both answers                                           |
+| `sft`  | `SftTrainer`  | the chosen answer                                      |
+| `dpo`  | `DpoTrainer`  | both answers, against the model with the adapter off   |
+
+Losses and gradients are those of TRL's trainers of the same names, by test.
 """
 
 from __future__ import annotations
@@ -14,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import AutoTokenizer, PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import AutoTokenizer, PrinterCallback, TrainerCallback, TrainingArguments, set_seed
 
-from mint_ray.alignment.collation import Collator, EncodedPair
-from mint_ray.alignment.trainer import OrpoTrainer
-from mint_ray.alignment.vision import adapted_modules, vision_inputs
+from mint_ray.alignment.collation import Collator, EncodedPair, InParts
+from mint_ray.alignment.trainer import DpoTrainer, OrpoTrainer, PairTrainer, SftTrainer
+from mint_ray.alignment.vision import VisionInputs, adapted_modules, vision_inputs
 from mint_ray.config import AlignmentSection, LoraSection
 from mint_ray.models import load_model
 from mint_ray.precision import dtype_of
@@ -30,56 +32,50 @@ if TYPE_CHECKING:
 Pairs = dict[str, list[EncodedPair]]
 
 
-def build_trainer(section: AlignmentSection, model: Path, pairs: Pairs, seed: int, scratch: Path) -> Trainer:
+def build_trainer(section: AlignmentSection, model: Path, pairs: Pairs, seed: int, scratch: Path) -> PairTrainer:
     """The trainer that a section describes, over encoded pairs by split (`train`, and `validation` or none).
 
     Raises:
         ModelError: the method, or the adapter, does not go with the model.
     """
-    shared = {
-        "processing_class": AutoTokenizer.from_pretrained(model),
-        "pair_lengths": [pair.length for pair in pairs["train"]],
-        "callbacks": [NoLastCheckpoint()],
-    }
-    options = training_options(section, seed, scratch, validate=bool(pairs.get("validation")))
-    if section.method == "orpo":
-        trainer = orpo_trainer(section, model, pairs, options, shared)
-    else:
-        from mint_ray.alignment.trl_trainers import trl_trainer
-
-        trainer = trl_trainer(section, model, pairs, options, shared)
+    tokenizer, adapted = AutoTokenizer.from_pretrained(model), build_model(section, model, seed)
+    kind, of_method = method_of(section)
+    trainer = kind(
+        **of_method,
+        model=adapted,
+        args=TrainingArguments(**training_options(section, seed, scratch, validate=bool(pairs.get("validation")))),
+        data_collator=in_parts(section, tokenizer.pad_token_id, vision_inputs(model, adapted.get_base_model())),
+        train_dataset=pairs["train"],
+        eval_dataset=pairs.get("validation") or None,
+        processing_class=tokenizer,
+        pair_lengths=[pair.length for pair in pairs["train"]],
+        callbacks=[NoLastCheckpoint()],
+    )
     trainer.remove_callback(PrinterCallback)
     return trainer
 
 
-def orpo_trainer(
-    section: AlignmentSection, model: Path, pairs: Pairs, options: dict[str, Any], shared: dict[str, Any]
-) -> OrpoTrainer:
-    adapted = build_model(section, model, options["seed"])
-    vision = vision_inputs(model, adapted.get_base_model())
-    pad_token_id = shared["processing_class"].pad_token_id
-    return OrpoTrainer(
-        beta=section.beta,
-        nll_scope=section.nll_scope,
-        model=adapted,
-        args=TrainingArguments(**options),
-        data_collator=Collator(pad_token_id, section.nll_scope == "sequence", vision),
-        train_dataset=pairs["train"],
-        eval_dataset=pairs.get("validation") or None,
-        **shared,
-    )
+def method_of(section: AlignmentSection) -> tuple[type[PairTrainer], dict[str, Any]]:
+    """The trainer of the method, and the settings that it alone has."""
+    if section.method == "sft":
+        return SftTrainer, {}
+    if section.method == "dpo":
+        return DpoTrainer, {"beta": section.beta}
+    return OrpoTrainer, {"beta": section.beta, "nll_scope": section.nll_scope}
+
+
+def in_parts(section: AlignmentSection, pad_token_id: int, vision: VisionInputs | None) -> InParts:
+    """Batches for the method. On a CPU pairs go through the model one by one: none is padded, and each fits its caches."""
+    answers = ("chosen",) if section.method == "sft" else ("chosen", "rejected")
+    collate = Collator(pad_token_id, section.nll_scope == "sequence", vision, answers)
+    return InParts(collate, section.batch_size if section.use_gpu else 1)
 
 
 def build_model(section: AlignmentSection, folder: Path, seed: int) -> PeftModel:
     """The frozen model in the training precision, with an adapter in fp32 that changes nothing yet."""
-    model = frozen_model(section, folder, seed)
-    return get_peft_model(model, lora_config(model, section.lora))
-
-
-def frozen_model(section: AlignmentSection, folder: Path, seed: int) -> PreTrainedModel:
-    """The model in the training precision; the seed decides the adapter that it is given next."""
     set_seed(seed)
-    return load_model(folder, dtype_of(section.precision, section.use_gpu))
+    model = load_model(folder, dtype_of(section.precision, section.use_gpu))
+    return get_peft_model(model, lora_config(model, section.lora))
 
 
 def lora_config(model: PreTrainedModel, lora: LoraSection) -> LoraConfig:
@@ -93,7 +89,7 @@ def lora_config(model: PreTrainedModel, lora: LoraSection) -> LoraConfig:
 
 
 def training_options(section: AlignmentSection, seed: int, scratch: Path, validate: bool) -> dict[str, Any]:
-    """What `TrainingArguments` and those made from it are given, whatever the method."""
+    """What `TrainingArguments` are given, whatever the method."""
     return {
         "output_dir": str(scratch),
         "seed": seed,

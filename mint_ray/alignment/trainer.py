@@ -1,10 +1,12 @@
-"""What all trainers on pairs share; and ORPO: one forward for both answers, logits only where a token is scored."""
+"""Training on pairs: one forward for all answers to a prompt, logits only where a token is scored, a loss a method."""
 
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -13,49 +15,142 @@ from peft.helpers import disable_input_dtype_casting
 from torch import Tensor, nn
 from transformers import Trainer
 
+from mint_ray.alignment.attention import attend_by_structure, structured
 from mint_ray.alignment.collation import PairOrder
-from mint_ray.alignment.losses import OrpoTerms, orpo, segment_mean, segment_sum, token_log_probs
+from mint_ray.alignment.lora import add_in_place
+from mint_ray.alignment.losses import (
+    DpoTerms,
+    OrpoTerms,
+    SftTerms,
+    dpo,
+    orpo,
+    segment_mean,
+    segment_sum,
+    token_log_probs,
+)
 from mint_ray.errors import ModelError, TrainingError
 
 # What a model does to its logits after the output layer; a model that does any of it is refused.
 _LOGIT_CHANGES = {"final_logit_softcapping": None, "logit_scale": 1.0, "logits_scaling": 1.0}
 
+# A part of a batch, as `InParts` makes it.
+Part = dict[str, Any]
 
-class PairTraining:
-    """Mixed into a `Trainer`: the order of the pairs, means and rates in its log, no update that is not finite.
+
+class PairTrainer(Trainer):
+    """Trains an adapter on batches that `InParts` made; what a method adds is `terms` and `figures`.
+
+    Everything that `Trainer` does besides the loss is its own. Ours are the order of the pairs, means and rates in
+    the log, and no update that is not finite.
 
     Args:
         pair_lengths: tokens of each training pair, which `PairOrder` goes by: the same for every method.
+
+    Raises:
+        ModelError: the output layer is trained, or the model changes its logits after it.
     """
+
+    loss_is_scaled_for_ga = False  # ours are means over a batch, whatever `Trainer` counts
 
     def __init__(self, *, pair_lengths: Sequence[int] = (), **options: Any):
         self.pair_lengths = pair_lengths
         self._sums: dict[str, Tensor] = defaultdict(float)
         self._logged_at: float | None = None
+        self._losses: list[Tensor] = []
         super().__init__(**options)
+        check_output_layer(self.model)
+        attend_by_structure(self.model)
+        add_in_place(self.model)
+        self._hidden: Tensor | None = None
+        self.model.get_decoder().register_forward_hook(self._keep_hidden)
 
-    def start_clock(self) -> None:
-        """The rates' clock runs from the first loss on."""
-        self._logged_at = self._logged_at or time.monotonic()
+    @abstractmethod
+    def terms(self, model: nn.Module, part: Part, tokens_per_pair: Tensor | None = None) -> Any:
+        """A named tuple of tensors (pairs,) with `loss`, whose mean over the pairs of a batch is the objective."""
 
-    def tally(self, pairs: int, tokens: int, **means: Tensor) -> None:
-        """Count a batch, and its mean figures, towards the next line of the log."""
+    @abstractmethod
+    def figures(self, terms: Any) -> dict[str, Tensor]:
+        """What the log says the means of, each (pairs,)."""
+
+    def create_accelerator_and_postprocess(self) -> None:
+        super().create_accelerator_and_postprocess()
+        if self.accelerator.num_processes == 1:  # alone, DDP would only copy gradients and walk the graph
+            self.accelerator.prepare_model = partial(self.accelerator.prepare_model, evaluation_mode=True)
+
+    def training_step(self, model: nn.Module, inputs: list[Part], num_items_in_batch: Tensor | None = None) -> Tensor:
+        """Forward and backward of one part after the other: as much memory as one part needs."""
+        *first, last = inputs
+        step = super().training_step
+        with self.accelerator.no_sync(model):
+            losses = [step(model, part, num_items_in_batch) for part in first]
+        losses.append(step(model, last, num_items_in_batch))
+        self._refuse_non_finite(inputs)
+        return torch.stack(losses).sum()
+
+    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+        with torch.no_grad(), self.compute_loss_context_manager():
+            losses = [self.compute_loss(model, part) for part in self._prepare_inputs(inputs)]
+        self._refuse_non_finite(inputs)
+        return torch.stack(losses).sum(), None, None
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """A part's share in the loss of its batch."""
+        self._logged_at = self._logged_at or time.monotonic()  # the rates' clock runs from the first loss on
+        terms = self.terms(model, inputs, num_items_in_batch)
+        self._losses.append(terms.loss.detach())
+        self._tally(len(terms.loss), inputs["tokens"], self.figures(terms))
+        loss = terms.loss.sum() / inputs["batch_pairs"]
+        return (loss, {}) if return_outputs else loss
+
+    def log_probs(self, model: nn.Module, part: Part) -> Tensor:
+        """log P of each scored token, fp32 of shape (n,), as the part's `targets` has them."""
+        hidden = self.hidden_states(model, part)
+        head = self.accelerator.unwrap_model(model).get_output_embeddings()
+        return token_log_probs(hidden.flatten(0, 1)[part["positions"]], head.weight, part["targets"], head.bias)
+
+    def hidden_states(self, model: nn.Module, part: Part) -> Tensor:
+        """The last hidden state, (pairs, time, width): what the output layer would be given.
+
+        The model is called as a whole, as DDP wants it, with one position of logits, which nobody reads; the
+        hidden state is taken at the decoder, before autocast's wrapper turns every output to fp32.
+        """
+        # In bf16 the adapter's fp32 weights are cast by autocast; PEFT would cast their inputs up first.
+        with disable_input_dtype_casting(self.model, active=self.args.bf16):
+            model(
+                input_ids=part["input_ids"],
+                position_ids=part["position_ids"],
+                attention_mask=structured(part["attention_mask"], part["spans"]),
+                **part["images"],
+                use_cache=False,
+                # An index, not a count: the slice of a count is not contiguous, and copies the output layer a row.
+                logits_to_keep=torch.zeros(1, dtype=torch.long, device=part["input_ids"].device),
+            )
+        hidden, self._hidden = self._hidden, None
+        return hidden
+
+    def _keep_hidden(self, module: nn.Module, arguments: tuple, output: Any) -> None:
+        self._hidden = output.last_hidden_state
+
+    def _tally(self, pairs: int, tokens: int, figures: dict[str, Tensor]) -> None:
+        """Count a part, and its figures, towards the next line of the log."""
         prefix = "" if self.model.training else "eval_"
-        for name, value in means.items():
-            self._sums[prefix + name] += value.detach() * pairs
+        for name, values in figures.items():
+            self._sums[prefix + name] += values.detach().float().sum()
         for name, count in {"pairs": pairs, "tokens": tokens}.items():
             self._sums[prefix + name] += torch.tensor(float(count), device=self.accelerator.device)
 
-    def refuse_non_finite(self, loss: Tensor, case_ids: list[str]) -> None:
-        """Stop before the update where a pair's loss, (pairs,), is not finite.
+    def _refuse_non_finite(self, parts: list[Part]) -> None:
+        """Stop before the update where a pair's loss is not finite.
 
         Raises:
             TrainingError: with the step and the cases, on every worker.
         """
-        bad = ~torch.isfinite(loss)
+        bad = ~torch.isfinite(torch.cat(self._losses))
+        self._losses.clear()
         # Every worker must learn of it, or the others would wait in the next exchange for ever.
         if not self.accelerator.reduce(bad.sum()):
             return
+        case_ids = [case_id for part in parts for case_id in part["case_ids"]]
         ids = gather_object([case_id for case_id, is_bad in zip(case_ids, bad.tolist(), strict=True) if is_bad])
         raise TrainingError(
             f"step {self.state.global_step + 1}: the loss is not finite for {', '.join(ids)}; nothing was updated. "
@@ -102,84 +197,94 @@ class PairTraining:
         return order
 
 
-class OrpoTrainer(PairTraining, Trainer):
-    """Trains an adapter on encoded pairs; everything that `Trainer` does besides the loss is its own.
+class OrpoTrainer(PairTrainer):
+    """ORPO on both answers.
 
     Args:
         beta: weight of the odds-ratio term.
         nll_scope: `answer`, the NLL of the paper's eq. 6, each pair's mean; or `sequence`, TRL's: the
-            mean over all tokens of prompts and chosen answers in a micro-batch.
-
-    Raises:
-        ModelError: the output layer is trained, or the model changes its logits after it.
+            mean over all tokens of prompts and chosen answers in a batch.
     """
 
     def __init__(self, *, beta: float, nll_scope: Literal["answer", "sequence"] = "answer", **options: Any):
         self.beta, self.nll_scope = beta, nll_scope
         super().__init__(**options)
-        check_output_layer(self.model)
-        self._hidden: Tensor | None = None
-        self.model.get_decoder().register_forward_hook(self._keep_hidden)
 
-    def _keep_hidden(self, module: nn.Module, arguments: tuple, output: Any) -> None:
-        self._hidden = output.last_hidden_state
-
-    def hidden_states(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
-        """The last hidden state, (pairs, time, width): what the output layer would be given.
-
-        The model is called as a whole, as DDP wants it, with one position of logits, which nobody reads; the
-        hidden state is taken at the decoder, before autocast's wrapper turns every output to fp32.
-        """
-        # In bf16 the adapter's fp32 weights are cast by autocast; PEFT would cast their inputs up first.
-        with disable_input_dtype_casting(self.model, active=self.args.bf16):
-            model(
-                input_ids=batch["input_ids"],
-                position_ids=batch["position_ids"],
-                attention_mask=batch["attention_mask"],
-                **batch["images"],
-                use_cache=False,
-                # An index, not a count: the slice of a count is not contiguous, and copies the output layer a row.
-                logits_to_keep=torch.zeros(1, dtype=torch.long, device=batch["input_ids"].device),
-            )
-        hidden, self._hidden = self._hidden, None
-        return hidden
-
-    def terms(self, model: nn.Module, batch: dict[str, Any]) -> OrpoTerms:
-        """The terms of the loss, one value a pair, of a batch that `Collator` made."""
-        pairs = len(batch["case_ids"])
-        hidden = self.hidden_states(model, batch)
-        head = self.accelerator.unwrap_model(model).get_output_embeddings()
-        log_probs = token_log_probs(hidden.flatten(0, 1)[batch["positions"]], head.weight, batch["targets"], head.bias)
-        answers = batch["segments"] < 2 * pairs
-        chosen, rejected = segment_mean(log_probs[answers], batch["segments"][answers], 2 * pairs).split(pairs)
-        return orpo(chosen, rejected, self.beta, self._nll(log_probs, batch["segments"], pairs))
-
-    def _nll(self, log_probs: Tensor, segments: Tensor, pairs: int) -> Tensor | None:
+    def terms(self, model: nn.Module, part: Part, tokens_per_pair: Tensor | None = None) -> OrpoTerms:
+        pairs = len(part["case_ids"])
+        log_probs, segments = self.log_probs(model, part), part["segments"]
+        answers = segments < 2 * pairs
+        chosen, rejected = segment_mean(log_probs[answers], segments[answers], 2 * pairs).split(pairs)
         if self.nll_scope == "answer":
-            return None
+            return orpo(chosen, rejected, self.beta)
         # Chosen and prompt of pair i are the segments i and 2 * pairs + i: the same modulo 2 * pairs.
-        counted = (segments < pairs) | (segments >= 2 * pairs)
+        counted = (segments < pairs) | ~answers
         sums = segment_sum(log_probs[counted], segments[counted] % (2 * pairs), pairs)
-        return -sums * pairs / counted.sum()
+        return orpo(chosen, rejected, self.beta, -sums * part["batch_pairs"] / part["batch_likely"])
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        self.start_clock()
-        terms = self.terms(model, inputs)
-        self.refuse_non_finite(terms.loss.detach(), inputs["case_ids"])
-        self.tally(
-            len(terms.loss),
-            inputs["tokens"],
-            nll=terms.nll.mean(),
-            odds_ratio_loss=terms.odds_ratio_loss.mean(),
-            log_odds_ratio=terms.log_odds_ratio.mean(),
-            accuracy=(terms.log_odds_ratio > 0).float().mean(),
-        )
-        loss = terms.loss.mean()
-        return (loss, {}) if return_outputs else loss
+    def figures(self, terms: OrpoTerms) -> dict[str, Tensor]:
+        return {
+            "nll": terms.nll,
+            "odds_ratio_loss": terms.odds_ratio_loss,
+            "log_odds_ratio": terms.log_odds_ratio,
+            "accuracy": terms.log_odds_ratio > 0,
+        }
 
-    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
-        with torch.no_grad(), self.compute_loss_context_manager():
-            return self.compute_loss(model, self._prepare_inputs(inputs)), None, None
+
+class SftTrainer(PairTrainer):
+    """Supervised fine-tuning: the mean negative log-likelihood a token of a step's chosen answers.
+
+    As in TRL's `SFTTrainer`, the tokens of all batches and workers of a step weigh the same.
+    """
+
+    def terms(self, model: nn.Module, part: Part, tokens_per_pair: Tensor | None = None) -> SftTerms:
+        if tokens_per_pair is None:
+            tokens_per_pair = part["batch_likely"] / part["batch_pairs"]
+        sums = segment_sum(self.log_probs(model, part), part["segments"], len(part["case_ids"]))
+        return SftTerms(-sums / tokens_per_pair)
+
+    def figures(self, terms: SftTerms) -> dict[str, Tensor]:
+        return {}
+
+    def _get_num_items_in_batch(self, batch_samples: list[list[Part]], device: torch.device) -> Tensor:
+        """Tokens of a chosen answer, in the mean over a whole step; `Trainer` hands it to every loss of the step."""
+        counts = [[parts[0]["batch_likely"], parts[0]["batch_pairs"]] for parts in batch_samples]
+        tokens, pairs = self.accelerator.reduce(torch.tensor(counts, device=device).sum(0))
+        return tokens / pairs
+
+
+class DpoTrainer(PairTrainer):
+    """DPO on both answers; the reference is the same model with its adapter off, and nothing is dropped out.
+
+    Args:
+        beta: pull to the reference.
+    """
+
+    def __init__(self, *, beta: float, **options: Any):
+        self.beta = beta
+        super().__init__(**options)
+        for module in self.model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+
+    def terms(self, model: nn.Module, part: Part, tokens_per_pair: Tensor | None = None) -> DpoTerms:
+        with torch.no_grad(), self.accelerator.unwrap_model(model).disable_adapter():
+            before = self.answers(model, part)
+        return dpo(*self.answers(model, part), *before, self.beta)
+
+    def answers(self, model: nn.Module, part: Part) -> tuple[Tensor, Tensor]:
+        """Summed log-probabilities of chosen and rejected answers, each (pairs,)."""
+        pairs = len(part["case_ids"])
+        return segment_sum(self.log_probs(model, part), part["segments"], 2 * pairs).split(pairs)
+
+    def figures(self, terms: DpoTerms) -> dict[str, Tensor]:
+        margins = terms.chosen_reward - terms.rejected_reward
+        return {
+            "rewards/chosen": terms.chosen_reward,
+            "rewards/rejected": terms.rejected_reward,
+            "rewards/margins": margins,
+            "rewards/accuracies": margins > 0,
+        }
 
 
 def check_output_layer(model: nn.Module) -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mint_ray.alignment.collation import Collator, EncodedPair, PairOrder, encode_pair, encode_pairs
+from mint_ray.alignment.collation import Collator, EncodedPair, InParts, PairOrder, encode_pair, encode_pairs
 from mint_ray.errors import RowError
 from tests.alignment.conftest import pair
 
@@ -91,3 +91,19 @@ def test_a_batch_holds_pairs_of_like_length():
 
 def test_fewer_pairs_than_a_batch_still_make_one():
     assert sorted(set(PairOrder([3, 4], batch=5, seed=0))) == [0, 1]
+
+
+def test_a_batch_in_parts_says_in_each_what_the_whole_batch_weighs():
+    parts = InParts(Collator(pad_token_id=0, score_prompt=True), 1)([PAIR, SHORT])
+    assert [part["case_ids"] for part in parts] == [["a"], ["b"]]
+    assert [part["input_ids"].shape[1] for part in parts] == [8, 4]
+    # chosen 2 + 1, prompts' tokens after their first 2 + 1
+    assert [(part["batch_pairs"], part["batch_likely"]) for part in parts] == [(2, 6)] * 2
+
+
+def test_a_row_of_the_chosen_answer_alone_is_a_plain_sequence():
+    batch = Collator(pad_token_id=0, answers=("chosen",))([PAIR])
+    assert batch["input_ids"].tolist() == [[10, 11, 12, 20, 21]]
+    assert batch["position_ids"].tolist() == [[0, 1, 2, 3, 4]]
+    assert torch.equal(batch["attention_mask"][0, 0], torch.ones(5, 5, dtype=torch.bool).tril())
+    assert batch["segments"].tolist() == [0, 0]

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mint_ray.alignment.losses import log1mexp, log_odds, odds_ratio_loss, orpo, segment_mean, token_log_probs
+from mint_ray.alignment.losses import dpo, log1mexp, log_odds, odds_ratio_loss, orpo, segment_mean, token_log_probs
 
 LOG = math.log
 
@@ -42,6 +42,13 @@ def test_the_gradient_of_the_odds_ratio_term_is_the_papers():
     odds_ratio_loss(chosen, rejected)[0].sum().backward()
     assert chosen.grad.item() == pytest.approx(-1 / 17 / 0.2, rel=1e-5)
     assert rejected.grad.item() == pytest.approx(1 / 17 / 0.8, rel=1e-5)
+
+
+def test_dpo_computed_on_paper():
+    # gains of 2 and of -1 nat, beta 0.5: margin 1.5
+    terms = dpo(*(torch.tensor([x]) for x in (-3.0, -8.0, -5.0, -7.0)), beta=0.5)
+    assert (terms.chosen_reward.item(), terms.rejected_reward.item()) == (1.0, -0.5)
+    assert terms.loss.item() == pytest.approx(LOG(1 + math.exp(-1.5)), rel=1e-6)
 
 
 def test_log1mexp_is_exact_where_the_plain_formula_loses_everything():

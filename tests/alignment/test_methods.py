@@ -1,23 +1,26 @@
-"""SFT and DPO: TRL's losses on our tokens, over the same pairs in the same order as ORPO, resumed as it is."""
+"""SFT and DPO: TRL's losses and gradients, over the same pairs in the same order as ORPO, resumed as it is."""
 
 import psutil
 import pytest
 import torch
 import torch.nn.functional as F
-import trl.trainer.utils
+from datasets import Dataset
+from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+from trl.trainer.dpo_trainer import DataCollatorForPreference
+from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from mint_ray.alignment.align import align
 from mint_ray.config import AlignmentSection
-from mint_ray.errors import ModelError, TrainingError
+from mint_ray.errors import TrainingError
 from mint_ray.inference.predict import weights
 from mint_ray.models import load_model, merge_adapter, model_digest
 from tests.alignment.test_align import after_the_first_checkpoint, run_of
 from tests.alignment.test_align import losses as curve_losses
-from tests.alignment.test_trainer import losses, wake_adapter
+from tests.alignment.test_trainer import at_once, losses, wake_adapter
 from tests.tiny_run import finish_stage
 
-# On a CPU a step of TRL's trainers passes over the whole vocabulary in tiles, DPO four times: a training takes minutes.
-METHODS = tuple(pytest.param(method, marks=pytest.mark.slow) for method in ("sft", "dpo"))
+METHODS = ("sft", "dpo")
+TRAINED_TWICE = tuple(pytest.param(method, marks=pytest.mark.slow) for method in METHODS)
 
 
 def answer_log_prob(model, prompt: list[int], answer: list[int]) -> torch.Tensor:
@@ -26,23 +29,67 @@ def answer_log_prob(model, prompt: list[int], answer: list[int]) -> torch.Tensor
     return logits.gather(-1, torch.tensor(answer)[:, None]).sum()
 
 
-def batch_of(trainer, pairs: int) -> dict:
-    return trainer.data_collator([trainer.train_dataset[i] for i in range(pairs)])
+def loss_of(trainer, pairs: list) -> torch.Tensor:
+    return trainer.compute_loss(trainer.model, at_once(trainer.data_collator.collate, pairs))
+
+
+def sft_of_trl(model, tokenizer, arguments, pairs):
+    rows = [{"input_ids": p.prompt + p.chosen, "labels": [-100] * len(p.prompt) + p.chosen} for p in pairs]
+    config = SFTConfig(**arguments, max_length=None)
+    trainer = SFTTrainer(
+        model, config, DataCollatorForLanguageModeling(0), Dataset.from_list(rows), processing_class=tokenizer
+    )
+    return trainer, DataCollatorForLanguageModeling(0)(rows)
+
+
+class OnOurTokens(DPOTrainer):
+    def _prepare_dataset(self, dataset, *arguments):
+        return dataset
+
+
+def dpo_of_trl(model, tokenizer, arguments, pairs):
+    rows = [{"prompt_ids": p.prompt, "chosen_ids": p.chosen, "rejected_ids": p.rejected} for p in pairs]
+    config = DPOConfig(**arguments, max_length=None, beta=0.3)
+    trainer = OnOurTokens(
+        model, None, config, DataCollatorForPreference(0), Dataset.from_list(rows), processing_class=tokenizer
+    )
+    return trainer, DataCollatorForPreference(0)(rows)
+
+
+@pytest.mark.parametrize(("method", "theirs"), [("sft", sft_of_trl), ("dpo", dpo_of_trl)])
+def test_loss_and_gradients_are_those_of_trl(method, theirs, make, encoded, tokenizer, tmp_path):
+    ours = make(method=method, **({"beta": 0.3} if method == "dpo" else {}))
+    wake_adapter(ours.model)
+    loss = loss_of(ours, encoded[:3])
+    loss.backward()
+    gradients = {n: p.grad.clone() for n, p in ours.model.named_parameters() if p.requires_grad}
+
+    other = make(method=method, scratch="other").model
+    arguments = {"output_dir": str(tmp_path / "trl"), "use_cpu": True, "bf16": False, "report_to": []}
+    arguments["gradient_checkpointing"] = False
+    trainer, batch = theirs(other, tokenizer, arguments, encoded[:3])
+    wake_adapter(other)  # after TRL's DPO has copied it as the reference
+    expected = trainer.compute_loss(trainer.model, batch)
+    expected.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+    for name, weight in other.named_parameters():
+        if weight.requires_grad:
+            assert (gradients[name] - weight.grad).norm() <= 1e-4 * weight.grad.norm(), name
 
 
 def test_sft_learns_the_chosen_answers_tokens_alone(make, encoded):
     trainer = make(method="sft")
     wake_adapter(trainer.model)
-    loss = trainer.compute_loss(trainer.model, batch_of(trainer, 3))
+    loss = loss_of(trainer, encoded[:3])
     sums = [answer_log_prob(trainer.model, p.prompt, p.chosen) for p in encoded[:3]]
     assert loss.item() == pytest.approx(-(sum(sums) / sum(len(p.chosen) for p in encoded[:3])).item(), rel=1e-4)
 
 
 def test_dpo_holds_both_answers_against_the_model_without_its_adapter(make, encoded):
     trainer = make(method="dpo", beta=0.3)
-    assert trainer.compute_loss(trainer.model, batch_of(trainer, 3)).item() == pytest.approx(0.6931, abs=1e-4)
+    assert loss_of(trainer, encoded[:3]).item() == pytest.approx(0.6931, abs=1e-4)
     wake_adapter(trainer.model)
-    loss = trainer.compute_loss(trainer.model, batch_of(trainer, 3))
+    loss = loss_of(trainer, encoded[:3])
 
     def gains(side: str) -> torch.Tensor:
         policy = [answer_log_prob(trainer.model, p.prompt, getattr(p, side)) for p in encoded[:3]]
@@ -54,27 +101,11 @@ def test_dpo_holds_both_answers_against_the_model_without_its_adapter(make, enco
     assert loss.item() == pytest.approx(by_hand.item(), rel=1e-3)
 
 
-@pytest.mark.parametrize(("method", "sides"), [("sft", ("chosen",)), ("dpo", ("chosen", "rejected"))])
-def test_only_answers_pass_through_the_output_layer(method, sides, make, encoded, monkeypatch):
-    scored, scoring = [], trl.trainer.utils._ChunkedLogProbFunction
-
-    class Counting:
-        @staticmethod
-        def apply(hidden, *arguments):
-            scored.append(len(hidden))
-            return scoring.apply(hidden, *arguments)
-
-    monkeypatch.setattr(trl.trainer.utils, "_ChunkedLogProbFunction", Counting)
-    trainer = make(method=method)
-    trainer.compute_loss(trainer.model, batch_of(trainer, 3))
-    assert set(scored) == {sum(len(getattr(pair, side)) for pair in encoded[:3] for side in sides)}
-
-
 def test_every_method_sees_the_same_pairs_in_the_same_order(make):
     orders = []
     for method in ("orpo", "sft", "dpo"):
         batches = make(method=method, scratch=method).get_train_dataloader()
-        orders.append([case_id for batch in batches for case_id in batch["case_ids"]])
+        orders.append([case_id for batch in batches for part in batch for case_id in part["case_ids"]])
     assert orders[0] == orders[1] == orders[2]
     assert len(set(orders[0])) == 24
 
@@ -89,7 +120,7 @@ def test_a_resumed_run_has_the_losses_of_an_undisturbed_one(method, make, tmp_pa
     assert {"pairs_per_second", "tokens_per_second", "grad_norm", "learning_rate"} <= set(straight.state.log_history[0])
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", TRAINED_TWICE)
 def test_the_loss_falls_on_training_and_validation_pairs(method, make, encoded):
     trainer = make(method=method, epochs=4, validation=encoded[:6])
     trainer.train()
@@ -99,7 +130,7 @@ def test_the_loss_falls_on_training_and_validation_pairs(method, make, encoded):
     assert validations[-1] < validations[0]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", TRAINED_TWICE)
 def test_bf16_gives_the_losses_of_fp32_but_for_rounding(method, make):
     exact, rounded = make(method=method), make(method=method, scratch="other", precision="bf16")
     exact.train()
@@ -123,25 +154,27 @@ def test_a_dpo_from_an_adapter_has_the_adapters_model_as_its_reference(make, enc
     merged = merge_adapter(tiny_model, tmp_path / "sft", tmp_path / "start")
     dpo = make(method="dpo", scratch="other", model=merged)
     wake_adapter(dpo.model)
-    chosen, rejected = dpo.compute_ref_log_probs(dpo.model, _tensors(batch_of(dpo, 4)))
+    part = at_once(dpo.data_collator.collate, encoded[:4])
+    policy, rewards = dpo.answers(dpo.model, part), dpo.terms(dpo.model, part)[1:]
     sft.model.eval()
-    for side, found in {"chosen": chosen, "rejected": rejected}.items():
+    for side, now, reward in zip(("chosen", "rejected"), policy, rewards, strict=True):
         expected = [answer_log_prob(sft.model, p.prompt, getattr(p, side)).item() for p in encoded[:4]]
-        assert found.tolist() == pytest.approx(expected, rel=1e-4)
+        reference = (now - reward / dpo.beta).tolist()
+        assert reference == pytest.approx(expected, rel=1e-4)
     base = load_model(tiny_model, torch.float32)
-    assert chosen[0].item() != pytest.approx(
+    assert (policy[0] - rewards[0] / dpo.beta)[0].item() != pytest.approx(
         answer_log_prob(base, encoded[0].prompt, encoded[0].chosen).item(), rel=0.05
     )
 
 
-def _tensors(batch: dict) -> dict:
-    return {name: value for name, value in batch.items() if name != "case_ids"}
-
-
-def test_a_model_that_sees_images_is_told_to_take_orpo(make, monkeypatch):
-    monkeypatch.setattr("mint_ray.alignment.trl_trainers.sees_images", lambda folder: True)
-    with pytest.raises(ModelError, match=r"sft trains text models alone.*take orpo"):
-        make(method="sft")
+def test_one_by_one_and_all_at_once_is_the_same_step_where_answers_differ_in_length(make, encoded):
+    together, accumulated = (
+        make(method="sft"),
+        make(method="sft", scratch="other", batch_size=1, gradient_accumulation=8),
+    )
+    together.train()
+    accumulated.train()
+    assert losses(accumulated) == pytest.approx(losses(together), rel=1e-4)
 
 
 def test_a_term_that_the_method_lacks_is_refused():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from mint_ray.alignment.collation import Collator, EncodedPair
+from mint_ray.alignment.collation import Collator, EncodedPair, InParts
 from mint_ray.alignment.methods import build_trainer
 from mint_ray.alignment.worker import save_adapter
 from mint_ray.config import AlignmentSection, LoraSection
@@ -28,8 +28,14 @@ def wake_adapter(model: nn.Module) -> None:
     random = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            if "lora_B" in name:
+            if "lora_B.default" in name:
                 weight.copy_(0.1 * torch.randn(weight.shape, generator=random))
+
+
+def at_once(collate: Collator, pairs: list[EncodedPair]) -> dict:
+    """A batch whose pairs go through the model together."""
+    (part,) = InParts(collate, len(pairs))(pairs)
+    return part
 
 
 def trl_trainer(model, tokenizer, tmp_path):
@@ -64,7 +70,7 @@ def test_loss_terms_and_gradients_are_those_of_trl_on_its_own_batch(make, tokeni
         for i, row in enumerate(rows)
     ]
 
-    terms = ours.terms(model, Collator(tokenizer.pad_token_id, score_prompt=True)(pairs))
+    terms = ours.terms(model, at_once(Collator(tokenizer.pad_token_id, score_prompt=True), pairs))
     terms.loss.mean().backward()
     gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
     model.zero_grad()
@@ -86,8 +92,7 @@ def _answer(row: dict, side: str) -> list[int]:
 
 def test_the_nll_of_the_answer_is_the_papers_mean_over_each_answer(make, encoded):
     trainer = make()
-    batch = trainer.data_collator(encoded[:3])
-    terms = trainer.terms(trainer.model, batch)
+    terms = trainer.terms(trainer.model, at_once(trainer.data_collator.collate, encoded[:3]))
     for i, one in enumerate(encoded[:3]):
         tokens = torch.tensor([one.prompt + one.chosen])
         logits = trainer.model(tokens).logits[0, len(one.prompt) - 1 : -1].log_softmax(-1)
@@ -97,8 +102,8 @@ def test_the_nll_of_the_answer_is_the_papers_mean_over_each_answer(make, encoded
 
 def test_prompt_tokens_carry_no_preference_loss(make, encoded, tokenizer):
     trainer = make()
-    plain = trainer.terms(trainer.model, Collator(tokenizer.pad_token_id)(encoded[:4]))
-    scored = trainer.terms(trainer.model, Collator(tokenizer.pad_token_id, score_prompt=True)(encoded[:4]))
+    plain = trainer.terms(trainer.model, at_once(Collator(tokenizer.pad_token_id), encoded[:4]))
+    scored = trainer.terms(trainer.model, at_once(Collator(tokenizer.pad_token_id, score_prompt=True), encoded[:4]))
     assert torch.allclose(plain.log_odds_ratio, scored.log_odds_ratio, rtol=1e-5)
 
 

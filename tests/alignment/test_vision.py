@@ -16,6 +16,7 @@ from mint_ray.config import AlignmentSection, LoraSection
 from mint_ray.errors import ModelError, RowError
 from tests.alignment.conftest import pair as text_pair
 from tests.alignment.seeing import FAMILIES, picture, seen_pair
+from tests.alignment.test_trainer import at_once
 
 RED, GREEN, BLUE = (220, 40, 40), (40, 220, 40), (40, 40, 220)
 SECTION = AlignmentSection(model="tiny", precision="fp32", batch_size=8, learning_rate=1e-2, max_length=256)
@@ -38,7 +39,7 @@ def terms(family, images, tmp_path):
     _, model, vision = family
     pairs = [encode_pair(seen_pair(i, image), vision.tokenizer, 512, vision) for i, image in enumerate(images)]
     with torch.no_grad():
-        return trainer_of(model, tmp_path).terms(model, Collator(2, False, vision)(pairs))
+        return trainer_of(model, tmp_path).terms(model, at_once(Collator(2, False, vision), pairs))
 
 
 def likelihood(family, pair, side) -> float:
