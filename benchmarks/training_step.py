@@ -1,13 +1,13 @@
 """A training step of TRL and of ours by each method, on the same pairs, one after the other on this machine.
 
-    python benchmarks/training_step.py [--pairs 24] [--batch 4] [--threads 2] [--rank 64]
+    python benchmarks/training_step.py [--pairs 24] [--batch 4] [--threads 2] [--rank 64] [--precision fp32]
 
 Each side runs in a process of its own, with the same LoRA on SmolLM2-135M-Instruct, once over the pairs,
-in bf16 where the processor has instructions for it, else in fp32.
+in bf16 where the processor has instructions for it, else in fp32 (or as --precision says).
 The pairs are real prompts and answers of the rare-disease task over the HPO's own findings and diseases. Printed are
 pairs a second (wall clock, whatever else the machine does), CPU seconds a pair (steadier on a busy machine), and
-peak memory. `ours, NLL over the sequence` does exactly TRL's work; `ours` is the default. SFT and DPO are TRL's own on both sides,
-as they come (every position through the output layer where there is no Triton) and as this package has them (answers alone).
+peak memory. `ours, NLL over the sequence` does exactly TRL's work; `ours` is the default. TRL's trainers run as they
+come; losses and gradients of each are held equal by tests/alignment.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import resource
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -36,10 +35,10 @@ SIDES = {
     "trl": Side("TRL's ORPOTrainer", "trl"),
     "sequence": Side("ours, NLL over the sequence", "trl"),
     "answer": Side("ours", "trl"),
-    "sft_all": Side("TRL's SFTTrainer", "sft_all", "sft"),
-    "sft": Side("the same, answers alone", "sft_all", "sft"),
-    "dpo_all": Side("TRL's DPOTrainer", "dpo_all", "dpo"),
-    "dpo": Side("the same, answers alone", "dpo_all", "dpo"),
+    "trl_sft": Side("TRL's SFTTrainer", "trl_sft", "sft"),
+    "sft": Side("ours", "trl_sft", "sft"),
+    "trl_dpo": Side("TRL's DPOTrainer", "trl_dpo", "dpo"),
+    "dpo": Side("ours", "trl_dpo", "dpo"),
 }
 
 
@@ -75,6 +74,7 @@ def section(options: argparse.Namespace):
         lora=LoraSection(rank=options.rank, alpha=options.rank, dropout=0.0),
         batch_size=options.batch,
         nll_scope="sequence" if options.side == "sequence" else "answer",
+        precision=options.precision,
     )
 
 
@@ -85,10 +85,6 @@ def our_trainer(options: argparse.Namespace, scratch: Path):
     from mint_ray.alignment.methods import build_trainer
     from mint_ray.models import resolve_model
 
-    if options.side.endswith("_all"):
-        from mint_ray.alignment import trl_trainers
-
-        trl_trainers.answers_alone = nullcontext
     model = resolve_model("packaged:smollm2-135m-instruct")
     encoded, _ = encode_pairs(make_pairs(options.pairs), AutoTokenizer.from_pretrained(model), 1024)
     return build_trainer(section(options), model, {"train": encoded}, 0, scratch)
@@ -97,30 +93,43 @@ def our_trainer(options: argparse.Namespace, scratch: Path):
 def trl_trainer(options: argparse.Namespace, scratch: Path):
     from datasets import Dataset
     from transformers import AutoTokenizer
+    from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
     from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
-    from mint_ray.alignment.methods import build_model
-    from mint_ray.models import resolve_model
-    from mint_ray.precision import computes_bf16
+    from mint_ray.alignment.methods import build_model, lora_config
+    from mint_ray.models import load_model, resolve_model
+    from mint_ray.precision import dtype_of
 
-    folder = resolve_model("packaged:smollm2-135m-instruct")
-    settings = ORPOConfig(
+    method, folder = SIDES[options.side].method, resolve_model("packaged:smollm2-135m-instruct")
+    trainer, config = {
+        "orpo": (ORPOTrainer, ORPOConfig),
+        "sft": (SFTTrainer, SFTConfig),
+        "dpo": (DPOTrainer, DPOConfig),
+    }[method]
+    settings = config(
         output_dir=str(scratch),
         per_device_train_batch_size=options.batch,
         num_train_epochs=1,
-        beta=0.1,
+        **({} if method == "sft" else {"beta": 0.1}),
         max_length=1024,
-        bf16=computes_bf16(use_gpu=False),
+        bf16=str(dtype_of(options.precision, use_gpu=False)) == "torch.bfloat16",
         use_cpu=True,
         gradient_checkpointing=False,
         save_strategy="no",
         report_to=[],
         disable_tqdm=True,
     )
-    return ORPOTrainer(
-        model=build_model(section(options), folder, 0),
+    names = ("prompt", "chosen") if method == "sft" else ("prompt", "chosen", "rejected")
+    if method == "orpo":
+        model = {"model": build_model(section(options), folder, 0)}
+    else:  # given an adapter, TRL's DPO would run a copy of it as the reference
+        base = load_model(folder, dtype_of(options.precision, use_gpu=False))
+        model = {"model": base, "peft_config": lora_config(base, section(options).lora)}
+    rows = Dataset.from_list([{name: pair[name] for name in names} for pair in make_pairs(options.pairs)])
+    return trainer(
+        **model,
         args=settings,
-        train_dataset=Dataset.from_list(make_pairs(options.pairs)).remove_columns("case_id"),
+        train_dataset=rows.rename_column("chosen", "completion") if method == "sft" else rows,
         processing_class=AutoTokenizer.from_pretrained(folder),
     )
 
@@ -140,7 +149,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     torch.set_num_threads(options.threads)
     clock = Clock()
     with TemporaryDirectory() as scratch:
-        build = trl_trainer if options.side == "trl" else our_trainer
+        build = trl_trainer if options.side.startswith("trl") else our_trainer
         trainer = build(options, Path(scratch))
         trainer.add_callback(clock)
         trainer.train()
@@ -157,6 +166,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rank", type=int, default=64)
+    parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
