@@ -13,6 +13,9 @@ def add_in_place(model: nn.Module) -> None:
     """Have LoRA's linear layers add to what the frozen layer gave, in the product itself: the same, in fewer passes."""
     for module in model.modules():
         if isinstance(module, Linear):
+            # PEFT casts inputs up to the adapter's fp32; here the product has the frozen layer's precision. Told once:
+            # gradient checkpointing calls layers again in the backward pass, outside of any context of the forward's.
+            module.cast_input_dtype_enabled = False
             for adapter in module.lora_A:
                 module.lora_variant.setdefault(adapter, _AddedInPlace())
 

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import torch
 from accelerate.utils import gather_object
-from peft.helpers import disable_input_dtype_casting
 from torch import Tensor, nn
 from transformers import Trainer
 
@@ -114,17 +113,15 @@ class PairTrainer(Trainer):
         The model is called as a whole, as DDP wants it, with one position of logits, which nobody reads; the
         hidden state is taken at the decoder, before autocast's wrapper turns every output to fp32.
         """
-        # In bf16 the adapter's fp32 weights are cast by autocast; PEFT would cast their inputs up first.
-        with disable_input_dtype_casting(self.model, active=self.args.bf16):
-            model(
-                input_ids=part["input_ids"],
-                position_ids=part["position_ids"],
-                attention_mask=structured(part["attention_mask"], part["spans"]),
-                **part["images"],
-                use_cache=False,
-                # An index, not a count: the slice of a count is not contiguous, and copies the output layer a row.
-                logits_to_keep=torch.zeros(1, dtype=torch.long, device=part["input_ids"].device),
-            )
+        model(
+            input_ids=part["input_ids"],
+            position_ids=part["position_ids"],
+            attention_mask=structured(part["attention_mask"], part["spans"]),
+            **part["images"],
+            use_cache=False,
+            # An index, not a count: the slice of a count is not contiguous, and copies the output layer a row.
+            logits_to_keep=torch.zeros(1, dtype=torch.long, device=part["input_ids"].device),
+        )
         hidden, self._hidden = self._hidden, None
         return hidden
 

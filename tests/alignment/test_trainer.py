@@ -160,6 +160,14 @@ def test_a_gradient_that_is_not_finite_stops_before_the_update(make):
     assert all(torch.equal(value, before[name]) for name, value in trained_weights(trainer).items())
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_gradient_checkpointing_changes_no_loss(make, precision):
+    kept, again = (make(scratch=str(c), precision=precision, gradient_checkpointing=c, epochs=1) for c in (False, True))
+    kept.train()
+    again.train()
+    assert losses(again) == pytest.approx(losses(kept), rel=1e-6 if precision == "fp32" else 1e-2)
+
+
 def test_bf16_gives_the_losses_of_fp32_but_for_rounding(make):
     exact, rounded = make(), make(scratch="other", precision="bf16")
     exact.train()
