@@ -16,12 +16,23 @@ from mint_ray.errors import CorpusError
 from mint_ray.records import MAX_CHARACTERS
 from mint_ray.tasks.base import Label
 
-_KINDS = (("HGNC", "NCBIGene", "ENSEMBL"), ("OMIM", "MONDO", "ORPHA", "DOID", "DECIPHER"))
+_KINDS = (
+    ("HGNC", "NCBIGene", "ENSEMBL"),
+    ("OMIM", "MONDO", "ORPHA", "DOID", "DECIPHER", "GARD", "MEDGEN", "UMLS", "MESH", "NCIT", "SNOMEDCT"),
+)
 _RANK = {name: rank for kind in _KINDS for rank, name in enumerate(kind)}
 _WRITTEN = {name.casefold(): name for name in _RANK} | {
     **{"mim": "OMIM", "orphanet": "ORPHA", "ordo": "ORPHA"},
     **{"ncbi_gene": "NCBIGene", "entrez": "NCBIGene", "geneid": "NCBIGene", "ensg": "ENSEMBL"},
+    **{"ncbi gene": "NCBIGene", "ncbi": "NCBIGene", "entrezgene": "NCBIGene", "hgnc_id": "HGNC"},
+    **{"snomed": "SNOMEDCT", "sctid": "SNOMEDCT", "msh": "MESH", "ncit_code": "NCIT"},
 }
+_PAGES = (  # where registries show one thing under its number
+    ("OMIM", re.compile(r"\S*\bomim\.org/(?:entry/|clinicalSynopsis/)?#?(\d{6})\S*", re.IGNORECASE)),
+    ("NCBIGene", re.compile(r"\S*\bncbi\.nlm\.nih\.gov/gene/(\d+)\S*", re.IGNORECASE)),
+    ("ORPHA", re.compile(r"\S*\borpha\.net/\S*(?:detail/|Expert=|Orphanet_)(\d+)\S*", re.IGNORECASE)),
+)
+_OF_OMIM = re.compile(r"O?MIM\s*(?:number)?\s*[:_]?\s*[#%*+^]?\s*(\d{6})", re.IGNORECASE)  # its marks say what it is
 # Control characters, line breaks, marks that turn the direction of writing, lone surrogates.
 _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _ENSEMBL = re.compile(r"(ENS[A-Z]*G\d{11})(?:\.\d+)?", re.IGNORECASE)
@@ -29,11 +40,20 @@ _ENSEMBL = re.compile(r"(ENS[A-Z]*G\d{11})(?:\.\d+)?", re.IGNORECASE)
 
 def written(label_id: str) -> tuple[str | None, str]:
     """The registry of an id, if it is one that is known here, and the id as that registry is written here."""
+    for registry, form in (*_PAGES, ("OMIM", _OF_OMIM)):
+        if found := form.fullmatch(label_id.strip()):
+            return registry, f"{registry}:{found[1]}"
     prefix, colon, number = (part.strip() for part in label_id.partition(":"))
     if gene := _ENSEMBL.fullmatch(number if colon else prefix):
         return "ENSEMBL", f"ENSEMBL:{gene[1].upper()}"
     registry = _WRITTEN.get(prefix.casefold()) if colon and number else None
+    number = number.removeprefix(f"{registry}:").strip()
     return registry, f"{registry}:{number}" if registry else label_id
+
+
+def rank(label_id: str) -> int:
+    """The place of an id's registry among those of its kind, from 0; an id of no known registry comes last."""
+    return _RANK.get(written(label_id)[0] or "", len(_RANK))
 
 
 def one_id_each(names: Mapping[str, Iterable[str]], listed: Collection[str] = ()) -> dict[str, str]:
@@ -52,7 +72,7 @@ def one_id_each(names: Mapping[str, Iterable[str]], listed: Collection[str] = ()
         ids = [each for thing in things for each in spelt[thing]]
         fixed = [each for each in ids if each in listed]
         if len(fixed) < 2:
-            target = fixed[0] if fixed else min(things, key=lambda thing: _RANK.get(written(thing)[0] or "", 0))
+            target = fixed[0] if fixed else min(things, key=rank)
             chosen |= {each: target for each in ids if each != target}
     return chosen
 

@@ -34,6 +34,7 @@ from mint_ray.errors import RowError
 from mint_ray.records import Id, Line
 
 _CURIE = re.compile(r"(?:\S*/)?([A-Za-z]+)\s*[:_]\s*(\S+)")
+_ACCESSION = 7  # digits of HPO's numbers, of which a spreadsheet drops the zeros in front
 
 
 def curie(text: str) -> str:
@@ -41,9 +42,12 @@ def curie(text: str) -> str:
     match = _CURIE.fullmatch(text.strip())
     prefix, number = match.groups() if match else ("", "")
     if prefix.upper() == "HP":
-        return f"HP:{number}"
-    registry, one = written(f"{prefix}:{number}")
-    return one if registry else text.strip()
+        return f"HP:{number.zfill(_ACCESSION) if number.isdecimal() else number}"
+    for spelt in (text.strip(), f"{prefix}:{number}"):
+        registry, one = written(spelt)
+        if registry:
+            return one
+    return text.strip()
 
 
 def _enum(*names: str) -> AfterValidator:
@@ -96,10 +100,20 @@ class OntologyClass(Part):
     label: Line | None = None
 
 
+class Reference(Part):
+    id: str | None = None
+    reference: str | None = None
+
+
+class Evidence(Part):
+    reference: Reference | None = None
+
+
 class Feature(Part):
     type: OntologyClass
     excluded: bool | None = None
     negated: bool | None = None
+    evidence: list[Evidence] | None = None
 
     @property
     def absent(self) -> bool:
@@ -184,11 +198,6 @@ class Disease(Part):
     excluded: bool | None = None
 
 
-class Reference(Part):
-    id: str | None = None
-    reference: str | None = None
-
-
 class MetaData(Part):
     phenopacket_schema_version: str | None = None
     external_references: list[Reference] | None = None
@@ -265,7 +274,12 @@ _OTHER = {
     "individualId": "a Biosample",
     "persons": "a Pedigree",
     "resourceType": "a resource of FHIR",
+    "analysis": "a job of Exomiser without a packet in it",
 }
+_OF_A_PACKET = ("subject", "phenotypicFeatures", "interpretations", "diseases", "metaData")
+
+
+_MESSAGES = "a Phenopacket, a Family or the members of a Cohort"
 
 
 def members_of(document: Document) -> list[Any]:
@@ -317,7 +331,11 @@ def _below(path: str, error: RowError) -> RowError:
 def _check_message(message: Document) -> None:
     for name, kind in _OTHER.items():
         if message.get(name) is not None:
-            raise RowError("other-message", name, kind, "a Phenopacket, a Family or the members of a Cohort")
+            raise RowError("other-message", name, kind, _MESSAGES)
+    if message.get("phenotypes") is not None and message.get("phenotypicFeatures") is None:
+        raise RowError("other-version", "phenotypes", "a field of drafts before schema 1.0", "phenotypicFeatures")
+    if not any(name in message for name in _OF_A_PACKET):
+        raise RowError("other-message", "row", "an object without any field of a Phenopacket but id", _MESSAGES)
 
 
 def _check_version(packet: Packet, path: str) -> None:

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -38,12 +38,14 @@ from pydantic import ValidationError
 from mint_ray import hpo
 from mint_ray.corpora.base import Corpus
 from mint_ray.corpora.inventory import Inventory
+from mint_ray.corpora.label_ids import one_id_each, rank
 from mint_ray.corpora.phenopacket_schema import (
     Age,
     GenomicInterpretation,
     Interpretation,
     OntologyClass,
     Packet,
+    Reference,
     Subject,
     members_of,
     packet_of,
@@ -109,7 +111,7 @@ def read_packet(row: Row, label: Kind = "disease") -> Case | Refusal:
 def _outcome(row: Row, message: Any, label: Kind) -> Case | Refusal:
     case_id = None
     try:
-        packet = packet_of(message)
+        packet = _under_one_id(packet_of(message))
         case_id = packet.id
         named = gene_of(packet) if label == "gene" else disease_of(packet)
         return case_of(packet, named, place_of(row))
@@ -157,29 +159,46 @@ def disease_of(packet: Packet) -> Label:
     return Label(id=diagnosis.id, name=name, synonyms=tuple(o for o in others if o.casefold() not in said))
 
 
+def _under_one_id(packet: Packet) -> Packet:
+    """The packet with one id for a disease that it names under those of several registries."""
+    told = [i.diagnosis.disease for i in packet.interpretations or [] if i.diagnosis]
+    terms = [term for term in [*told, *(d.term for d in packet.diseases or [])] if term]
+    names: dict[str, list[str]] = {}
+    for term in terms:
+        names.setdefault(term.id, []).extend(filter(None, [term.label, hpo.disease_names().get(term.id)]))
+    chosen = one_id_each(names)
+    for term in terms:
+        term.id = chosen.get(term.id, term.id)
+    return packet
+
+
 def gene_of(packet: Packet) -> Label:
     """The one gene of the variants held to be causative, or, where none is, of those held to contribute."""
     field, expected = "interpretations.diagnosis.genomicInterpretations", "exactly one gene of causative variants"
+    absent = _excluded(packet)
     believed = [
         genomic
         for interpretation in packet.interpretations or []
-        if interpretation.diagnosis and not doubt(interpretation)
-        for genomic in interpretation.diagnosis.genomic_interpretations or []
+        if (told := interpretation.diagnosis) and not doubt(interpretation)
+        if not (told.disease and told.disease.id in absent)
+        for genomic in told.genomic_interpretations or []
     ]
     found = _genes(believed, "CAUSATIVE") or _genes(believed, "CONTRIBUTORY")
     if len(found) != 1:
         listed = f"{len(packet.genes)} listed without their part" if packet.genes and not found else ""
         seen = ", ".join(filter(None, [f"{len(found)} genes", listed]))
         raise RowError("two-genes" if found else "no-gene", field, seen, expected)
-    ((symbol, gene_id),) = found.items()
+    ((gene_id, symbol),) = found.items()
     return Label(id=gene_id, name=symbol)
 
 
 def _genes(variants: list[GenomicInterpretation], status: str) -> dict[str, str]:
-    """Symbol and id of the genes of variants; of one gene's ids that of HGNC."""
+    """Id and symbol of the genes of variants: one gene has one id, or one symbol in whatever case."""
     genes = [v.gene_meant for v in variants if v.interpretation_status == status]
-    ids = sorted((g.value_id, g.symbol) for g in genes if g and g.value_id and g.symbol)
-    return {symbol: gene_id for gene_id, symbol in sorted(ids, key=lambda named: named[0].startswith("HGNC:"))}
+    by_symbol: dict[str, tuple[str, str]] = {}
+    for gene in sorted((g for g in genes if g and g.value_id and g.symbol), key=lambda g: rank(g.value_id)):
+        by_symbol.setdefault(gene.symbol.casefold(), (gene.value_id, gene.symbol))
+    return dict(reversed(by_symbol.values()))  # of an id's symbols the first stays
 
 
 def doubt(interpretation: Interpretation) -> str | None:
@@ -198,7 +217,7 @@ def diagnosis_of(packet: Packet) -> OntologyClass:
     """
     named = [(i.diagnosis.disease, doubt(i)) for i in packet.interpretations or [] if i.diagnosis]
     diseases = [(d.term, "excluded" if d.excluded else None) for d in packet.diseases or []]
-    excluded = {term.id for term, why in diseases if term and why}
+    excluded = _excluded(packet)
     interpreted = {d.id: d for d, why in named if d and not why and d.id not in excluded}
     doubted = excluded | {d.id for d, why in named if d and why}
     found = interpreted or {term.id: term for term, _ in diseases if term and term.id not in doubted}
@@ -208,6 +227,11 @@ def diagnosis_of(packet: Packet) -> OntologyClass:
     seen = f"{len(found)} diagnoses" + (f"; not held to be true: {', '.join(against)}" if against else "")
     reason = "two-diagnoses" if found else "no-diagnosis"
     raise RowError(reason, "interpretations, diseases", seen, "exactly one diagnosis")
+
+
+def _excluded(packet: Packet) -> set[str]:
+    """The ids of the diseases that the packet says are not the patient's."""
+    return {d.term.id for d in packet.diseases or [] if d.term and d.excluded}
 
 
 def phenotypes_of(packet: Packet) -> list[Phenotype]:
@@ -249,9 +273,17 @@ def _findings(term_id: str, label: str | None) -> list[tuple[str, str]]:
 
 
 def publications_of(packet: Packet) -> list[list[str]]:
-    """The papers that a packet names, its own first, each with all of its ids."""
+    """The papers that a packet names, its own first, each with all of its ids.
+
+    Where neither its meta data nor its id names any, the papers that its findings are taken from.
+    """
     references = (packet.meta_data and packet.meta_data.external_references) or []
-    return papers([[r.id or "", r.reference or ""] for r in references], packet.id)
+    evidence = [e.reference for f in packet.phenotypic_features or [] for e in f.evidence or [] if e.reference]
+    return _papers(references, packet.id) or _papers(evidence, "")
+
+
+def _papers(references: Iterable[Reference], case_id: str) -> list[list[str]]:
+    return papers([[r.id or "", r.reference or ""] for r in references], case_id)
 
 
 def sex_of(text: str | None) -> Sex | None:

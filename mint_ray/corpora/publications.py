@@ -14,32 +14,41 @@ Anything else (a gene, a disease, a consortium's number) is no paper.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
 _KINDS = {
     "PMID": re.compile(
-        r"(?:\b(?:pmid|pubmed(?:[ _]?id)?)[\s:_#=/-]*|\bpubmed\.ncbi\.nlm\.nih\.gov/|/med/|/pubmed/?\?term=|gov/\?term=)"
+        r"(?:\b(?:pmids?|pubmed(?:[ _-]?id)?|medline)[\s:._#=/-]*|\bpubmed\.ncbi\.nlm\.nih\.gov/|/med/|/pubmed/?\?term=|gov/\?term="
+        r"|\bdb=pubmed\b\S*[?&](?:list_uids|term|id)=|[?&](?:list_uids|term|id)=(?=\d+\S*\bdb=pubmed\b))"
         r"0*([1-9]\d{0,8})(?!\d)",
         re.IGNORECASE,
     ),
     "PMC": re.compile(r"\bpmc(?:id)?(?:[\s:_#=/-]*pmc)?[\s:_#=/-]*0*([1-9]\d{0,8})(?!\d)", re.IGNORECASE),
-    "DOI": re.compile(r"(?<![\d.])(10\.\d{4,9}/[^\s\"<>?#]+)", re.IGNORECASE),
+    # Those of Wiley until 2002 have angle brackets in them: 10.1002/(SICI)1096-8628(19990101)82:1<1::AID-AJMG1>3.0.CO;2-8
+    "DOI": re.compile(r"(?<![\d.])(10\.\d{4,9}/(?:\(SICI\)[^\s\"?#]+|[^\s\"<>?#]+))", re.IGNORECASE),
 }
-_VIEW = re.compile(r"/(?:full|fulltext|abstract|e?pdf)$")  # what publishers' addresses add to a DOI
+# What addresses of publishers and of preprints add to a DOI.
+_VIEW = re.compile(r"(?:[./](?:full|full-?text|abstract|e?pdf|html?))+$")
+_VERSION = re.compile(r"^(10\.(?:1101|21203|64898)/.*?)[./]?v\d+$")
 _ID_OF_PAPER = re.compile(r"(?:pmid|pubmed)[\s:_]*\d", re.IGNORECASE)
+
+
+_DASHES = re.compile("[\u2010-\u2015\u2212]")
 
 
 def paper_ids(text: str) -> list[str]:
     """The ids of papers in a text, each once, those of PubMed first."""
-    plain = unquote(text)
+    plain = _DASHES.sub("-", unicodedata.normalize("NFKC", unquote(text)))
     found = [f"{kind}:{_plain(match)}" for kind, pattern in _KINDS.items() for match in pattern.findall(plain)]
     return list(dict.fromkeys(found))
 
 
 def _plain(number: str) -> str:
-    return _VIEW.sub("", number.lower().rstrip(".,;:)]}'/"))
+    """A number or a DOI without what stands around it; preprints without their version."""
+    return _VERSION.sub(r"\1", _VIEW.sub("", number.lower().rstrip(".,;:)]}'/")))
 
 
 def papers(references: Iterable[Sequence[str]], case_id: str) -> list[list[str]]:

@@ -342,6 +342,12 @@ NAMES_OF = {
 }
 
 
+def test_a_packet_of_a_draft_is_refused_as_another_version():
+    draft = {"id": "d", "subject": {"id": "s"}, "phenotypes": TWO["phenotypicFeatures"], "diseases": [{"term": KABUKI}]}
+    refusal = read(draft)
+    assert (refusal.reason, refusal.field) == ("other-version", "phenotypes")
+
+
 @pytest.mark.parametrize(
     ("message", "path", "under"),
     [
@@ -419,6 +425,13 @@ def test_a_job_of_exomiser_is_read_as_the_packet_or_family_in_it(within):
         ({"id": "b", "individualId": "s", "phenotypicFeatures": TWO["phenotypicFeatures"]}, "individualId"),
         ({"persons": []}, "persons"),
         ({"resourceType": "Patient", "id": "p"}, "resourceType"),
+        ({"analysis": {"hpoIds": ["HP:0001250"]}, "outputOptions": {}}, "analysis"),
+        (
+            {"id": "i", "sex": "MALE", "timeAtLastEncounter": {"age": {"iso8601duration": "P3Y"}}},
+            "row",
+        ),  # an Individual
+        ({"site_name": "docs", "nav": []}, "row"),
+        ({}, "row"),
     ],
 )
 def test_another_message_is_refused_as_what_it_is(message, field):

@@ -209,17 +209,20 @@ def test_a_disease_without_any_name_is_called_by_its_id():
     ("spelt", "read_as"),
     [
         *((i, "OMIM:147920") for i in ("OMIM: 147920", " omim:147920 ", "MIM:147920", "OMIM_147920")),
+        *((i, "OMIM:147920") for i in ("OMIM147920", "OMIM:#147920", "MIM #147920", "https://identifiers.org/omim:147920")),
+        *((i, "OMIM:147920") for i in ("https://omim.org/entry/147920", "http://www.omim.org/entry/147920#1")),
+        *((i, "ORPHA:2322") for i in ("https://www.orpha.net/en/disease/detail/2322", "ORPHA:ORPHA:2322")),
         *((i, "ORPHA:2322") for i in ("Orphanet:2322", "ORPHA:2322", "http://www.orpha.net/ORDO/Orphanet_2322")),
         *((i, "MONDO:0007843") for i in ("http://purl.obolibrary.org/obo/MONDO_0007843", "mondo:0007843")),
-        *((i, i) for i in ("NCIT:C3224", "my own_1", "OMIMPS:147920", "umls:C1")),
+        *((i, i) for i in ("NCIT:C3224", "my own_1", "OMIMPS:147920", "OMIM:PS147920", "OMIM:14792", "https://omim.org")),
     ],
-)
+)  # fmt: skip
 def test_an_id_of_a_disease_is_one_id_in_whatever_spelling(spelt, read_as):
     assert read(packet(interpretations=None, diseases=[{"term": {"id": spelt, "label": "x"}}])).label_id == read_as
 
 
 @pytest.mark.parametrize(
-    "spelt", ["hp:0001250", "HP_0001250", "http://purl.obolibrary.org/obo/HP_0001250", " HP: 0001250"]
+    "spelt", ["hp:0001250", "HP_0001250", "http://purl.obolibrary.org/obo/HP_0001250", " HP: 0001250", "HP:1250"]
 )
 def test_an_id_of_hpo_is_one_id_in_whatever_spelling(spelt):
     case = read(packet(phenotypicFeatures=[feature(spelt), feature(SEIZURE, excluded=True)]))
@@ -317,6 +320,14 @@ def test_the_group_is_the_publication_else_the_one_in_the_id_else_the_packet():
     assert (
         read(packet(metaData=references((None, "https://doi.org/10.1000/XYZ")), id="c")).group_id == "DOI:10.1000/xyz"
     )
+
+
+def test_the_paper_that_the_findings_are_taken_from_is_the_group_where_nothing_else_names_one():
+    shown = feature(SEIZURE) | {"evidence": [{"reference": {"id": "PMID:33"}}, {"evidenceCode": {"id": "ECO:1"}}, {}]}
+    case = read(packet(metaData=None, id="case 9", phenotypicFeatures=[shown]))
+    assert (case.group_id, case.publications) == ("PMID:33", [["PMID:33"]])
+    assert read(packet(phenotypicFeatures=[shown])).publications == [["PMID:77"], ["PMID:1"]]
+    assert read(packet(metaData=None, phenotypicFeatures=[shown])).publications == [["PMID:1"]]
 
 
 def test_references_that_are_no_papers_make_no_group():
@@ -532,6 +543,50 @@ def test_two_ids_of_one_gene_are_one_gene_under_that_of_hgnc():
     hgnc, ensembl = genomic("HGNC:7606", "MYO7A"), genomic("ENSG00000137474", "MYO7A")
     for variants in ([hgnc, ensembl], [ensembl, hgnc]):
         assert read(with_variants(*variants), "gene").label_id == "HGNC:7606"
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        [genomic("HGNC:7133", "MLL2")],  # its symbol until 2013
+        [genomic("ENSG00000167548", "kmt2d")],
+        [genomic("UniProtKB:O14686", "KMT2D"), genomic("NCBI Gene:8085", "KMT2D")],
+    ],
+)
+def test_one_gene_is_one_by_its_id_or_by_its_symbol(others):
+    case = read(with_variants(genomic("HGNC:7133", "KMT2D"), *others), "gene")
+    assert (case.label_id, case.label_name) == ("HGNC:7133", "KMT2D")
+    assert read(with_variants(*others[::-1], genomic("HGNC:7133", "KMT2D")), "gene").label_id == "HGNC:7133"
+
+
+@pytest.mark.parametrize(
+    ("spelt", "read_as"),
+    [
+        *((i, "HGNC:7133") for i in ("hgnc:7133", "HGNC_7133", "HGNC:HGNC:7133", "http://identifiers.org/hgnc/HGNC:7133")),
+        *((i, "NCBIGene:8085") for i in ("NCBI Gene:8085", "NCBI_Gene:8085", "https://www.ncbi.nlm.nih.gov/gene/8085")),
+        *((i, "ENSEMBL:ENSG00000167548") for i in ("ENSG00000167548.5", "ensembl:ENSG00000167548")),
+        *((i, i) for i in ("7133", "KMT2D", "UniProtKB:O14686")),
+    ],
+)  # fmt: skip
+def test_an_id_of_a_gene_is_one_id_in_whatever_spelling(spelt, read_as):
+    assert read(with_variants(genomic(spelt, "KMT2D")), "gene").label_id == read_as
+
+
+def test_a_gene_of_a_disease_that_the_packet_excludes_is_no_truth():
+    message = with_variants(genomic("HGNC:7133", "KMT2D")) | {"diseases": [{"term": KABUKI, "excluded": True}]}
+    assert (read(message, "gene").reason, read(message).reason) == ("no-gene", "no-diagnosis")
+
+
+def test_a_disease_under_the_ids_of_two_registries_is_one_disease():
+    mondo = {"id": "MONDO:0007843", "label": "KABUKI SYNDROME 1; KABUK1"}
+    for diseases in ([KABUKI, mondo], [mondo, KABUKI]):
+        assert read(packet(interpretations=None, diseases=[{"term": d} for d in diseases])).label_id == "OMIM:147920"
+    assert read(packet(interpretations=[solved(KABUKI), solved(mondo)])).label_id == "OMIM:147920"
+    for interpretations in ([solved(KABUKI, "COMPLETED", "REJECTED")], [solved(mondo, "UNSOLVED")]):
+        for diseases in ([{"term": mondo}], [{"term": KABUKI}]):
+            assert read(packet(interpretations=interpretations, diseases=diseases)).reason == "no-diagnosis"
+    other = {"id": "MONDO:0007843", "label": "Kabuki syndrome"}  # of which there are two
+    assert read(packet(interpretations=None, diseases=[{"term": KABUKI}, {"term": other}])).reason == "two-diagnoses"
 
 
 @pytest.mark.parametrize(

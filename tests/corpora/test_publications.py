@@ -19,7 +19,14 @@ PUBMED = [
         "http://identifiers.org/pubmed/123",
         "https://europepmc.org/article/MED/123",
     ),
-]
+    *("PMID：123", "PMID–123", "PMID.123", "PubMed-ID 123", "MEDLINE:123", "PMIDs: 123", "PMID\u00a0123", "PMID:PMID:123"),
+    *(
+        "https://www.ncbi.nlm.nih.gov/entrez/query.fcgi?cmd=Retrieve&db=PubMed&list_uids=123",
+        "https://www.ncbi.nlm.nih.gov/sites/entrez?list_uids=123&db=pubmed",
+        "https://www.ncbi.nlm.nih.gov/sites/entrez?db=pubmed&cmd=search&term=123",
+        "https://www.ncbi.nlm.nih.gov/m/pubmed/123/",
+    ),
+]  # fmt: skip
 CENTRAL = [
     *("PMC123", "PMC:123", "PMCID:PMC123", "PMCID: 123", "pmc123", "https://europepmc.org/article/PMC/PMC123"),
     *("https://www.ncbi.nlm.nih.gov/pmc/articles/PMC123/", "https://pmc.ncbi.nlm.nih.gov/articles/PMC123"),
@@ -28,7 +35,8 @@ DOI = [
     *("DOI:10.1000/xyz", "doi:10.1000/XYZ", "DOI: 10.1000/xyz", "10.1000/xyz", "https://doi.org/10.1000/xyz"),
     *("http://dx.doi.org/10.1000/xyz", "https://doi.org/10.1000%2FXYZ", "doi.org/10.1000/xyz.", "DOI:10.1000/xyz;"),
     *("https://onlinelibrary.wiley.com/doi/full/10.1000/xyz", "https://a.org/doi/10.1000/xyz/abstract?src=x#top"),
-]
+    *("https://link.springer.com/content/pdf/10.1000/xyz.pdf", "https://a.org/doi/epdf/10.1000/xyz", "<https://doi.org/10.1000/xyz>"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -44,11 +52,34 @@ def test_an_id_of_a_paper_is_found_in_each_of_its_spellings(text, paper_id):
 
 
 @pytest.mark.parametrize(
+    ("texts", "paper_id"),
+    [
+        (
+            ("10.1101/2020.01.01.123v2", "https://www.medrxiv.org/content/10.1101/2020.01.01.123v1.full.pdf"),
+            "DOI:10.1101/2020.01.01.123",
+        ),
+        (("10.21203/rs.3.rs-5/v1", "https://doi.org/10.21203/rs.3.rs-5/v2"), "DOI:10.21203/rs.3.rs-5"),
+        (("10.1000/xyz.v2",), "DOI:10.1000/xyz.v2"),  # no preprint
+        (
+            ("10.1002/(SICI)1096-8628(19990101)82:1<1::AID-AJMG1>3.0.CO;2-8",),
+            "DOI:10.1002/(sici)1096-8628(19990101)82:1<1::aid-ajmg1>3.0.co;2-8",
+        ),
+    ],
+)
+def test_a_preprint_is_one_paper_in_all_its_versions_and_an_old_doi_is_read_to_its_end(texts, paper_id):
+    assert {tuple(paper_ids(text)) for text in texts} == {(paper_id,)}
+
+
+@pytest.mark.parametrize(
     "text",
     [
         *("", "DOI:1", "DOI:10.1/x", "OMIM:147920", "HGNC:7133", "HP:0001250", "CONSORTIUM:0000123456", "MEDGEN:123"),
         *("https://omim.org/entry/147920", "https://www.ncbi.nlm.nih.gov/gene/123", "ClinVar:123", "PMID:", "PMID:0"),
         *("NCT01234567", "ISBN 10.123", "Nat Med 2019", "https://hpo.jax.org", "rs123", "UMED:5", "PMID:1234567890"),
+        *(
+            "https://www.ncbi.nlm.nih.gov/entrez/query.fcgi?db=gene&list_uids=123",
+            "https://a.org/?term=12&db=pubmedbooks",
+        ),
     ],
 )
 def test_what_is_no_id_of_a_paper_is_none(text):
