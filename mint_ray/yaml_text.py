@@ -2,11 +2,17 @@
 
 PyYAML's safe loader makes no objects, but it lets the last of two equal keys win, makes dates that are none into a
 `ValueError`, and follows aliases that stand for billions of values. Here only mappings, lists, texts, numbers, true,
-false and null come out; a date is a text.
+false and null come out; a date is a text. Two forms, which differ in what a plain text is and in their bounds:
+
+| form       | for                    | a text without quotes is                                                 |
+|------------|------------------------|--------------------------------------------------------------------------|
+| `Settings` | files of this software | whatever YAML 1.1 says: `no` is false, `1_000` a number                  |
+| `Document` | data of other software | what JSON would have it be: `no`, `12:30` and `0123` are texts           |
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +21,20 @@ import yaml
 from mint_ray.storage import opened
 
 MAX_BYTES = 512 * 1024
-MAX_DEPTH = 50
-MAX_VALUES = 20_000  # with whatever aliases stand for
-_TOO_MANY = f"more than {MAX_VALUES:,} values, which no configuration has"
-_TOO_DEEP = f"more than {MAX_DEPTH} levels, which no configuration has"
 _TAGS = ("null", "bool", "int", "float", "str", "seq", "map")
+_STANDARD = "tag:yaml.org,2002:"
 
 
 class NotPlain(ValueError):
-    """A text that cannot be read as plain data; its message says where and why."""
+    """A text that cannot be read as plain data. Its message says where and why; `place` without a word of the text."""
+
+    def __init__(self, message: str, place: str | None = None):
+        super().__init__(message)
+        self.place = place or message
 
 
 def read_yaml(path: Path) -> Any:
-    """The data of a file in UTF-8, or in UTF-16 with its mark.
+    """The settings of a file in UTF-8, or in UTF-16 with its mark.
 
     Raises:
         NotPlain: why it cannot be read.
@@ -48,73 +55,121 @@ def read_yaml(path: Path) -> Any:
     return parse_yaml(data)
 
 
-def parse_yaml(text: str | bytes) -> Any:
-    """Plain data.
-
-    Raises:
-        NotPlain: why the text is none.
-    """
-    try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        if node is None:
-            return None
-        _count(node, {})
-        return loader.construct_document(node)
-    except yaml.reader.ReaderError as error:
-        raise NotPlain(_unreadable(error)) from None
-    except _Refused as error:
-        raise NotPlain(f"line {error.problem_mark.line + 1}: {error.problem}") from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f", line {mark.line + 1}" if mark else ""
-        raise NotPlain(f"is no YAML{line}: {error.problem or error.context}") from None
-    except Exception as error:  # PyYAML's own, e.g. of an escape beyond the last character
-        raise NotPlain(f"is no YAML ({type(error).__name__})") from None
-
-
 class _Refused(yaml.MarkedYAMLError):
-    """YAML, but no settings."""
+    """YAML, but no plain data. `problem` quotes nothing of the text; `more` may."""
+
+    def __init__(self, mark: yaml.Mark, problem: str, more: str = ""):
+        super().__init__(problem=problem, problem_mark=mark)
+        self.more = more
 
 
-class _Loader(yaml.SafeLoader):
+class _Plain(yaml.constructor.SafeConstructor):
+    """What both forms make of nodes."""
+
+    most_values = most_depth = 0
+    which = ""  # what has no more than that
     yaml_constructors = {
-        tag: yaml.SafeLoader.yaml_constructors[tag] for tag in (f"tag:yaml.org,2002:{name}" for name in _TAGS)
+        tag: yaml.SafeLoader.yaml_constructors[tag] for tag in (f"{_STANDARD}{name}" for name in _TAGS)
     } | {None: yaml.SafeLoader.construct_undefined}
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            value = super().construct_object(node, deep)
+        except (ValueError, KeyError, IndexError):  # of PyYAML's own for `!!int x`, and of Python for 5,000 digits
+            kind = node.tag.rpartition(":")[2]
+            raise _Refused(node.start_mark, f"a value that cannot be read as {kind}") from None
+        return _whole(node, value) if isinstance(value, str) else value
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Called for each mapping, before the keys that it merges are put into it."""
+        flat = self.__dict__.setdefault("flat", set())
+        if id(node) not in flat:
+            flat.add(id(node))
+            _refuse_twice(node)
+        super().flatten_mapping(node)
+
+
+class Settings(_Plain, yaml.SafeLoader):
+    most_values, most_depth, which = 20_000, 50, "configuration"
     # A date stays the text that it is written as, and so does a lone `=`.
     yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in rules if tag.rpartition(":")[2] in (*_TAGS, "merge")]
         for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
-    composed = depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
-        self.composed += 1
-        self.depth += 1
-        if self.composed > MAX_VALUES or self.depth > MAX_DEPTH:
-            raise _Refused(
-                problem=_TOO_MANY if self.depth <= MAX_DEPTH else _TOO_DEEP, problem_mark=self.peek_event().start_mark
-            )
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
-
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.rpartition(":")[2] not in _TAGS:
-            raise _refused(node, f"a tag ({node.tag[:40]}), which settings do not have: write the value without it")
-        try:
-            value = super().construct_object(node, deep)
-        except (ValueError, KeyError, IndexError):  # of PyYAML's own for `!!int x`, and of Python for 5,000 digits
-            kind = node.tag.rpartition(":")[2]
-            raise _refused(node, f"a value that cannot be read as {kind}") from None
+        value = super().construct_object(node, deep)
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise _refused(node, "an integer of more than 64 bits")
-        return _whole(node, value) if isinstance(value, str) else value
+            raise _Refused(node.start_mark, "an integer of more than 64 bits")
+        return value
 
 
-def _refused(node: yaml.Node, problem: str) -> _Refused:
-    return _Refused(problem=problem, problem_mark=node.start_mark)
+_Fast: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Document(_Plain, _Fast):
+    most_values, most_depth, which = 1_000_000, 100, "document"
+    yaml_implicit_resolvers: dict = {}
+
+
+for _name, _pattern, _first in (
+    ("null", r"^(?:null|~|)$", ["n", "~", ""]),
+    ("bool", r"^(?:true|false)$", ["t", "f"]),
+    ("int", r"^-?(?:0|[1-9][0-9]*)$", list("-0123456789")),
+    ("float", r"^-?(?:0|[1-9][0-9]*)(?=[.eE])(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?$", list("-0123456789")),
+    ("merge", r"^<<$", ["<"]),
+):
+    Document.add_implicit_resolver(_STANDARD + _name, re.compile(_pattern), _first)
+
+
+def parse_yaml(text: str | bytes, form: type[_Plain] = Settings) -> Any:
+    """Plain data.
+
+    Raises:
+        NotPlain: why the text is none.
+    """
+    try:
+        _check_size(text, form)
+        return yaml.load(text, form)
+    except yaml.reader.ReaderError as error:
+        raise NotPlain(_unreadable(error), f"position {error.position}") from None
+    except _Refused as error:
+        where = f"line {error.problem_mark.line + 1}: {error.problem}"
+        raise NotPlain(where + error.more, where) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f"line {mark.line + 1}" if mark else "no line that is told"
+        raise NotPlain(f"is no YAML, {line}: {error.problem or error.context}", line) from None
+    except Exception as error:  # PyYAML's own, e.g. of an escape beyond the last character
+        raise NotPlain(f"is no YAML ({type(error).__name__})", type(error).__name__) from None
+
+
+def _check_size(text: str | bytes, form: type[_Plain]) -> None:
+    """Refuse tags, and count values as if each alias were written out, before any is made: by the parser's events."""
+    sizes: dict[str | None, int] = {}  # of what anchors stand for; 0 while it is open
+    open_: list[tuple[str | None, int]] = []
+    count = 0
+    for event in yaml.parse(text, form):
+        mark = event.start_mark
+        if (tag := getattr(event, "tag", None)) and tag != "!" and tag.removeprefix(_STANDARD) not in _TAGS:
+            raise _Refused(mark, "a tag", f" ({tag[:40]}), which settings do not have: write the value without it")
+        if isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = open_.pop()
+            sizes[anchor] = count - before
+        elif isinstance(event, yaml.AliasEvent):
+            size = sizes.get(event.anchor, 1)  # of nothing: the composer says so
+            if not size:
+                raise _Refused(mark, "a value that holds itself")
+            count += size
+        elif isinstance(event, yaml.NodeEvent):
+            if isinstance(event, yaml.CollectionStartEvent):
+                open_.append((event.anchor, count))
+            sizes[event.anchor] = 0 if isinstance(event, yaml.CollectionStartEvent) else 1
+            count += 1
+        if len(open_) > form.most_depth:
+            raise _Refused(mark, f"more than {form.most_depth} levels, which no {form.which} has")
+        if count > form.most_values:
+            raise _Refused(mark, f"more than {form.most_values:,} values, which no {form.which} has")
 
 
 def _refuse_twice(node: yaml.MappingNode) -> None:
@@ -123,7 +178,8 @@ def _refuse_twice(node: yaml.MappingNode) -> None:
         if isinstance(key, yaml.ScalarNode):
             name, line = (key.tag, key.value), key.start_mark.line + 1
             if name in lines:
-                raise _refused(key, f"{key.value[:60]!r} is there twice, first in line {lines[name]}: keep one")
+                more = f": {key.value[:60]!r} is there twice, first in line {lines[name]}: keep one"
+                raise _Refused(key.start_mark, "two fields of one name", more)
             lines[name] = line
 
 
@@ -132,24 +188,7 @@ def _whole(node: yaml.Node, text: str) -> str:
     try:
         return text.encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:
-        raise _refused(node, "half of a character (a lone surrogate)") from None
-
-
-def _count(node: yaml.Node, sizes: dict[int, int]) -> int:
-    """How many values a node holds, each as often as aliases repeat it."""
-    if id(node) in sizes:
-        if not sizes[id(node)]:
-            raise _refused(node, "a value that holds itself")
-        return sizes[id(node)]
-    sizes[id(node)] = 0
-    below = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
-    if isinstance(node, yaml.MappingNode):
-        _refuse_twice(node)
-    size = 1 + (sum(_count(each, sizes) for each in below) if isinstance(node, yaml.CollectionNode) else 0)
-    if size > MAX_VALUES:
-        raise _refused(node, _TOO_MANY)
-    sizes[id(node)] = size
-    return size
+        raise _Refused(node.start_mark, "half of a character (a lone surrogate)") from None
 
 
 def _unreadable(error: yaml.reader.ReaderError) -> str:

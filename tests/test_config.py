@@ -80,8 +80,14 @@ def test_a_missing_file_is_said_to_be_missing_with_the_nearest_names(tmp_path):
         (b"- run\n", "holds a list where sections are expected"),
         ("run: {dir: \xfcber}".encode("latin-1"), "is no text in UTF-8, from byte 11 on: save it as UTF-8"),
         (b"run: {dir: a\x00b}", "holds a character that no text has (code 0)"),
-        (b"run: {dir: a}\nrun: {dir: b}\n", "line 2: 'run' is there twice, first in line 1: keep one"),
-        (b"run:\n  seed: 1\n  dir: a\n  seed: 2\n", "line 4: 'seed' is there twice, first in line 2: keep one"),
+        (
+            b"run: {dir: a}\nrun: {dir: b}\n",
+            "line 2: two fields of one name: 'run' is there twice, first in line 1: keep one",
+        ),
+        (
+            b"run:\n  seed: 1\n  dir: a\n  seed: 2\n",
+            "line 4: two fields of one name: 'seed' is there twice, first in line 2: keep one",
+        ),
         (b"a: &a [*a]", "line 1: a value that holds itself"),
         (b"run: !!python/object/apply:os.system [true]", "line 1: a tag (tag:yaml.org,2002:python/object/apply:os)"),
         (b"run: !x {dir: a}", "line 1: a tag (!x), which settings do not have"),

@@ -153,7 +153,7 @@ def _irregular(file: Path) -> str | None:
     return None if stat.S_ISREG(mode) else "no regular file"
 
 
-_ENDING = re.compile(r"(?:\.[a-z][a-z0-9_]{0,9})?\.(?:gz|bz2|xz|zst)|\.[a-z][a-z0-9_]{0,9}")
+_ENDING = re.compile(r"(?:\.[a-z][a-z0-9_]{0,15})?\.(?:gz|bz2|xz|zst)|\.[a-z][a-z0-9_]{0,15}")
 
 
 def ending_of(name: str) -> str:

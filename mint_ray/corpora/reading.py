@@ -28,10 +28,10 @@ from pydantic import ValidationError
 
 from mint_ray.corpora.base import outcome_table
 from mint_ray.corpora.inventory import HIDDEN, Inventory, Verdict, hidden, is_text, shown, survey, unread
-from mint_ray.corpora.yaml_text import NotPlain, load_yaml
 from mint_ray.errors import CorpusError, RowError, StorageError
 from mint_ray.records import Case, Refusal
 from mint_ray.storage import location, opened, reaching, remote
+from mint_ray.yaml_text import Document, NotPlain, parse_yaml
 
 if TYPE_CHECKING:
     import ray.data
@@ -379,7 +379,11 @@ def json_object(row: Row) -> dict[str, Any]:
     form = "YAML" if row["source"].lower().endswith(_YAML) else "JSON"
     reason, expected = f"no-{form.lower()}", f"one {form} object"
     try:
-        value = load_yaml(row["text"]) if form == "YAML" else json.loads(row["text"], object_pairs_hook=_each_once)
+        value = (
+            parse_yaml(row["text"], Document)
+            if form == "YAML"
+            else json.loads(row["text"], object_pairs_hook=_each_once)
+        )
     except (ValueError, RecursionError) as error:
         raise RowError(reason, seen=f"no {form} at {_where(error)}", expected=expected) from None
     if not isinstance(value, dict):
@@ -391,7 +395,7 @@ def _where(error: Exception) -> str:
     """Line and column where the text breaks, else the kind of fault; nothing of the text itself."""
     if isinstance(error, json.JSONDecodeError):
         return f"line {error.lineno}, column {error.colno}"
-    return str(error) if isinstance(error, NotPlain) else type(error).__name__
+    return error.place if isinstance(error, NotPlain) else type(error).__name__
 
 
 def _each_once(fields: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -214,6 +214,7 @@ def test_lzma_errors_are_no_os_errors():
 @pytest.mark.parametrize("name", ["a.yml", "a.yaml", "a.YML", "a.yml.gz", "z.zip!a.yaml"])
 def test_yaml_is_read_by_its_ending_with_the_types_of_json(name):
     text = b"id: p\nwhen: 2021-01-01\nsex: no\nn: 12\nx: 1.5\nnone: ~\nsame: &s [1]\nagain: *s\n"
+    text += b"one: &o {a: 1, b: no}\nother:\n  <<: *o\n  a: 2\n"
     assert json_object({"source": name, "row": None, "text": text, "problem": ""}) == {
         "id": "p",
         "when": "2021-01-01",
@@ -223,6 +224,8 @@ def test_yaml_is_read_by_its_ending_with_the_types_of_json(name):
         "none": None,
         "same": [1],
         "again": [1],
+        "one": {"a": 1, "b": "no"},
+        "other": {"a": 2, "b": "no"},
     }
 
 
@@ -262,9 +265,16 @@ def test_yaml_that_is_no_plain_object_is_refused(text):
 
 
 def test_a_value_of_yaml_is_never_told():
-    with pytest.raises(RowError) as error:
-        json_object({"source": "a.yml", "row": None, "text": f"a: [{CANARY}".encode(), "problem": ""})
-    assert "Jane" not in str(error.value)
+    for text in (
+        f"a: [{CANARY}",
+        f"a: *{CANARY}",
+        f"{CANARY}: 1\n{CANARY}: 2",
+        f"a: !<{CANARY}> 1",
+        f'a: "\\q{CANARY}"',
+    ):
+        with pytest.raises(RowError, match=r"no-yaml: .*no YAML at line [12]") as error:
+            json_object({"source": "a.yml", "row": None, "text": text.encode(), "problem": ""})
+        assert "Jane" not in str(error.value)
 
 
 def test_rows_of_a_file_that_breaks_off_come_before_its_one_refusal(tmp_path):
