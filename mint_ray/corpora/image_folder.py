@@ -19,6 +19,7 @@ beside the reasons there:
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -34,7 +35,7 @@ from mint_ray.corpora.inventory import Inventory, Verdict, ending_of, survey, un
 from mint_ray.corpora.reading import Row, bytes_below, parsed, place_of, problem_of, refusal, row_dataset
 from mint_ray.errors import CorpusError, RowError
 from mint_ray.records import Case, Refusal
-from mint_ray.storage import Location
+from mint_ray.storage import Location, remote
 from mint_ray.tasks.base import Label
 from mint_ray.tasks.tissue import TISSUES, tissue
 
@@ -79,12 +80,17 @@ class ImageFolder(Corpus):
     def inventory(self) -> Inventory:
         if self.table is None:
             return survey(self.path, self.path, _judge)[1]
-        named = {Path(self.table), *(Path(row["path"]) for row in self._table_rows())}
+        named = {self._place(name) for name in (self.table, *(row["path"] for row in self._table_rows()))}
 
         def judge(name: str) -> Verdict:
-            return None if Path(name) in named else f"{ending_of(name)}: the table does not name it"
+            return None if self._place(name) in named else f"{ending_of(name)}: the table does not name it"
 
         return survey(self.path, self.path, judge)[1]
+
+    def _place(self, name: str | Path) -> str:
+        """Where a name leads, whether it counts from the folder or from the root, with or without `.` and `..`."""
+        root = str(self.path) if remote(self.path) else os.path.abspath(self.path)
+        return os.path.normpath(os.path.join(root, name))
 
     def outcomes(self, seed: int) -> ray.data.Dataset:
         rows = list(self._table_rows() if self.table else self._folder_rows())

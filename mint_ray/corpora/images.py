@@ -11,7 +11,7 @@ What is refused raises `RowError`:
 | `image-too-large`   | above `MAX_BYTES` encoded, or above `MAX_PIXELS` by its header             |
 | `image-too-narrow`  | a side under `MIN_SIDE`, or one over `MAX_ASPECT` times the other          |
 | `several-images`    | an animation, or a file of several pages (a camera's thumbnail is none)    |
-| `unknown-range`     | 32-bit or floating-point values, 12 bits in 16, or 16 bits where 0 is white |
+| `unknown-range`     | 32-bit or floating-point values, 12 bits in 16, or 16 grey where 0 is white |
 | `unknown-colours`   | LAB, or one transparent colour among colours of 16 bits a channel          |
 | `truncated-image`   | the data ends before the picture does                                      |
 | `broken-image`      | anything else that the decoder refuses                                     |
@@ -61,6 +61,7 @@ def seen_and_held(data: bytes, field: str = "image") -> tuple[Image.Image, bytes
     """What `open_image` sees of a picture of `FILE_FORMATS`, and the bytes of `check_image`. Raises as these do."""
     header = _header(data, field, FILE_FORMATS)
     plain = header.mode in ("L", "RGB") and not header.has_transparency_data and header.format in (*FORMATS, "MPO")
+    plain = plain and not _sixteen_bit_colours(header)
     image = _decoded(header, field)
     if plain and header.getexif().get(_ORIENTATION, 1) == 1:  # read behind the pixels, too
         return image, data
@@ -94,12 +95,41 @@ def _decoded(image: Image.Image, field: str) -> Image.Image:
 
     try:
         _check_sixteen_bits(image, field)
-        return in_rgb(ImageOps.exif_transpose(image), field)
+        deep, few_bits = _sixteen_bit_colours(image), _few_bits(image)
+        upright = ImageOps.exif_transpose(image)
+        if deep:
+            _check_range(upright, field)
+        if few_bits and isinstance(grey := upright.info.get("transparency"), int):
+            upright.info["transparency"] = grey * (255 // (2**few_bits - 1))  # as the decoder spreads the greys
+        return in_rgb(upright, field)
     except RowError:
         raise
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error ...
         reason = "truncated-image" if "truncated" in str(error) else "broken-image"
         raise RowError(reason, field, type(error).__name__, "an image that decodes to its end") from None
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """How a decoder finds the values in the file, as Pillow calls it before it decodes: `RGB;16B`, `L;4` ..."""
+    arguments = image.tile[0][3] if getattr(image, "tile", None) else ""
+    return arguments if isinstance(arguments, str) else next((a for a in arguments or () if isinstance(a, str)), "")
+
+
+def _sixteen_bit_colours(image: Image.Image) -> bool:
+    """Whether Pillow decodes 16 bits a channel to the high byte by itself, as it does with all but plain grey."""
+    return image.mode not in _SIXTEEN_BITS and ";16" in _raw_mode(image)
+
+
+def _few_bits(image: Image.Image) -> int:
+    """2 or 4, where a grey value has so many bits in the file; else 0."""
+    return {"L;2": 2, "L;4": 4}.get(_raw_mode(image), 0)
+
+
+def _check_range(image: Image.Image, field: str) -> None:
+    """The same rule as for grey: what stays below 12 bits in 16 has no high byte to speak of."""
+    colours = [band for name, band in zip(image.getbands(), image.split(), strict=True) if name not in "Aa"]
+    if max(band.getextrema()[1] for band in colours) < 2**12 >> 8:
+        raise RowError("unknown-range", field, "12 bits or fewer in 16", "the range of 16 bits, or 8 bits")
 
 
 def _check_sixteen_bits(image: Image.Image, field: str) -> None:

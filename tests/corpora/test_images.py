@@ -1,5 +1,6 @@
 import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -164,8 +165,6 @@ def test_16_bits_a_channel_are_their_high_bytes():
 
 
 def png(kind: int, bits: int, scanlines: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
-    import zlib
-
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
@@ -248,3 +247,53 @@ def test_a_cmyk_jpeg_is_seen_in_its_colours():
     seen, held = seen_and_held(data)
     assert np.abs(np.subtract(seen.getpixel((9, 9)), (255, 0, 0))).max() < 8
     assert Image.open(io.BytesIO(held)).mode == "RGB"
+
+
+def scanlines(values: np.ndarray, bits: int) -> bytes:
+    """Rows of samples as a PNG packs them."""
+    shifted = ((values[..., None] >> np.arange(bits)[::-1]) & 1).astype(np.uint8)
+    return b"".join(b"\0" + np.packbits(row.ravel()).tobytes() for row in shifted)
+
+
+def tiff_of_colours(most: int) -> bytes:
+    values = np.full((20, 20, 3), most, "<u2").tobytes()
+    tags = [(256, 4, 1, 20), (257, 4, 1, 20), (258, 3, 3, 8), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 14)]
+    tags += [(277, 3, 1, 3), (278, 4, 1, 20), (279, 4, 1, len(values))]
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    head = b"II" + struct.pack("<HI", 42, 14 + len(values)) + struct.pack("<HHH", 16, 16, 16)
+    return head + values + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+def deep(most: int) -> dict[str, bytes]:
+    """16 bits a channel, the highest value `most`: grey with alpha, colours, colours with alpha."""
+    opaque = np.full((40, 40), 65535)
+    colours = np.dstack([np.full((40, 40), value) for value in (most, most // 2, 0)])
+    return {
+        "grey and alpha": png(4, 16, scanlines(np.dstack([np.full((40, 40), most), opaque]), 16)),
+        "colours": png(2, 16, scanlines(colours, 16)),
+        "colours and alpha": png(6, 16, scanlines(np.dstack([colours, opaque]), 16)),
+        "TIFF": tiff_of_colours(most),
+    }
+
+
+@pytest.mark.parametrize("form", deep(1))
+def test_12_bits_in_16_a_channel_are_refused_and_16_are_held_as_everyone_sees_them(form):
+    for most in (255, 4095):
+        assert refused(deep(most)[form]) == "unknown-range"
+    for most in (4096, 65535):
+        seen, held = seen_and_held(deep(most)[form])
+        assert seen.getpixel((9, 9))[0] == most >> 8
+        assert held != deep(most)[form]
+        assert Image.open(io.BytesIO(held)).mode == "RGB"
+        assert np.array_equal(np.asarray(open_image(held)), np.asarray(seen))
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_transparent_grey_of_few_bits_is_that_grey_and_no_other(bits):
+    values = np.arange(1600).reshape(40, 40) % 2**bits
+    for clear in {0, 1, 2**bits - 1}:
+        expected = values * 255 // (2**bits - 1)
+        expected[values == clear] = 255
+        seen, held = seen_and_held(png(0, bits, scanlines(values, bits), (b"tRNS", struct.pack(">H", clear))))
+        for image in (seen, open_image(held)):
+            assert np.array_equal(np.asarray(image)[..., 0], expected)

@@ -198,6 +198,13 @@ def test_images_that_a_table_does_not_name_are_named(tmp_path, here):
     corpus = ImageFolder(kind="image_folder", path=tmp_path, table="labels.csv")
     assert counts(corpus)["why"] == {".tif: the table does not name it": 1}
     assert counts(corpus)["read"] == 2
+    put(
+        tmp_path,
+        "labels.csv",
+        data=f"path,label,patient\n{tmp_path}/a/1.png,L,p\n{tmp_path.name}/../a/2.tif,L,p\n".encode(),
+    )
+    assert counts(corpus)["left_out"] == 0  # QuPath writes whole paths
+    assert counts(corpus)["read"] == 3
 
 
 def test_files_of_gmdb_that_no_row_names_are_named(tmp_path):
@@ -237,10 +244,10 @@ def test_one_gene_by_ids_of_two_registries_is_one_label_and_the_others_are_told(
         put(tmp_path / "p", f"{i}.json", data=json.dumps(each).encode())
     corpus = Phenopackets(kind="phenopackets", path=tmp_path / "p", label="gene")
     run = prepared(tmp_path, corpus, Genes(kind="genes", answer_size=2))
-    assert figures(run)["labels_merged"] == {"ENSG00000137474": {"into": "HGNC:7606", "cases": 6}}
+    assert figures(run)["labels_merged"] == {"ENSEMBL:ENSG00000137474": {"into": "HGNC:7606", "cases": 6}}
     assert figures(run)["names_shared"] == {"count": 1, "first": {"kmt2d": ["HGNC:1", "HGNC:7133"]}}
     cases = case_table(run, ["label_id", "label_name"]).to_pylist()
     assert sum(c == {"label_id": "HGNC:7606", "label_name": "MYO7A"} for c in cases) == 12
     assert [label.id for label in run_labels(run)] == ["HGNC:1", "HGNC:7133", "HGNC:7606"]
-    assert "label ids that became another: 1 (ENSG00000137474 is HGNC:7606)" in caplog.text
+    assert "label ids that became another: 1 (ENSEMBL:ENSG00000137474 is HGNC:7606)" in caplog.text
     assert "such an answer is uncertain: 1 (kmt2d: HGNC:1, HGNC:7133)" in caplog.text
