@@ -11,7 +11,6 @@ import os
 import re
 import typing
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,9 +29,9 @@ from mint_ray.corpora.base import Corpus
 from mint_ray.errors import ConfigError, MintError
 from mint_ray.scorers.base import ScorerSection
 from mint_ray.sections import KindSection, Precision, Section, hardware, kind_of, resolve_kind
-from mint_ray.storage import Location, files_in, remote
+from mint_ray.storage import Location, remote
 from mint_ray.tasks.base import Task
-from mint_ray.yaml_text import NotPlain, parse_yaml, read_yaml
+from mint_ray.yaml_text import NotPlain, parse_yaml, read_settings
 
 MAX_SEED = 2**31 - 1  # numpy takes 32 bits, and workers add their rank
 
@@ -365,28 +364,10 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Configuratio
     Raises:
         ConfigError: with every problem at once, each by its dotted key.
     """
-    try:
-        data = read_yaml(path := Path(path) if isinstance(path, str) else path)
-    except FileNotFoundError:
-        raise ConfigError([f"{path}: there is no such file{_files_near(path)}"]) from None
-    except NotPlain as error:
-        raise ConfigError([f"{path}: {error}"]) from None
-    if not isinstance(data, dict):
-        seen = "is empty" if data is None else f"holds a {type(data).__name__} where sections are expected"
-        raise ConfigError([f"{path}: {seen}; see configs/demo.yaml"])
+    data = read_settings(Path(path) if isinstance(path, str) else path, "sections", "configs/demo.yaml")
     for key, value in parse_overrides(overrides).items():
         _override(data, key, value)
     return parse_config(data)
-
-
-def _files_near(path: Path) -> str:
-    """What of the same folder may have been meant."""
-    with suppress(OSError, MintError, ValueError):
-        names = [each.name for each in files_in(path.parent) if each.suffix in (".yaml", ".yml")]
-        near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.5) or sorted(names)[:8]
-        if near:
-            return f"; in {path.parent} there is {', '.join(near)}"
-    return "; name a YAML file, e.g. configs/demo.yaml"
 
 
 def parse_config(data: dict[str, Any]) -> Configuration:

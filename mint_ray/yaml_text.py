@@ -12,13 +12,16 @@ false and null come out; a date is a text. Two forms, which differ in what a pla
 
 from __future__ import annotations
 
+import difflib
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from mint_ray.storage import opened
+from mint_ray.errors import ConfigError, MintError
+from mint_ray.storage import files_in, opened
 
 MAX_BYTES = 512 * 1024
 _TAGS = ("null", "bool", "int", "float", "str", "seq", "map")
@@ -33,14 +36,41 @@ class NotPlain(ValueError):
         self.place = place or message
 
 
-def read_yaml(path: Path) -> Any:
+def read_settings(path: Path, parts: str, example: str) -> dict[str, Any]:
     """The settings of a file in UTF-8, or in UTF-16 with its mark.
 
+    Args:
+        parts: what such a file holds, for a message.
+        example: a file that is right.
+
     Raises:
-        NotPlain: why it cannot be read.
-        FileNotFoundError: it is not there.
+        ConfigError: it is not there, cannot be read, or holds something else.
         StorageError: its store refuses.
     """
+    try:
+        data = parse_yaml(_bytes(path))
+    except FileNotFoundError:
+        near = _files_near(path) or f"; name a YAML file, e.g. {example}"
+        raise ConfigError([f"{path}: there is no such file{near}"]) from None
+    except NotPlain as error:
+        raise ConfigError([f"{path}: {error}"]) from None
+    if not isinstance(data, dict):
+        seen = "is empty" if data is None else f"holds a {type(data).__name__} where {parts} are expected"
+        raise ConfigError([f"{path}: {seen}; see {example}"])
+    return data
+
+
+def _files_near(path: Path) -> str:
+    """What of the same folder may have been meant."""
+    with suppress(OSError, MintError, ValueError):
+        names = [each.name for each in files_in(path.parent) if each.suffix in (".yaml", ".yml")]
+        near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.5) or sorted(names)[:8]
+        if near:
+            return f"; in {path.parent} there is {', '.join(near)}"
+    return ""
+
+
+def _bytes(path: Path) -> bytes:
     try:
         with opened(path) as file:
             data = file.read(MAX_BYTES + 1)
@@ -52,7 +82,7 @@ def read_yaml(path: Path) -> Any:
         raise NotPlain(f"cannot be read ({error.strerror or type(error).__name__})") from None
     if len(data) > MAX_BYTES:
         raise NotPlain(f"has more than {MAX_BYTES // 1024} KiB, which no configuration has")
-    return parse_yaml(data)
+    return data
 
 
 class _Refused(yaml.MarkedYAMLError):

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from mint_ray.errors import ConfigError
 from mint_ray.sections import Section
 from mint_ray.service.settings import HttpSection
-from mint_ray.yaml_text import NotPlain, read_yaml
+from mint_ray.yaml_text import read_settings
 
 
 def _prefix(value: str) -> str:
@@ -69,16 +69,7 @@ def read_file(path: Path) -> ServiceFile:
     Raises:
         ConfigError: with every problem.
     """
-    try:
-        data = read_yaml(path)
-    except FileNotFoundError:
-        raise ConfigError([f"{path}: there is no such file; e.g. deployments/scorer.yaml"]) from None
-    except NotPlain as error:
-        raise ConfigError([f"{path}: {error}"]) from None
-    if not isinstance(data, dict):
-        seen = "is empty" if data is None else f"holds a {type(data).__name__} where keys are expected"
-        raise ConfigError([f"{path}: {seen}; see deployments/scorer.yaml"])
-    return _validated(ServiceFile, data, "")
+    return _validated(ServiceFile, read_settings(path, "keys", "deployments/scorer.yaml"), "")
 
 
 def bound(application: Application, host: str) -> tuple[Callable[[Any], Any], HttpSection]:
