@@ -1,5 +1,6 @@
 """What stands before the application, as plain ASGI: each request passes through in this order.
 
+Heads      makes a HEAD its GET without the body: load balancers and gateways ask after health so
 Watch      counts and times every answer; turns whatever escapes into a problem
 Access     a bearer token, or this machine alone
 Bounds     a body's size and time, enforced on what arrives and not on what its header says
@@ -57,7 +58,7 @@ def guarded(
         routes: the application's, whose addresses requests are counted by.
         render: a problem as the application's clients read errors.
     """
-    return Watch(Access(Bounds(Admission(app, limits), limits), token), metrics, routes, render)
+    return Heads(Watch(Access(Bounds(Admission(app, limits), limits), token), metrics, routes, render))
 
 
 class Watch:
@@ -151,6 +152,22 @@ class Access:
                 "send Authorization: Bearer <token>",
                 headers={"WWW-Authenticate": 'Bearer realm="mint_ray"'},
             )
+
+
+class Heads:
+    """Answers a HEAD with the status and the headers of the same GET (RFC 9110, section 9.3.2)."""
+
+    def __init__(self, app: ASGIApp):
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            return await self._app(scope, receive, send)
+
+        async def send_head(message: Message) -> None:
+            await send(message | {"body": b""} if message["type"] == "http.response.body" else message)
+
+        await self._app({**scope, "method": "GET"}, receive, send_head)
 
 
 class Admission:

@@ -85,6 +85,18 @@ def test_pages_and_health_are_open_and_nothing_else_is(prefix):
     assert [answer.status_code for answer in found] == [401] * len(GUARDED)
 
 
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_a_head_is_answered_as_its_get_is_without_the_body(prefix):
+    asked = [(method, path, {}) for path in (*OPEN, "/v1/scorer", "/v1/rank", "/nothing") for method in ("GET", "HEAD")]
+    found = answers(*asked, token=TOKEN, prefix=prefix)
+    for got, head in zip(found[::2], found[1::2], strict=True):
+        assert (head.status_code, head.headers["content-type"]) == (got.status_code, got.headers["content-type"])
+    assert [head.status_code for head in found[1::2]] == [200] * len(OPEN) + [401] * 3
+    assert all(not head.content and head.headers["content-length"] != "0" for head in found[1::2])
+    headers = {"headers": {"authorization": f"Bearer {TOKEN}"}}
+    assert answers(("HEAD", "/v1/rank", headers), token=TOKEN, prefix=prefix)[0].status_code == 405
+
+
 @pytest.mark.parametrize("prefix", PREFIXES[1:])
 def test_an_open_name_below_another_prefix_is_not_open(prefix):
     """The server hands over what lies beside the prefix, too: `/scorerlivez` begins with `/scorer`."""

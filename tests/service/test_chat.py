@@ -42,18 +42,27 @@ def door(checks: dict | None = None):
 
 
 def answers(*asked, prefix: str = "", bearer: bool = False, checks: dict | None = None) -> list[httpx.Response]:
-    """What a fresh application answers to paths, or to bodies of chats and completions, one after the other."""
+    """What a fresh application answers to paths (with a method or none), or to bodies of chats and completions."""
 
     async def scenario() -> list[httpx.Response]:
         transport = httpx.ASGITransport(door(checks), root_path=prefix)
         headers = {"Authorization": f"Bearer {TOKEN}"} if bearer else {}
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client:
             return [
-                await (client.get(prefix + each) if isinstance(each, str) else client.post(address(each), json=each))
+                await (
+                    client.post(address(each), json=each)
+                    if isinstance(each, dict)
+                    else client.request(*_got(each, prefix))
+                )
                 for each in asked
             ]
 
     return asyncio.run(scenario())
+
+
+def _got(asked: str | tuple[str, str], prefix: str) -> tuple[str, str]:
+    method, path = ("GET", asked) if isinstance(asked, str) else asked
+    return method, prefix + path
 
 
 def address(body: dict) -> str:
@@ -112,6 +121,8 @@ def test_an_engine_that_fails_says_nothing_of_what_it_was_asked(caplog, capfd):
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_health_is_open_and_nothing_else_is(prefix):
     assert [answer.status_code for answer in answers("/livez", "/readyz", prefix=prefix)] == [200, 200]
+    heads = answers(*[("HEAD", path) for path in ("/livez", "/readyz", "/v1/models")], prefix=prefix)
+    assert [(answer.status_code, answer.content) for answer in heads] == [(200, b""), (200, b""), (401, b"")]
     guarded_paths = ("/v1/models", "/v1/models/base", "/metrics", "/v1/chat/completions", "/nothing", "/v1/livez")
     found = answers(*guarded_paths, prefix=prefix)
     assert [(answer.status_code, answer.json()["error"]["code"]) for answer in found] == [(401, "unauthorised")] * 6
