@@ -7,8 +7,8 @@ else the packet itself. Of a Family the proband is read, of a Cohort each member
 |---------------------|----------------------------------------------------------------------------------------|
 | `unreadable-file`   | the file or member breaks off, is damaged or encrypted                                 |
 | `no-json`           | the text is no JSON object                                                             |
-| `other-message`     | it is another message: a Biosample, a Pedigree, an Interpretation alone, FHIR ...       |
-| `other-version`     | `metaData.phenopacketSchemaVersion` is neither 1 nor 2                                 |
+| `other-message`     | it is another message (a Biosample, a Pedigree, an Individual, FHIR ...), or none       |
+| `other-version`     | `metaData.phenopacketSchemaVersion` is neither 1 nor 2, or it is a draft before 1.0     |
 | `other-species`     | the subject is no human                                                                |
 | `missing-field`     | a field without which nothing can be said (`id`, a feature's `type.id`)                |
 | `wrong-field`       | a field has another type than the schema says, or a value that cannot be (an age of 400) |
