@@ -63,14 +63,14 @@ def _scorer(config: Configuration) -> None:
             resolve_model(model)
 
 
-def _model(config: Configuration) -> None:
-    from mint_ray.models import resolve_model
+def _aligned(config: Configuration) -> None:
+    from mint_ray.alignment.check import check_alignment
 
-    resolve_model(config.alignment.model)
+    check_alignment(config.alignment.model_copy(update={"start": None}))
 
 
 def _start(config: Configuration) -> None:
-    from mint_ray.models import adapter_settings
+    from mint_ray.adapters import adapter_settings
     from mint_ray.storage import local_copy
 
     if start := config.alignment.start:
@@ -79,8 +79,10 @@ def _start(config: Configuration) -> None:
 
 
 def _asked_model(config: Configuration) -> None:
+    from mint_ray.models import resolve_model
+
     if not config.inference.endpoint:
-        _model(config)
+        resolve_model(config.alignment.model)
 
 
 def _engine(config: Configuration) -> None:
@@ -165,6 +167,6 @@ def _holds(folder: Path, *names: str) -> bool:
 LOOKS: dict[str, tuple[Look, ...]] = {
     "cases": (_corpus,),
     "scorer": (_scorer,),
-    "alignment": (_model, _start),
+    "alignment": (_aligned, _start),
     "answers": (_engine, _asked_model, _retrieval),
 }

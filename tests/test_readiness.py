@@ -10,6 +10,7 @@ from mint_ray.config import load_config, parse_config
 from mint_ray.errors import ConfigError, CorpusError, MintError, ModelError
 from mint_ray.readiness import check_knowledge, check_places, check_ready
 from mint_ray.runs import STAGES
+from tests.alignment.conftest import packaged_model, tiny_model, tokenizer  # noqa: F401
 from tests.conftest import REPOSITORY
 from tests.test_config import demo
 
@@ -18,12 +19,8 @@ LABELS = json.dumps([{"id": "A:1", "name": "one"}, {"id": "A:2", "name": "two"}]
 
 
 @pytest.fixture
-def model(tmp_path):
-    folder = tmp_path / "model"
-    folder.mkdir()
-    for name, content in {"config.json": "{}", "model.safetensors": "x"}.items():
-        (folder / name).write_text(content)
-    return folder
+def model(tiny_model):  # noqa: F811
+    return tiny_model
 
 
 def config(model, **sections):
@@ -83,6 +80,12 @@ def test_one_missing_model_keeps_its_own_error(tmp_path):
 def test_a_folder_that_is_no_scorer_and_a_start_that_is_no_adapter_are_told(model, tmp_path):
     assert "scorer.folder is" in said(config(model, scorer={"kind": "vilt", "folder": str(tmp_path)}), ["scorer"])
     assert "is no adapter" in said(config(model, alignment={"start": str(tmp_path)}), ["alignment"])
+
+
+def test_an_alignment_that_could_not_be_trained_or_merged_is_told_beside_what_is_missing(model, tmp_path):
+    missing = {"kind": "phenopackets", "path": str(tmp_path / "no-corpus")}
+    lines = said(config(model, corpus=missing, alignment={"lora": {"target_modules": ["no_layer"]}})).splitlines()
+    assert len(lines) == 2 and "no-corpus" in lines[0] and "alignment.lora does not go with" in lines[1]
 
 
 def test_an_engine_that_is_not_installed_is_told(model, monkeypatch):
