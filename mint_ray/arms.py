@@ -25,7 +25,7 @@ from mint_ray.config import Configuration
 from mint_ray.errors import ConfigError, CorpusError
 from mint_ray.readiness import check_knowledge
 from mint_ray.records import LEARNED_FROM
-from mint_ray.runs import Run, StageReport, write_atomically
+from mint_ray.runs import Run, StageReport, write_json
 from mint_ray.storage import files_below, remove
 
 logger = logging.getLogger(__name__)
@@ -193,7 +193,7 @@ def choose_point(config: Configuration, name: str, searched: dict[Point, Run]) -
         logger.info("arm %s: %s", name, ", ".join(f"{key} {value:.4g}" for key, value in rows[-1].items()))
     best = max(range(len(rows)), key=lambda i: (rows[i]["top"], rows[i]["mrr"], -i))
     chosen = {"chosen": rows[best], "points": rows}
-    write_atomically(search_file(config, name), json.dumps(chosen, indent=1))
+    write_json(search_file(config, name), chosen)
     return list(searched)[best]
 
 
@@ -222,7 +222,7 @@ def write_cost(run: Run, name: str, done: dict[str, Run]) -> None:
         "search_seconds": search_seconds(run, name),
         "answers": answers["figures"][mine.config.inference.models[0]] | {"seconds": answers["seconds"]},
     }
-    write_atomically(arm_folder(run.config, name) / "cost.json", json.dumps(cost | {"arm": arm.says}, indent=1))
+    write_json(arm_folder(run.config, name) / "cost.json", cost | {"arm": arm.says})
 
 
 def training_cost(name: str, done: dict[str, Run]) -> dict[str, float]:

@@ -12,7 +12,6 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 from mint_ray.config import Configuration, load_config
 from mint_ray.errors import ConfigError, MintError, RayEnded
@@ -128,13 +127,5 @@ def reported() -> Iterator[None]:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        _say_stopped()
-    except SystemExit as end:
-        if end.code:
-            raise
-        _say_stopped()  # Ray Train's own answer to Ctrl-C, which it keeps to once a training is over
-
-
-def _say_stopped() -> NoReturn:
-    print("Stopped. What is complete is kept: the same command goes on.", file=sys.stderr)
-    sys.exit(128 + signal.SIGINT)
+        print("Stopped. What is complete is kept: the same command goes on.", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)

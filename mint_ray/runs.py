@@ -73,6 +73,16 @@ def write_atomically(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
+def write_json(path: Path, value: Any) -> None:
+    """Write plain data as JSON that every reader takes; see `strict_json`."""
+    write_atomically(path, strict_json(value, indent=1))
+
+
+def strict_json(value: Any, **how: Any) -> str:
+    """Plain data as JSON. A number that is not finite is null: Python writes it as a word that JSON does not have."""
+    return json.dumps(_plain(value), **how)
+
+
 def digest_of(value: Any) -> str:
     """A short stable digest of plain data."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
@@ -184,9 +194,7 @@ class Stage:
 
     def begin(self) -> None:
         if self.begun is None:
-            write_atomically(
-                self._begun_path, json.dumps({"settings": self.settings, "at": _now()}, indent=1, default=str)
-            )
+            write_json(self._begun_path, {"settings": self.settings, "at": _now()})
 
     def finish(self, report: StageReport, seconds: float) -> None:
         manifest = {
@@ -202,7 +210,7 @@ class Stage:
             "versions": _versions(),
             "commit": _commit(),
         }
-        write_atomically(self._manifest_path, json.dumps(manifest, indent=1, default=str))
+        write_json(self._manifest_path, manifest)
 
     def clear(self) -> None:
         """Remove the stage; a kill on the way leaves it neither complete nor to be gone on with, see `carry_out`.
@@ -215,7 +223,7 @@ class Stage:
         if not storage.files_below(self.path):
             return
         storage.remove(self._manifest_path)
-        write_atomically(self._begun_path, json.dumps({CLEARING: _now()}))
+        write_json(self._begun_path, {CLEARING: _now()})
         storage.remove_all_but(self.path, self._begun_path.name)
         storage.remove(self.path)
 
@@ -387,9 +395,9 @@ def _kept(path: Path, whole: Callable[[dict[str, Any]], bool]) -> dict[str, Any]
     return None
 
 
-def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    """As a file keeps them."""
-    return json.loads(json.dumps(settings, default=str))
+def _plain(value: Any) -> Any:
+    """As a file keeps it."""
+    return json.loads(json.dumps(value, default=str), parse_constant=lambda _: None)
 
 
 def _worker_error(error: Exception) -> MintError | None:

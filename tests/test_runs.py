@@ -244,6 +244,14 @@ def test_a_manifest_says_what_repeating_needs(tmp_path, monkeypatch):
     assert run.stage("scorer").manifest["commit"] == f"{commit}+changes"
 
 
+def test_a_figure_that_is_not_finite_is_null_in_a_manifest(tmp_path):
+    run = a_run(tmp_path)
+    figures = {"mean": float("nan"), "rows": [1.5, float("inf"), -float("inf")]}
+    run.carry_out("cases", lambda run: StageReport(1, 1, {}, figures))
+    kept = (run.stage("cases").path / "manifest.json").read_text()
+    assert json.loads(kept, parse_constant=pytest.fail)["figures"] == {"mean": None, "rows": [1.5, None, None]}
+
+
 @pytest.mark.parametrize("content", DAMAGE, ids=lambda content: repr(content)[:20])
 def test_a_damaged_manifest_is_as_if_it_were_not_written(tmp_path, content, caplog):
     run = a_run(tmp_path)

@@ -113,13 +113,13 @@ def train(run: Run, model: str, pairs: dict[str, list[EncodedPair]]) -> None:
         ScalingConfig,
         TrainingFailedError,
     )
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchConfig
 
-    from mint_ray.alignment.worker import Notice, Plan, train_worker
+    from mint_ray.alignment.worker import Notice, Plan, Training, train_worker
 
     notice = Notice.remote()
     section, folder = run.config.alignment, run.stage("alignment").path
-    trainer = TorchTrainer(
+    trainer = Training(
         train_worker,
         train_loop_config={"plan": Plan(section, model, folder, run.config.run.seed, ray.put(pairs), notice)},
         torch_config=TorchConfig(backend="nccl" if section.use_gpu else "gloo"),
@@ -134,8 +134,11 @@ def train(run: Run, model: str, pairs: dict[str, list[EncodedPair]]) -> None:
     )
     try:
         failure = trainer.fit().return_value
-    except SystemExit as end:  # Ray's answer to SIGTERM; while it is held, Ray Train works on
-        save_before_end(lambda: ray.get(notice.give.remote()), folder / "checkpoints")
+    except (
+        KeyboardInterrupt,
+        SystemExit,
+    ) as end:  # the latter is Ray's answer to SIGTERM; the training goes on meanwhile
+        save_before_end(notice.give.remote, folder / "checkpoints")
         raise end
     except TrainingFailedError as error:
         raise refused_somewhere(error, folder) or TrainingError(why_failed(error, folder)) from error
@@ -143,11 +146,13 @@ def train(run: Run, model: str, pairs: dict[str, list[EncodedPair]]) -> None:
         raise TrainingError(failure)
 
 
-def save_before_end(tell: Callable[[], None], checkpoints: Path, seconds: float = GRACE) -> None:
+def save_before_end(tell: Callable[[], object], checkpoints: Path, seconds: float = GRACE) -> None:
     """Have the workers save after the step that runs, and wait until Ray Train has noted it, or the time is up."""
     record = checkpoints / "checkpoint_manager_snapshot.json"  # written when a checkpoint is whole
     before, until = _text(record), time.monotonic() + seconds
-    logger.info("told to end: a checkpoint is made first, for which there are %.0f s", seconds)
+    logger.info(
+        "told to end: a checkpoint is made first, for which there are %.0f s (Ctrl-C, once more: end at once)", seconds
+    )
     tell()
     while _text(record) == before and time.monotonic() < until:
         time.sleep(0.2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
@@ -22,6 +21,7 @@ from peft import PeftModel
 from ray.actor import ActorHandle
 from ray.exceptions import RayActorError
 from ray.train.huggingface.transformers import RayTrainReportCallback, prepare_trainer
+from ray.train.torch import TorchTrainer
 from transformers import Trainer, TrainerCallback
 
 from mint_ray import telemetry
@@ -30,7 +30,7 @@ from mint_ray.alignment.methods import build_trainer
 from mint_ray.config import AlignmentSection
 from mint_ray.errors import TrainingError
 from mint_ray.models import resolve_model
-from mint_ray.runs import write_atomically
+from mint_ray.runs import strict_json, write_atomically
 from mint_ray.storage import remote, written_folder
 
 ADAPTER = "adapter"
@@ -49,6 +49,14 @@ class Plan:
     seed: int
     pairs: ray.ObjectRef
     notice: ActorHandle
+
+
+class Training(TorchTrainer):
+    """Ray Train's, but that Ctrl-C is the job's to answer: Ray aborts the workers before they could save, and keeps on
+    answering it, with status 0, in every stage after."""
+
+    def _register_sigint_handler(self, controller: ActorHandle) -> None:
+        pass
 
 
 @ray.remote(num_cpus=0, max_restarts=-1)
@@ -129,7 +137,7 @@ def save_curve(trainer: Trainer, path: Path) -> None:
     """One line a step and one a validation, from the first step on, also when the run was resumed."""
     precision = "bf16" if trainer.args.bf16 else "fp32"
     history = [row for row in trainer.state.log_history if "loss" in row or "eval_loss" in row]
-    write_atomically(path, "".join(json.dumps(row | {"precision": precision}) + "\n" for row in history))
+    write_atomically(path, "".join(strict_json(row | {"precision": precision}) + "\n" for row in history))
 
 
 class SaveInTime(TrainerCallback):

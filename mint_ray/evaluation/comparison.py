@@ -10,7 +10,6 @@ comparison/
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +40,7 @@ from mint_ray.evaluation.metrics import Figure, catalogue
 from mint_ray.evaluation.strata import Stratum, terciles
 from mint_ray.preferences.store import write_part
 from mint_ray.records import Case, GradedAnswer, from_table, to_table
-from mint_ray.runs import CONFIG, Run, StageReport, write_atomically
+from mint_ray.runs import CONFIG, Run, StageReport, write_atomically, write_json
 from mint_ray.storage import remove
 from mint_ray.tasks.base import Label
 
@@ -101,7 +100,7 @@ def compare(run: Run, arms: dict[str, Run]) -> StageReport:
     remove(folder / CONFIG)
     for arm in result.arms:
         write_part(to_table(arm.answers, GradedAnswer), graded_path(run, arm.name))
-    write_atomically(folder / "comparison.json", json.dumps(summary(run, result), indent=1))
+    write_json(folder / "comparison.json", summary(run, result))
     write_comparison(run, result, folder / "report.html")
     write_atomically(folder / CONFIG, run.config.as_yaml())
     print_comparison(result)

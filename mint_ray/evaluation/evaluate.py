@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import zlib
 from collections import Counter
@@ -24,7 +23,7 @@ from mint_ray.inference.store import answer_folder, answer_table, refusal_table
 from mint_ray.preferences.shuffling import draw_donors
 from mint_ray.preferences.store import ranking_table, write_part
 from mint_ray.records import Answer, GradedAnswer, from_table, to_table
-from mint_ray.runs import Run, StageReport, write_atomically
+from mint_ray.runs import Run, StageReport, write_json
 from mint_ray.tasks.base import Label
 
 logger = logging.getLogger(__name__)
@@ -86,7 +85,7 @@ def evaluate(run: Run) -> StageReport:
     folder = run.stage("evaluation").path
     for model, answers in result.graded.items():
         write_part(to_table(answers, GradedAnswer), folder / "graded" / model / "part-00000.parquet")
-    write_atomically(folder / "metrics.json", json.dumps(summary(run, result), indent=1))
+    write_json(folder / "metrics.json", summary(run, result))
     write_pheval(run, result, folder / "pheval")
     write_report(run, result, folder / "report.html")
     print_table(result)

@@ -35,7 +35,7 @@ from mint_ray.evaluation.evaluate import Reply, Truth, keyed, replies_of, resamp
 from mint_ray.evaluation.intervals import Interval
 from mint_ray.evaluation.metrics import Figure
 from mint_ray.records import GradedAnswer, from_table
-from mint_ray.runs import CONFIG, Run, open_run, write_atomically
+from mint_ray.runs import CONFIG, Run, open_run, write_json
 from mint_ray.sections import differing, result_settings
 from mint_ray.storage import reaching, read_table
 
@@ -84,7 +84,7 @@ def pool(folders: Sequence[Path], to: Path) -> Pooled:
     from mint_ray.evaluation.pooling_page import print_pooled, write_pooled
 
     result = measure_pooled(open_comparisons(folders))
-    write_atomically(to / "pooled.json", json.dumps(summary(result), indent=1))
+    write_json(to / "pooled.json", summary(result))
     write_pooled(result, to / "report.html")
     print_pooled(result)
     return result

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -177,10 +178,11 @@ import sys
 from pathlib import Path
 from mint_ray.alignment.align import align
 from mint_ray.cluster import ray_session
+from mint_ray.command import reported
 from mint_ray.config import ClusterSection
 from tests.alignment.test_align import run_of
 
-with ray_session(ClusterSection(cpus=4)):
+with reported(), ray_session(ClusterSection(cpus=4)):
     align(run_of(Path(sys.argv[1]), Path(sys.argv[2]), **dict(zip(("epochs", "save_steps"), map(int, sys.argv[3:])))))
 """
 
@@ -198,16 +200,19 @@ def test_a_run_killed_as_a_whole_goes_on_in_a_new_process_with_the_same_losses(u
 
 
 @pytest.mark.slow
-def test_a_job_that_is_told_to_end_saves_first_and_goes_on_from_there(local_ray, tiny_model, tmp_path):
+@pytest.mark.parametrize(("told", "status"), [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, 130)])
+def test_a_job_that_is_told_to_end_saves_first_and_goes_on_from_there(told, status, local_ray, tiny_model, tmp_path):
     straight, ended = (
         run_of(tmp_path / name, tiny_model, epochs=100, save_steps=10_000) for name in ("straight", "ended")
     )
     align(straight)
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "ended"), str(tiny_model), "100", "10000"]
-    first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # which what runs in the background does not
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=heeds)
     next(line for line in first.stdout if "alignment: step" in line)
-    first.send_signal(signal.SIGTERM)
+    first.send_signal(told)
     first.communicate()
+    assert first.returncode == status
     (made,) = (ended.stage("alignment").path / "checkpoints").glob("checkpoint_*/checkpoint/trainer_state.json")
     assert 0 < json.loads(made.read_text())["global_step"] < 300
     subprocess.run(command, check=True)

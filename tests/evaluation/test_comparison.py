@@ -74,7 +74,15 @@ def compared(tmp_path_factory):
 
 
 def read(run) -> dict:
-    return json.loads((run.dir / "comparison" / "comparison.json").read_text())
+    return json.loads((run.dir / "comparison" / "comparison.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_what_a_curve_has_that_is_not_finite_is_null(tmp_path):
+    run = whole_run(tmp_path / "run", *cases())
+    arms = {"mint": arm(tmp_path, "mint", 24)}
+    (arms["mint"].stage("alignment").path / "curve.jsonl").write_text('{"step": 1, "loss": 1.0, "entropy": NaN}\n')
+    compare(run, arms)
+    assert read(run)["arms"]["mint"]["curve"] == [{"step": 1, "loss": 1.0, "entropy": None}]
 
 
 def test_every_arm_and_reference_has_its_figures(compared):

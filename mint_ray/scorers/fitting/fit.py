@@ -6,7 +6,6 @@ the knowledge that alignment will hand on.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pyarrow as pa
 
 from mint_ray.errors import RowError
 from mint_ray.records import Case
-from mint_ray.runs import Run, StageReport, write_atomically
+from mint_ray.runs import Run, StageReport, write_json
 from mint_ray.scorers import load_scorer
 from mint_ray.scorers.fitting.survey import HELD_OUT, fitting_split, survey
 from mint_ray.scorers.scoring import batches_of
@@ -38,7 +37,7 @@ def fit_scorer(run: Run) -> StageReport:
     seen = survey(run, (fitting_split(run),))
     refused = figures.pop("refused", dict(seen.refused))  # fitting also knows of images that cannot be decoded
     figures["held_out"] = held_out_figures(run, folder)
-    write_atomically(folder / FIGURES, json.dumps(figures, indent=1))
+    write_json(folder / FIGURES, figures)
     remove(folder / "training")
     return StageReport(seen.rows, seen.rows - sum(refused.values()), refused, figures)
 
