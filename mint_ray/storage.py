@@ -153,8 +153,13 @@ def create(path: Path, text: str) -> None:
     """
     if not remote(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644), "w") as file:
-            file.write(text)
+        made = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        try:
+            with os.fdopen(made, "w") as file:
+                file.write(text)
+        except OSError:  # on a full disk a name can be had, and no byte
+            path.unlink()
+            raise
         return
     with reaching(path):
         try:

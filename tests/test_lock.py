@@ -259,6 +259,19 @@ def test_a_disk_that_refuses_is_told_by_what_it_says(tmp_path, monkeypatch, code
     assert str(tmp_path) in str(error.value) and ("permissions" in str(error.value)) == (code == errno.EACCES)
 
 
+def test_a_disk_that_gives_a_name_and_no_byte_keeps_no_next_job_out(tmp_path, monkeypatch):
+    def on_a_full_disk(file: int, mode: str):
+        os.close(file)
+        return Path("/dev/full").open(mode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fdopen", on_a_full_disk)
+        with pytest.raises(RunError, match="the disk is full"), sole_job(tmp_path):
+            pass
+    with sole_job(tmp_path):
+        assert (tmp_path / "jobs" / "00001.json").exists()
+
+
 def test_a_second_command_on_the_same_run_directory_ends_with_status_1(tmp_path):
     with sole_job(tmp_path):
         command = [sys.executable, "jobs/evaluate.py", "configs/demo.yaml", "--set", f"run.dir={tmp_path}", "--fresh"]
