@@ -66,6 +66,12 @@ class Holder:
 
 
 _HOLDER = TypeAdapter(Holder)
+_followed = threading.Event()
+
+
+def followed() -> bool:
+    """Whether another job has taken this process's for dead, and works in its directory: nothing more may be written."""
+    return _followed.is_set()
 
 
 @contextmanager
@@ -82,6 +88,7 @@ def sole_job(run_dir: Path) -> Iterator[None]:
         met = OSError(error.errno, error.strerror, str(run_dir))
         why = storage.disk_trouble(met, run_dir) or f"{run_dir} cannot be written ({error.strerror or error})"
         raise RunError(why) from error
+    _followed.clear()
     over = threading.Event()
     beating = threading.Thread(target=_beat, args=(path, holder, over), daemon=True, name="run-lock")
     beating.start()
@@ -209,6 +216,7 @@ def _beat(path: Path, holder: Holder, over: threading.Event) -> None:
         with suppress(Exception):
             follower = _read(next_path) if next_path.exists() else None
         if follower:
+            _followed.set()
             logger.error("this job was silent for too long and was followed by %s: stopping", follower)
             # As `ray job stop` does: it wakes the main thread from whatever it waits for. SIGINT is ignored in background jobs.
             signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)

@@ -205,8 +205,12 @@ def test_a_job_touches_its_file_and_stops_where_it_was_followed(tmp_path, monkey
         os.utime(path, (0, 0))
         while path.stat().st_mtime == 0:
             time.sleep(0.01)
+        assert not lock.followed()
         (tmp_path / "jobs" / "00002.json").write_text("{}")
         time.sleep(30)
+    assert lock.followed()
+    with sole_job(tmp_path / "another"):
+        assert not lock.followed()
 
 
 def race(run_dir: Path, start, won) -> None:

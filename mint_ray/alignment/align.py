@@ -30,6 +30,7 @@ from mint_ray.alignment.collation import EncodedPair, encode_pairs
 from mint_ray.alignment.start import adapted_model
 from mint_ray.config import AlignmentSection
 from mint_ray.errors import TrainingError
+from mint_ray.lock import followed
 from mint_ray.mending import template_date
 from mint_ray.models import load_tokenizer, model_digest, resolve_model
 from mint_ray.preferences.store import PAIR_SPLITS, pair_dataset, write_part
@@ -134,12 +135,9 @@ def train(run: Run, model: str, pairs: dict[str, list[EncodedPair]]) -> None:
     )
     try:
         failure = trainer.fit().return_value
-    except (
-        KeyboardInterrupt,
-        SystemExit,
-    ) as end:  # the latter is Ray's answer to SIGTERM; the training goes on meanwhile
+    except (KeyboardInterrupt, SystemExit):  # Ctrl-C, and Ray's answer to SIGTERM; the training goes on meanwhile
         save_before_end(notice.give.remote, folder / "checkpoints")
-        raise end
+        raise
     except TrainingFailedError as error:
         raise refused_somewhere(error, folder) or TrainingError(why_failed(error, folder)) from error
     if failure:
@@ -147,7 +145,12 @@ def train(run: Run, model: str, pairs: dict[str, list[EncodedPair]]) -> None:
 
 
 def save_before_end(tell: Callable[[], object], checkpoints: Path, seconds: float = GRACE) -> None:
-    """Have the workers save after the step that runs, and wait until Ray Train has noted it, or the time is up."""
+    """Have the workers save after the step that runs, and wait until Ray Train has noted it, or the time is up.
+
+    A job that another one has followed saves nothing: the folder is no longer its own.
+    """
+    if followed():
+        return
     record = checkpoints / "checkpoint_manager_snapshot.json"  # written when a checkpoint is whole
     before, until = _text(record), time.monotonic() + seconds
     logger.info(

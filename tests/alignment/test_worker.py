@@ -108,6 +108,11 @@ def test_a_job_that_is_told_to_end_does_not_wait_for_ever(tmp_path):
     save_before_end(lambda: None, tmp_path, seconds=0.1)
 
 
+def test_a_job_that_another_has_followed_saves_nothing_where_the_other_works(tmp_path, monkeypatch):
+    monkeypatch.setattr("mint_ray.alignment.align.followed", lambda: True)
+    save_before_end(pytest.fail, tmp_path, seconds=60)
+
+
 def test_nothing_is_saved_after_the_last_step_when_the_adapter_is_written():
     clock = Clock()
     assert saved_at(SaveInTime(1, leaving=lambda: True, clock=clock), clock, 1, 100.0) == []
