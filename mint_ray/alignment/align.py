@@ -16,12 +16,10 @@ from __future__ import annotations
 import json
 import logging
 import math
-import re
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Any
 
 from mint_ray.adapters import ADAPTER_CONFIG
@@ -40,10 +38,7 @@ from mint_ray.storage import local_copy, refused_somewhere, train_storage
 
 logger = logging.getLogger(__name__)
 
-RESTARTS = 2  # of workers that die, within one run
 GRACE = 25.0  # seconds for a last checkpoint: Kubernetes and most schedulers kill after 30
-# As the operating system, safetensors and torch tell of it.
-_DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded|PytorchStreamWriter failed writing")
 
 
 def align(run: Run) -> StageReport:
@@ -116,7 +111,8 @@ def train(run: Run, model: str, pairs: dict[str, list[EncodedPair]]) -> None:
     )
     from ray.train.torch import TorchConfig
 
-    from mint_ray.alignment.worker import Notice, Plan, Training, train_worker
+    from mint_ray.alignment.worker import Notice, Plan, train_worker
+    from mint_ray.training import RESTARTS, Training, why_failed
 
     notice = Notice.remote()
     section, folder = run.config.alignment, run.stage("alignment").path
@@ -163,16 +159,6 @@ def save_before_end(tell: Callable[[], object], checkpoints: Path, seconds: floa
 
 def _text(path: Path) -> str | None:
     return path.read_text() if path.exists() else None
-
-
-def why_failed(error: Exception, folder: Path) -> str:
-    """What ended the workers, in a sentence where it is a full disk."""
-    if _DISK_FULL.search(str(error)):
-        return (
-            f"the disk was full when a checkpoint or the adapter was written (of {folder}, or of {gettempdir()} on a "
-            "worker's node). Free some space and run the same command again: it goes on after the last whole checkpoint"
-        )
-    return f"the workers failed {RESTARTS + 1} times: {error}"
 
 
 def curve_figures(path: Path, section: AlignmentSection) -> dict[str, Any]:

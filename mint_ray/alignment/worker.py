@@ -21,7 +21,6 @@ from peft import PeftModel
 from ray.actor import ActorHandle
 from ray.exceptions import RayActorError
 from ray.train.huggingface.transformers import RayTrainReportCallback, prepare_trainer
-from ray.train.torch import TorchTrainer
 from transformers import Trainer, TrainerCallback
 
 from mint_ray import telemetry
@@ -49,14 +48,6 @@ class Plan:
     seed: int
     pairs: ray.ObjectRef
     notice: ActorHandle
-
-
-class Training(TorchTrainer):
-    """Ray Train's, but that Ctrl-C is the job's to answer: Ray aborts the workers before they could save, and keeps on
-    answering it, with status 0, in every stage after."""
-
-    def _register_sigint_handler(self, controller: ActorHandle) -> None:
-        pass
 
 
 @ray.remote(num_cpus=0, max_restarts=-1)

@@ -5,10 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from ray.train.v2.api.exceptions import WorkerGroupError
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from mint_ray.alignment.align import why_failed
 from mint_ray.alignment.check import check_alignment
 from mint_ray.config import AlignmentSection, LoraSection
 from mint_ray.errors import ConfigError, ModelError
@@ -140,17 +138,3 @@ def test_a_model_that_is_not_there_and_a_reporter_that_is_not_installed_are_told
         check_alignment(section(tmp_path / "nothing"))
     with pytest.raises(ConfigError, match=r"alignment\.log_to is 'wandb'"):
         check_alignment(section(tiny_model, log_to="wandb"))
-
-
-@pytest.mark.parametrize(
-    "cause",
-    [
-        OSError(28, "No space left on device"),
-        RuntimeError("[enforce fail at inline_container.cc:668] . PytorchStreamWriter failed writing file data/0"),
-        Exception("Error while serializing: I/O error: No space left on device (os error 28)"),
-    ],
-)
-def test_a_disk_that_is_full_of_checkpoints_is_called_that(cause, tmp_path):
-    failed = WorkerGroupError(f"Rank 0 Error: {cause!r}", {0: cause})
-    assert "the disk was full" in why_failed(failed, tmp_path)
-    assert why_failed(WorkerGroupError("another", {}), tmp_path).startswith("the workers failed 3 times")

@@ -1,15 +1,13 @@
 """When a checkpoint is made: by steps, by the clock, and as soon as a node is told to leave."""
 
-import signal
 import threading
 from types import SimpleNamespace
 
 import pytest
-from ray.train.torch import TorchTrainer
 from transformers import TrainerControl
 
 from mint_ray.alignment.align import save_before_end
-from mint_ray.alignment.worker import SaveInTime, Training
+from mint_ray.alignment.worker import SaveInTime
 from mint_ray.config import AlignmentSection
 
 
@@ -95,13 +93,6 @@ def test_a_job_that_is_told_to_end_waits_until_its_last_checkpoint_is_noted(befo
 
     save_before_end(tell, tmp_path, seconds=60)
     assert told and record.read_text() == "another"
-
-
-def test_ctrl_c_is_no_abort_of_ray_train_s():
-    before = signal.getsignal(signal.SIGINT)
-    assert "_register_sigint_handler" in dir(TorchTrainer), "Ray answers Ctrl-C by another name: see `Training`"
-    Training(print)._register_sigint_handler(None)
-    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_job_that_is_told_to_end_does_not_wait_for_ever(tmp_path):

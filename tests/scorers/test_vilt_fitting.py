@@ -93,7 +93,7 @@ def test_a_killed_fit_goes_on_after_its_last_epoch_and_ends_as_the_undisturbed_o
 
     with monkeypatch.context() as patch, pytest.raises(TrainingError, match="a worker's end"):
         patch.setattr("mint_ray.scorers.fitting.workers.train_worker", dies_in_the_second_epoch)
-        patch.setattr("mint_ray.scorers.fitting.workers.RESTARTS", 0)
+        patch.setattr("mint_ray.training.RESTARTS", 0)
         cut.carry_out("scorer", fit_scorer)
     assert not cut.stage("scorer").complete
     journal = tmp_path / "journal"

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from mint_ray.runs import Run
 
-RESTARTS = 2  # of workers that die, within one fit
-
 
 @dataclass(frozen=True)
 class Examples:
@@ -97,11 +95,13 @@ def _result(plan: Plan, streams: dict[str, ray.data.Dataset], folder: Path) -> R
         ScalingConfig,
         TrainingFailedError,
     )
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchConfig
+
+    from mint_ray.training import RESTARTS, Training, why_failed
 
     section = plan.section
     resources = {"CPU": section.cpus_per_worker, **({"GPU": 1} if section.use_gpu else {})}
-    trainer = TorchTrainer(
+    trainer = Training(
         train_worker,
         train_loop_config={"plan": plan},
         datasets=streams,
@@ -123,7 +123,7 @@ def _result(plan: Plan, streams: dict[str, ray.data.Dataset], folder: Path) -> R
     except TrainingFailedError as error:
         failures = getattr(error, "worker_failures", {}).values()
         mine = next((f for f in failures if isinstance(f, MintError)), refused_somewhere(error, folder))
-        raise mine or TrainingError(f"the workers failed: {error}") from error
+        raise mine or TrainingError(why_failed(error, folder)) from error
     if result.return_value:
         raise TrainingError(result.return_value)
     return result
