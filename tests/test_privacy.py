@@ -254,7 +254,8 @@ def test_the_whole_line_with_a_worker_killed_in_every_stage_tells_nothing(tiny_m
         pattern for pattern in KEPT if any(map(holds, run.glob(pattern)))
     }
     assert not any(WORD.lower() in each.lower() for each in output)
-    assert told(run) == told(session) == []
+    # Every note has the word, so it is nobody's; what few have is not there, see tests/scorers/test_vilt_scorer.py.
+    assert told(run, (*KEPT, "scorer/tokenizer.json")) == told(session) == []
     shutil.rmtree(session)
 
 

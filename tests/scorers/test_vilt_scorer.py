@@ -9,7 +9,7 @@ from transformers import BertConfig, BertModel, ViltForQuestionAnswering, ViltPr
 
 from mint_ray.errors import ModelError, RowError
 from mint_ray.scorers import load_scorer
-from mint_ray.scorers.fitting.tokens import build_tokenizer
+from mint_ray.scorers.fitting.tokens import LEAST_CASES, build_tokenizer
 from mint_ray.scorers.vilt.model import ViltClassifier
 from mint_ray.tasks.base import View
 from tests.scorers.tiny import COLOURS, TEXTS, picture, tiny_scorer, tiny_section, tiny_vilt
@@ -194,7 +194,13 @@ def test_a_missing_tokenizer_is_refused(tmp_path):
 
 
 def test_the_tokenizer_is_the_same_every_time_and_spells_what_it_never_met():
-    first, second = (build_tokenizer(TEXTS, 200) for _ in range(2))
+    first, second = (build_tokenizer(TEXTS * LEAST_CASES, 200) for _ in range(2))
     assert first.get_vocab() == second.get_vocab()
     assert first.tokenize("hypotonia male") == ["hypotonia", "male"]
     assert first.unk_token not in first.tokenize("ptosis")
+
+
+def test_a_word_of_few_cases_is_spelled_since_it_may_be_a_name_unless_it_is_public():
+    notes = [f"Seen in Springfield. {'Kowalczyk ' * 40}" if n < LEAST_CASES - 1 else "Springfield" for n in range(9)]
+    known = build_tokenizer(notes, 500, public=["Kabuki"]).get_vocab()
+    assert {"springfield", "kabuki"} <= set(known) and "kowalczyk" not in known and "seen" not in known
