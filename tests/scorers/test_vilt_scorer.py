@@ -10,6 +10,7 @@ from transformers import BertConfig, BertModel, ViltForQuestionAnswering, ViltPr
 from mint_ray.errors import ModelError, RowError
 from mint_ray.scorers import load_scorer
 from mint_ray.scorers.fitting.tokens import LEAST_CASES, build_tokenizer
+from mint_ray.scorers.vilt.fitting import starting_point
 from mint_ray.scorers.vilt.model import ViltClassifier
 from mint_ray.tasks.base import View
 from tests.scorers.tiny import COLOURS, TEXTS, picture, tiny_scorer, tiny_section, tiny_vilt
@@ -200,7 +201,14 @@ def test_the_tokenizer_is_the_same_every_time_and_spells_what_it_never_met():
     assert first.unk_token not in first.tokenize("ptosis")
 
 
-def test_a_word_of_few_cases_is_spelled_since_it_may_be_a_name_unless_it_is_public():
-    notes = [f"Seen in Springfield. {'Kowalczyk ' * 40}" if n < LEAST_CASES - 1 else "Springfield" for n in range(9)]
-    known = build_tokenizer(notes, 500, public=["Kabuki"]).get_vocab()
-    assert {"springfield", "kabuki"} <= set(known) and "kowalczyk" not in known and "seen" not in known
+def test_a_word_of_few_cases_is_spelled_since_it_may_be_a_name_unless_it_is_published():
+    notes = ["Seen in Springfield"] * LEAST_CASES + ["Kowalczyk has ptosis. " * 40] * (LEAST_CASES - 1)
+    known = set(build_tokenizer(notes, 500, public=["Ptosis", "Scoliosis"]).get_vocab())
+    assert {"seen", "in", "springfield", "ptosis"} <= known
+    assert not known & {"kowalczyk", "has", "scoliosis"}
+
+
+def test_the_vocabulary_of_a_new_scorer_has_findings_whole_and_no_word_of_one_note():
+    _, inputs = starting_point(tiny_section(), ["Jane Kowalczyk has arachnodactyly"], LABELS)
+    known = set(inputs.tokenizer.get_vocab())
+    assert "arachnodactyly" in known and not known & {"jane", "kowalczyk"}

@@ -64,7 +64,7 @@ def starting_point(section: Clip, captions: list[str], labels: list[Label]) -> t
         clip = load_clip(origin)
         return clip, load_inputs(origin, clip.config)
     templates = [caption for label in labels for caption in section.captions(label.name)]
-    tokenizer = build_tokenizer(captions, section.size.vocabulary, public=templates)
+    tokenizer = build_tokenizer(captions + templates, section.size.vocabulary, public=templates)
     ends = tokenizer.pad_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id
     config = new_config(section.size, len(tokenizer), *ends)
     return CLIPModel(config), ClipInputs(tokenizer, new_processor(section.size.image_size), config)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from transformers import ViltForQuestionAnswering, set_seed
 
+from mint_ray import hpo
 from mint_ray.corpora.store import run_labels
 from mint_ray.errors import CorpusError
 from mint_ray.models import resolve_model
@@ -69,7 +70,8 @@ def starting_point(section: Vilt, texts: list[str], labels: list[Label]) -> tupl
         folder = resolve_model(section.pretrained)
         config = labelled(read_config(folder), labels)
         return load_vilt(folder, config, new_head=True), load_inputs(folder, config, section.missing_text)
-    tokenizer = build_tokenizer(texts, section.size.vocabulary)
+    findings = [term.name for term in hpo.ontology().terms.values()]
+    tokenizer = build_tokenizer(texts, section.size.vocabulary, public=findings)
     config = labelled(new_config(section.size, len(tokenizer), tokenizer.pad_token_id), labels)
     processor = build_processor(config.image_size, config.patch_size)
     return new_vilt(config), inputs_of(config, tokenizer, processor, section.missing_text)
