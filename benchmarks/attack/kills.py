@@ -1,15 +1,16 @@
 """Kill random processes of the line at random moments, go on with the same command, and compare with an undisturbed run.
 
-    python benchmarks/attack/kills.py out/kills [--kills 100] [--seed 1] [--engine vllm] [--victims driver worker ...]
+    python benchmarks/attack/kills.py out/kills [--kills 100] [--seed 1] [--engine vllm]
 
-The line is small: a few synthetic patients, a scorer of one epoch, a language model of random weights. Each trial starts
-from the undisturbed run's stages before a random one, kills one process of a random kind at a random moment of that
-stage, and repeats the command until the line is complete. Then rankings, pairs, the training curve, the digests of
-scorer and adapter, the answers and the metrics must be those of the undisturbed run.
+The line is as small as it gets: 40 synthetic patients, a scorer of one epoch, a language model of random weights. A chain
+is one run directory, in which each of the six stages is killed in once: at a random moment after it began, one process of
+a random kind among those that are there. Then the same command goes on, to the next stage and the next kill; a job that
+survives is left to go on by itself. Last, the line is completed, and rankings, pairs, the training curve, the digests of
+scorer and adapter, the answers and the metrics must be those of the undisturbed run, every row a case or a refusal.
 
-Every trial is decided by the seed and its number. Results are appended to `<out>/kills.jsonl` as they come, and trials
-that stand there are not repeated; a table ends it. Processes are killed by the number that they were started under here,
-never by name. What differs is kept in `<out>/<trial>/`; the log of every command as `<out>/<trial>.log`.
+Every chain is decided by the seed and its number. Its kills are appended to `<out>/kills.jsonl` when it is complete, and
+chains that stand there are not repeated. Processes are killed by the number that they were started under here, never by
+name. What differs is kept in `<out>/<chain>/`; what every chain said in `<out>/<chain>.log`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -34,48 +34,51 @@ from typing import Any
 import psutil
 import yaml
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.attack.results import Results
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAGES = ("cases", "scorer", "preferences", "alignment", "answers", "evaluation")
 PATIENCE = 900  # seconds for one command
+STARTS = 3  # of the command, to complete a line that is no longer disturbed
+START_SECONDS = 15.0  # in which a command that finds its stage complete is killed
 TIMES = ("per_second", "runtime", "seconds")  # in a curve: no two runs are equally fast
+# Ray's processes wait so long for a lost controller, 60 s by default: an hour of the attack would be spent on it.
+ENVIRONMENT = {"PYTHONPATH": str(REPOSITORY), "RAY_gcs_rpc_server_reconnect_timeout_s": "5"}
 
-# Kind of process: how it is told among those that the command started, by its title or its command line.
+# Kind of process: how it is told by its title or its command line. The first that fits counts.
 VICTIMS: dict[str, Callable[[str], bool]] = {
     "driver": lambda title: "jobs/run_line.py" in title,
-    "worker": lambda title: title.startswith("ray::") and not title.startswith("ray::IDLE") and "Agent" not in title,
-    "engine": lambda title: (
-        title.startswith("ray::") and ("Engine" in title or "PartScorer" in title or "Train" in title)
-    ),
     "raylet": lambda title: title.split(" ")[0].endswith("/raylet"),
     "gcs": lambda title: title.split(" ")[0].endswith("/gcs_server"),
-    "agent": lambda title: "agent" in title.lower() and not title.split(" ")[0].endswith(("/raylet", "/gcs_server")),
+    "train worker": lambda title: title.startswith("ray::RayTrainWorker"),
+    "train controller": lambda title: title.startswith("ray::TrainController"),
+    "engine": lambda title: title.startswith("ray::MapWorker") and "Engine" in title,
+    "data actor": lambda title: title.startswith("ray::MapWorker"),
+    "idle worker": lambda title: title.startswith("ray::IDLE"),
+    "agent": lambda title: (title.startswith("ray::") and "Agent" in title) or "dashboard" in title,
+    "data task": lambda title: title.startswith("ray::") and ("Map" in title or "Read" in title or "Write" in title),
+    "Ray's own actor": lambda title: title.startswith("ray::"),
 }
 
 
+def kind_of(title: str) -> str | None:
+    return next((kind for kind, fits in VICTIMS.items() if fits(title)), None)
+
+
 @dataclass
-class Trial:
+class Kill:
     """One kill and what came of it."""
 
-    number: int
     stage: str
-    victim: str
     share: float  # of the stage's undisturbed seconds
-    killed: str = ""
-    statuses: list[int] = field(default_factory=list)
+    kind: str = "none"
+    title: str = ""
+    status: int | None = None  # the command's; None: it went on
     seconds: float = 0.0
     traceback: bool = False  # in what the killed command itself said
-    differing: list[str] = field(default_factory=list)
-    survived: bool = False  # the killed command went on to its end
-
-    @property
-    def well(self) -> bool:
-        return self.statuses[-1:] == [0] and not self.differing
-
-
-def drawn(number: int, seed: int, victims: list[str]) -> Trial:
-    """The trial of that number."""
-    chance = random.Random(f"{seed} {number}")
-    return Trial(number, chance.choice(STAGES), chance.choice(victims), chance.random())
+    differs: list[str] = field(default_factory=list)
 
 
 def settings(model: Path, engine: str) -> dict[str, Any]:
@@ -83,21 +86,21 @@ def settings(model: Path, engine: str) -> dict[str, Any]:
     with (REPOSITORY / "configs" / "demo.yaml").open() as file:
         config = yaml.safe_load(file)
     config["task"]["answer_size"] = 3
-    config["corpus"] |= {"diseases": config["corpus"]["diseases"][:8], "patients_per_disease": 8}
+    config["corpus"] |= {"diseases": config["corpus"]["diseases"][:8], "patients_per_disease": 5}
     config["splits"] = {"train": 0.6, "validation": 0.1, "test": 0.3}
-    config["scorer"] |= {"epochs": 2, "precision": "fp32", "checkpoint_every": 1}
+    config["scorer"] |= {"epochs": 1, "precision": "fp32", "checkpoint_every": 1}
     config["preferences"] = {"chosen": 3, "rejected": 4, "cut": 4, "part_rows": 8, "batch_size": 4}
     config["alignment"] |= {
         "model": str(model),
         "lora": {"rank": 4, "alpha": 8, "dropout": 0.0},
         "precision": "fp32",
-        "epochs": 1.0,
-        "save_steps": 4,
+        "epochs": 0.5,
+        "save_steps": 2,
     }
     config["inference"] = {
         "engine": engine,
         "precision": "fp32",
-        "max_tokens": 16,
+        "max_tokens": 8,
         "max_model_len": 512,
         "batch_size": 4,
         "cache_gib": 0.25,
@@ -130,19 +133,23 @@ class Line:
         self.folder, self._log = folder, log
         self._command = [sys.executable, "jobs/run_line.py", str(config), "--set", f"run.dir={folder}"]
         self._seen: dict[int, psutil.Process] = {}
+        self._driver: subprocess.Popen | None = None
+        atexit.register(self.end)  # also where the harness itself is stopped
 
     def start(self) -> None:
-        environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+        environment = os.environ | ENVIRONMENT
         environment.pop("RAY_ADDRESS", None)  # the harness may only ever meet a Ray of its own
         with self._log.open("a") as log:
             self._driver = subprocess.Popen(
                 self._command, cwd=REPOSITORY, env=environment, stdout=log, stderr=log, start_new_session=True
             )
-        self._seen[self._driver.pid] = psutil.Process(self._driver.pid)
-        atexit.register(self.end)  # also where the harness itself is stopped
+        self._seen = {self._driver.pid: psutil.Process(self._driver.pid)}
 
     def running(self) -> bool:
-        return self._driver.poll() is None
+        return self._driver is not None and self._driver.poll() is None
+
+    def begun(self, stage: str) -> bool:
+        return (self.folder / stage / "begun.json").exists()
 
     def processes(self) -> Iterator[tuple[psutil.Process, str]]:
         """What the command has started and is alive, with its title; remembered, so that nothing is left behind."""
@@ -154,21 +161,14 @@ class Line:
                 if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
                     yield process, " ".join(process.cmdline())
 
-    def kill_one(self, victim: str, chance: random.Random) -> str | None:
-        """Kill one process of a kind; its title, or None where there is none now."""
-        found = [(process, title) for process, title in self.processes() if VICTIMS[victim](title)]
-        if not found:
-            return None
-        process, title = chance.choice(found)
-        process.kill()  # psutil sees that the number has not gone to another process
-        return title[:120]
-
-    def wait(self) -> int:
-        """The command's exit status; whatever else it has started is ended."""
-        until = time.monotonic() + PATIENCE
-        while self.running() and time.monotonic() < until:
+    def wait(self, until: Callable[[], bool] = lambda: False) -> int | None:
+        """The command's exit status, whatever else it has started being ended; None where `until` came first."""
+        last = time.monotonic() + PATIENCE
+        while self.running() and time.monotonic() < last:
+            if until():
+                return None
             list(self.processes())
-            time.sleep(0.2)
+            time.sleep(0.1)
         if self.running():
             self._driver.send_signal(signal.SIGKILL)
         status = self._driver.wait()
@@ -181,13 +181,79 @@ class Line:
 
     def end(self) -> None:
         """End whatever is left of what the command started."""
-        for process, _ in list(self.processes()):
+        for process, _ in list(self.processes()) if self._driver else []:
             with suppress(psutil.Error):
                 process.kill()
 
 
+class Chain:
+    """One run directory, killed in at every stage and completed."""
+
+    def __init__(self, number: int, out: Path, config: Path, seed: int):
+        self.chance = random.Random(f"{seed} {number}")
+        self.folder, self.log = out / f"{number:03}", out / f"{number:03}.log"
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.log.unlink(missing_ok=True)
+        self.line = Line(config, self.folder, self.log)
+
+    def kill(self, stage: str, following: str | None, seconds: float) -> Kill:
+        """Go on to a stage, kill once in it, and wait for the command's end, or for the following stage's beginning."""
+        kill, started = Kill(stage, round(self.chance.random(), 3)), time.monotonic()
+        if not self.line.running():
+            self.line.start()
+        if self.line.wait(lambda: self.line.begun(stage)) is not None:
+            kill.differs.append("the command ended before it was killed")
+            return kill
+        said = self.log.stat().st_size
+        complete = (self.folder / stage / "manifest.json").exists()
+        moment = time.monotonic() + kill.share * (START_SECONDS if complete else seconds)
+        self.line.wait(lambda: time.monotonic() > moment)
+        self._kill_one(kill)
+        kill.status = self.line.wait(lambda: following is not None and self.line.begun(following) and not complete)
+        kill.traceback = kill.kind != "driver" and has_traceback(self.log, said)
+        kill.seconds = round(time.monotonic() - started, 1)
+        return kill
+
+    def _kill_one(self, kill: Kill) -> None:
+        """Kill one process: first the kind is chosen among those that are there, then the process."""
+        found: dict[str, list[tuple[psutil.Process, str]]] = {}
+        for process, title in self.line.processes():
+            if kind := kind_of(title):
+                found.setdefault(kind, []).append((process, title))
+        if self.line.running() and found:
+            kill.kind = self.chance.choice(sorted(found))
+            process, title = self.chance.choice(found[kill.kind])
+            process.kill()  # psutil sees that the number has not gone to another process
+            kill.title = title[:120]
+
+    def complete(self) -> int | None:
+        """The command's exit status, once it is not disturbed any more."""
+        status = None
+        for _ in range(STARTS):
+            if not self.line.running():
+                self.line.start()
+            if (status := self.line.wait()) == 0:
+                break
+        return status
+
+
+# What a run says, and the stage that makes it.
+MADE_IN = {
+    "cases": "cases",
+    "scorer": "scorer",
+    "rankings": "preferences",
+    "pairs": "preferences",
+    "curve": "alignment",
+    "adapter": "alignment",
+    "answers": "answers",
+    "metrics": "evaluation",
+    "rows": "evaluation",
+}
+
+
 def outcome(folder: Path) -> dict[str, Any]:
     """What a complete run says, by name, without what only the clock decides."""
+    from mint_ray.corpora.store import case_table
     from mint_ray.inference.store import answer_table
     from mint_ray.models import model_digest
     from mint_ray.preferences.store import pair_dataset, ranking_table
@@ -195,7 +261,9 @@ def outcome(folder: Path) -> dict[str, Any]:
 
     run = open_run(folder)
     curve = (folder / "alignment" / "curve.jsonl").read_text().splitlines()
+    manifests = {stage: json.loads((folder / stage / "manifest.json").read_text()) for stage in STAGES}
     return {
+        "cases": case_table(run).to_pylist(),
         "scorer": digest_files(folder / "scorer", "*.safetensors"),
         "rankings": ranking_table(run).to_pylist(),
         "pairs": {split: pair_dataset(run, split).to_list() for split in ("train", "validation")},
@@ -203,6 +271,7 @@ def outcome(folder: Path) -> dict[str, Any]:
         "adapter": model_digest(folder / "alignment" / "adapter"),
         "answers": {model: answer_table(run, model).to_pylist() for model in ("base", "aligned")},
         "metrics": json.loads((folder / "evaluation" / "metrics.json").read_text()),
+        "rows": {stage: manifest["rows"] for stage, manifest in manifests.items()},
     }
 
 
@@ -219,98 +288,55 @@ def undisturbed(out: Path, config: Path, engine: str) -> Path:
     return folder
 
 
-def carry_out(trial: Trial, out: Path, config: Path, standard: Path, wanted: dict[str, Any], seed: int) -> None:
-    """Kill once, repeat the command until the line is complete, and compare."""
-    folder, log = out / f"{trial.number:04}", out / f"{trial.number:04}.log"
-    shutil.rmtree(folder, ignore_errors=True)
-    log.unlink(missing_ok=True)
-    for stage in STAGES[: STAGES.index(trial.stage)]:
-        shutil.copytree(standard / stage, folder / stage)
-    started, line = time.monotonic(), Line(config, folder, log)
-    line.start()
-    kill_once(trial, line, standard, random.Random(f"{seed} {trial.number} which"))
-    trial.statuses.append(line.wait())
-    trial.survived = trial.statuses == [0]
-    trial.traceback = trial.victim != "driver" and "Traceback (most recent call last)" in own_words(log)
-    while trial.statuses[-1] != 0 and len(trial.statuses) < 3:
-        line = Line(config, folder, log)
-        line.start()
-        trial.statuses.append(line.wait())
-    trial.seconds = round(time.monotonic() - started, 1)
-    if trial.statuses[-1] == 0:
-        found = outcome(folder)
-        trial.differing = [name for name in wanted if found[name] != wanted[name]]
-    if trial.well:
-        shutil.rmtree(folder)
+def carry_out(chain: Chain, standard: Path, wanted: dict[str, Any]) -> list[Kill]:
+    """A chain's kills; what differs at its end stands with the kill in the stage that made it."""
+    kills = []
+    for stage, following in zip(STAGES, [*STAGES[1:], None], strict=True):
+        seconds = json.loads((standard / stage / "manifest.json").read_text())["seconds"]
+        kills.append(chain.kill(stage, following, seconds))
+    started = time.monotonic()
+    if status := chain.complete():
+        kills[-1].differs.append(f"the command goes on to status {status}")
+    else:
+        found = outcome(chain.folder)
+        for name in (name for name in wanted if found[name] != wanted[name]):
+            kills[STAGES.index(MADE_IN[name])].differs.append(f"{name} not as undisturbed")
+    kills[-1].seconds = round(kills[-1].seconds + time.monotonic() - started, 1)
+    if not any(kill.differs for kill in kills):
+        shutil.rmtree(chain.folder)
+    return kills
 
 
-def kill_once(trial: Trial, line: Line, standard: Path, chance: random.Random) -> None:
-    """Wait for the moment, then for a process of the kind, and kill it."""
-    seconds = json.loads((standard / trial.stage / "manifest.json").read_text())["seconds"]
-    while line.running() and not (line.folder / trial.stage / "begun.json").exists():
-        list(line.processes())
-        time.sleep(0.02)
-    moment = time.monotonic() + trial.share * seconds
-    while line.running() and time.monotonic() < moment:
-        time.sleep(0.02)
-    while line.running() and not trial.killed:
-        trial.killed = line.kill_one(trial.victim, chance) or ""
-        time.sleep(0.05)
-
-
-def own_words(log: Path) -> str:
-    """What the first command printed itself: without what Ray passes on of its processes, `(name pid=...)` before it."""
-    lines = log.read_text(errors="replace").splitlines()
-    return "\n".join(line for line in lines if "pid=" not in line.split(")")[0] and not line.startswith(" "))
-
-
-def table(trials: list[Trial]) -> str:
-    """Kills by kind: how many went on by themselves, were resumed, ended in a traceback, or came out differently."""
-    rows = ["| killed | kills | went on | resumed | not hit | traceback | differing |", "|---|---|---|---|---|---|---|"]
-    for victim in VICTIMS:
-        mine = [trial for trial in trials if trial.victim == victim]
-        if mine:
-            hit = [trial for trial in mine if trial.killed]
-            counts = (
-                len(hit),
-                sum(trial.survived for trial in hit),
-                sum(len(trial.statuses) > 1 and trial.statuses[-1] == 0 for trial in hit),
-                len(mine) - len(hit),
-                sum(trial.traceback for trial in hit),
-                sum(not trial.well for trial in mine),
-            )
-            rows.append(f"| {victim} | " + " | ".join(map(str, counts)) + " |")
-    stages = Counter(trial.stage for trial in trials if trial.killed)
-    return "\n".join([*rows, "", "By stage: " + ", ".join(f"{stage} {stages[stage]}" for stage in STAGES)])
+def has_traceback(log: Path, since: int) -> bool:
+    """Whether the command itself printed one: not what Ray passes on of its processes, `(name pid=...)` before it."""
+    lines = log.read_bytes()[since:].decode(errors="replace").splitlines()
+    return any(line.startswith("Traceback (most recent call last)") for line in lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, help="a folder of its own; a second call goes on with what is left")
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--engine", choices=["transformers", "vllm"], default="transformers")
-    parser.add_argument("--victims", nargs="+", choices=list(VICTIMS), default=list(VICTIMS))
-    options = parser.parse_args()
+    options = arguments()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     out = options.out.resolve()
-    out.mkdir(parents=True, exist_ok=True)
-    config, results = out / "line.yaml", out / "kills.jsonl"
+    results, config = Results(out / "kills.jsonl"), out / "line.yaml"
     standard = undisturbed(out, config, options.engine)
     wanted = outcome(standard)
-    trials = [Trial(**json.loads(row)) for row in results.read_text().splitlines()] if results.exists() else []
-    done = {trial.number for trial in trials}
-    for number in (n for n in range(options.kills) if n not in done):
-        trial = drawn(number, options.seed, options.victims)
-        carry_out(trial, out, config, standard, wanted, options.seed)
-        trials.append(trial)
-        with results.open("a") as file:
-            file.write(json.dumps(asdict(trial)) + "\n")
-        print(f"{number}: {trial.victim} in {trial.stage}: {'as undisturbed' if trial.well else trial}", flush=True)
-    print(table(trials))
-    sys.exit(any(not trial.well for trial in trials))
+    done = {row["chain"] for row in results.rows}
+    for number in (n for n in range(-(-options.kills // len(STAGES))) if n not in done):
+        for kill in carry_out(Chain(number, out, config, options.seed), standard, wanted):
+            more = {name: value for name, value in asdict(kill).items() if name not in ("kind", "differs")}
+            outlived, hit = kill.status in (None, 0), kill.kind != "none"
+            results.add(f"kill: {kill.kind}", int(hit), kill.differs, chain=number, outlived=outlived, **more)
+    sys.exit(results.differs)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, help="a folder of its own; a second call goes on with what is left")
+    parser.add_argument("--kills", type=int, default=102)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--engine", choices=["transformers", "vllm"], default="transformers")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(REPOSITORY))
     main()

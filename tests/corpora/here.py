@@ -6,8 +6,10 @@ The rows go through Arrow at each step, as Ray's do. One test a reader runs on R
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -52,12 +54,20 @@ def _from_items(items: list[dict], override_num_blocks: int) -> Here:
     return Here([pa.Table.from_pylist(items[at : at + size]) for at in range(0, len(items), size)])
 
 
-@pytest.fixture
-def here(monkeypatch) -> Iterator[None]:
-    """Readers run in this process."""
+@contextmanager
+def in_this_process() -> Iterator[None]:
+    """Readers run in this process for the time of the block."""
     import ray.data
 
-    monkeypatch.setattr(ray.data, "from_items", _from_items)
+    with patch.object(ray.data, "from_items", _from_items):
+        yield
+
+
+@pytest.fixture
+def here() -> Iterator[None]:
+    """Readers run in this process."""
+    with in_this_process():
+        yield
 
 
 def outcomes(corpus: Any) -> list[dict]:
