@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
-.PHONY: demo demo-tissue test test-slow lint environment lock
+.PHONY: demo demo-tissue test test-slow attack lint environment lock
 
 demo: $(READY)
 	$(BIN)/python jobs/run_line.py configs/demo.yaml
@@ -17,6 +17,10 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+# Kills, malformed sources and both services under attack: docs/reliability.md. A second call goes on with what is left.
+attack: $(READY)
+	$(BIN)/python -m benchmarks.attack runs/attack
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -27,7 +27,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,12 @@ class Kill:
     seconds: float = 0.0
     traceback: bool = False  # in what the killed command itself said
     differs: list[str] = field(default_factory=list)
+
+    def told(self) -> dict[str, Any]:
+        """What stands of it beside its kind."""
+        ended = "went on" if self.status is None else f"status {self.status}"
+        figures = {"stage": self.stage, "share": self.share, "title": self.title, "seconds": self.seconds}
+        return figures | {"ended": ended, "outlived": self.status in (None, 0), "traceback": self.traceback}
 
 
 def settings(model: Path, engine: str) -> dict[str, Any]:
@@ -320,12 +326,10 @@ def main() -> None:
     results, config = Results(out / "kills.jsonl"), out / "line.yaml"
     standard = undisturbed(out, config, options.engine)
     wanted = outcome(standard)
-    done = {row["chain"] for row in results.rows}
+    done = {row["number"] for row in results.rows}
     for number in (n for n in range(-(-options.kills // len(STAGES))) if n not in done):
         for kill in carry_out(Chain(number, out, config, options.seed), standard, wanted):
-            more = {name: value for name, value in asdict(kill).items() if name not in ("kind", "differs")}
-            outlived, hit = kill.status in (None, 0), kill.kind != "none"
-            results.add(f"kill: {kill.kind}", int(hit), kill.differs, chain=number, outlived=outlived, **more)
+            results.add(f"kill: {kill.kind}", int(kill.kind != "none"), kill.differs, number=number, **kill.told())
     sys.exit(results.differs)
 
 

@@ -10,9 +10,11 @@ held      connections to every port that speaks HTTP, the replicas' own too, whi
           one that is to be upgraded: all have ended after the time that is allowed for them
 overload  ten times what the service can do arrives: what is accepted is answered within its bound, the rest is told
           so at once, and memory stays
+killed    processes of the scorer's service, one after the other: soon the same answer comes again
 soak      70 % of what it can do arrives at random times: no error, and memory after the first fifth within 2 %
 
-0 leaves a part out. Writes services.json into the folder; status 1 if anything failed.
+0 leaves a part out. Results are appended to services.jsonl in the folder as they come, and parts that stand there are not
+repeated; status 1 if anything differs from what must be.
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -39,6 +42,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.attack.odd_requests import CANARY, Asked, model_requests, scorer_requests
+from benchmarks.attack.results import Results
 from benchmarks.scorer_soak import MemoryLog
 from benchmarks.serving import _answer, closed_loop, open_loop, process
 from mint_ray.service.connections import GRACE_SECONDS, HEAD_SECONDS
@@ -52,37 +56,55 @@ MODEL = "packaged:smollm2-135m-instruct"
 SIZE = {"image_size": 96, "patch_size": 24, "layers": 3, "text_tokens": 48}  # as configs/demo.yaml has it
 BIG_CASES = 32  # in a request of the overload: so that ten times what two cores can do can be sent from them
 UNANSWERED, CLIENTS, PATIENCE = 0, 8, 180.0
+JSON = {"Content-Type": "application/json"}
 REPLICAS = range(30000, 31001)  # Serve's own ports of replicas
+
+
+Found = dict[str, Any]  # of a part: how many were `tried`, in words what `differs`, and figures
+Part = Callable[[int], Found]  # by the service's port
 
 
 def main() -> None:
     options = arguments()
-    options.out.mkdir(parents=True, exist_ok=True)
-    report = Report(options.out / "services.json")
-    scorer = options.scorer or demo_scorer(options.out / "scorer")
-    with served(options.out, "scorer", {"scorer": str(scorer), "task": {"kind": "rare_disease"}}) as port:
-        attack_scorer(port, options, report)
-    if options.requests and not options.no_models:
-        engine = {"max_model_len": 128, "cache_gib": 0.25}
-        with served(options.out, "models", {"model": MODEL, "engine": engine}) as port:
-            attack_models(port, options, report)
-    sys.exit(bool(report.failed))
+    out = options.out.resolve()
+    results = Results(out / "services.jsonl")
+    scorer = {"scorer": str(options.scorer or demo_scorer(out / "scorer")), "task": {"kind": "rare_disease"}}
+    attack(partial(served, out, "scorer", scorer), scorer_parts(options, out), results)
+    models = {"model": MODEL, "engine": {"max_model_len": 128, "cache_gib": 0.25}}
+    attack(partial(served, out, "models", models), {} if options.no_models else model_parts(options, out), results)
+    sys.exit(results.differs)
 
 
-class Report:
-    """What was found, part by part; kept as it comes."""
+def attack(serve: Callable[[], AbstractContextManager[int]], parts: dict[str, Part], results: Results) -> None:
+    """The parts whose results do not stand yet."""
+    done = {row["kind"] for row in results.rows}
+    left = {kind: part for kind, part in parts.items() if kind not in done}
+    if not left:
+        return
+    with serve() as port:
+        for kind, part in left.items():
+            results.add(kind, **part(port))
 
-    def __init__(self, path: Path):
-        self._path, self._parts = path, {}
 
-    def add(self, part: str, found: dict[str, Any]) -> None:
-        self._parts[part] = found
-        self._path.write_text(json.dumps(self._parts | {"failed": self.failed}, indent=1))
-        print(json.dumps({part: found}), flush=True)
+def scorer_parts(options: argparse.Namespace, out: Path) -> dict[str, Part]:
+    asked = partial(islice, scorer_requests(options.seed), options.requests - options.requests // 3)
+    parts = {
+        "odd requests to the scorer": (options.requests, lambda port: odd(port, asked(), out / "scorer.log")),
+        "held connections to the scorer": (options.held, partial(held, count=options.held, limits=LIMITS["scorer"])),
+        "killed processes of the scorer": (options.kills, partial(killed, count=options.kills, seed=options.seed)),
+        "overload": (options.overload_seconds, partial(overload, seconds=options.overload_seconds)),
+        "soak": (options.soak_seconds, partial(soak, seconds=options.soak_seconds)),
+    }
+    return {kind: part for kind, (size, part) in parts.items() if size}
 
-    @property
-    def failed(self) -> list[str]:
-        return [f"{part}: {what}" for part, found in self._parts.items() for what in found["failed"]]
+
+def model_parts(options: argparse.Namespace, out: Path) -> dict[str, Part]:
+    asked = partial(islice, model_requests(options.seed, "base"), options.requests // 3)
+    parts = {
+        "odd requests to the models": (options.requests, lambda port: odd(port, asked(), out / "models.log")),
+        "held connections to the models": (options.held, partial(held, count=options.held, limits=LIMITS["models"])),
+    }
+    return {kind: part for kind, (size, part) in parts.items() if size}
 
 
 def arguments() -> argparse.Namespace:
@@ -90,31 +112,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("out", type=Path)
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--held", type=int, default=40, help="slow or broken connections to each port")
+    parser.add_argument("--kills", type=int, default=10, help="of the scorer's service's processes")
     parser.add_argument("--overload-seconds", type=float, default=120)
     parser.add_argument("--soak-seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scorer", type=Path, help="a finished scorer's folder; default: random weights")
     parser.add_argument("--no-models", action="store_true", help="the scorer's service alone")
     return parser.parse_args()
-
-
-def attack_scorer(port: int, options: argparse.Namespace, report: Report) -> None:
-    if options.requests:
-        asked = islice(scorer_requests(options.seed), options.requests - options.requests // 3)
-        report.add("odd requests to the scorer", odd(port, asked, options.out / "scorer.log"))
-    if options.held:
-        report.add("held connections to the scorer", held(port, options.held, LIMITS["scorer"]))
-    if options.overload_seconds:
-        report.add("overload", overload(port, options.overload_seconds))
-    if options.soak_seconds:
-        report.add("soak", soak(port, options.soak_seconds))
-
-
-def attack_models(port: int, options: argparse.Namespace, report: Report) -> None:
-    asked = islice(model_requests(options.seed, "base"), options.requests // 3)
-    report.add("odd requests to the models", odd(port, asked, options.out / "models.log"))
-    if options.held:
-        report.add("held connections to the models", held(port, options.held, LIMITS["models"]))
 
 
 def demo_scorer(folder: Path) -> Path:
@@ -160,7 +164,7 @@ def served(folder: Path, kind: str, args: dict[str, Any]) -> Iterator[int]:
         yield port
 
 
-def odd(port: int, asked: Iterable[Asked], log: Path) -> dict[str, Any]:
+def odd(port: int, asked: Iterable[Asked], log: Path) -> Found:
     """Answers by status, and what should not be."""
     told: list[str] = []
     statuses = asyncio.run(_ask_all(port, asked, told))
@@ -169,7 +173,7 @@ def odd(port: int, asked: Iterable[Asked], log: Path) -> dict[str, Any]:
     if CANARY in httpx.get(f"http://127.0.0.1:{port}/metrics").text:
         failed.append("the canary stands in the metrics")
     failed += [f"the canary stands in {path.name}" for path in logs_since(log) if CANARY in _text(path)]
-    return {"requests": sum(statuses.values()), "statuses": dict(sorted(statuses.items())), "failed": failed}
+    return {"tried": sum(statuses.values()), "statuses": dict(sorted(statuses.items())), "differs": failed}
 
 
 async def _ask_all(port: int, asked: Iterable[Asked], told: list[str]) -> Counter:
@@ -222,7 +226,7 @@ def http_ports(port: int) -> list[int]:
     return [port, *sorted(listening & set(REPLICAS))]
 
 
-def held(port: int, count: int, limits: dict[str, float]) -> dict[str, Any]:
+def held(port: int, count: int, limits: dict[str, float]) -> Found:
     """How many connections to each port had ended after the time that they are allowed, by what they sent."""
     ports = http_ports(port)
     allowed = limits["request_seconds"] + GRACE_SECONDS + 2 * HEAD_SECONDS
@@ -232,7 +236,7 @@ def held(port: int, count: int, limits: dict[str, float]) -> dict[str, Any]:
         for (at, name), ok in ended
         if not ok
     ]
-    return {"ports": len(ports), "connections": len(ended), "seconds allowed": allowed, "failed": sorted(set(failed))}
+    return {"tried": len(ended), "ports": len(ports), "seconds_allowed": allowed, "differs": sorted(set(failed))}
 
 
 HEAD = b"POST /v1/rank HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
@@ -283,7 +287,66 @@ async def _ends(port: int, name: str, allowed: float) -> bool:
     return ended
 
 
-def overload(port: int, seconds: float) -> dict[str, Any]:
+# Processes of the service without which it must come back by itself, by their title.
+VICTIMS = (
+    "ray::ServeReplica",
+    "ray::ServeController",
+    "ray::ProxyActor",
+    "ray::HAProxyManager",
+    "ray::Scorer",
+    "haproxy",
+)
+
+
+def killed(port: int, count: int, seed: int) -> Found:
+    """Kill a process of the service `count` times, while one client asks the same: soon the same answer comes again."""
+    chance, (request,) = random.Random(seed), rank_requests(port, 1, images=False)[:1]
+    wanted, tried, statuses, seconds, differs = answer_of(port, request)[1], [], Counter(), [], []
+    for number in range(count):
+        started, victim = time.monotonic(), kill_one(chance)
+        tried.append(victim)
+        time.sleep(chance.random())
+        answered = 0
+        while answered < 5 and time.monotonic() < started + PATIENCE:  # five in a row: the service is back
+            status, said = answer_of(port, request)
+            statuses[status] += 1
+            answered = answered + 1 if status == 200 else 0
+            if status == 200 and said != wanted:
+                differs.append(f"kill {number}, {victim}: another answer")
+            if status not in (200, 502, 503, 504, UNANSWERED):
+                differs.append(f"kill {number}, {victim}: {status}")
+            time.sleep(0.2)
+        seconds.append(round(time.monotonic() - started, 1))
+        if answered < 5:
+            differs.append(f"kill {number}, {victim}: not answered again within {PATIENCE:g} s")
+    by_kind = dict(Counter(tried))
+    return {"tried": count, "differs": differs, "killed": by_kind, "statuses": dict(statuses), "seconds": seconds}
+
+
+def kill_one(chance: random.Random) -> str:
+    """Kill a process of the service, of a random kind; its kind."""
+    found: dict[str, list[psutil.Process]] = {}
+    for each in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            title = " ".join(each.cmdline())
+            for kind in (kind for kind in VICTIMS if title.startswith(kind) or each.name() == kind):
+                found.setdefault(kind, []).append(each)
+    kind = chance.choice(sorted(found))
+    chance.choice(found[kind]).kill()
+    return kind
+
+
+def answer_of(port: int, request: bytes) -> tuple[int, Any]:
+    """Status and the ranking of a request, on a connection of its own."""
+    body = request.split(b"\r\n\r\n", 1)[1]
+    try:
+        answer = httpx.post(f"http://127.0.0.1:{port}/v1/rank", content=body, headers=JSON, timeout=30)
+    except httpx.TransportError:
+        return UNANSWERED, None
+    return answer.status_code, answer.json().get("results") if answer.status_code == 200 else None
+
+
+def overload(port: int, seconds: float) -> Found:
     """Ten times the capacity for so long."""
     sent = rank_requests(port, BIG_CASES, images=False)
     capacity = closed_loop(port, sent, 8, 10).rate
@@ -300,16 +363,16 @@ def overload(port: int, seconds: float) -> dict[str, Any]:
     if len(accepted) < 0.5 * capacity * seconds:
         failed.append(f"{len(accepted)} were accepted of {capacity * seconds:.0f} that it can do")
     return {
+        "tried": len(found),
+        "differs": failed,
         "capacity, requests a second": round(capacity, 1),
         "cases a request": BIG_CASES,
-        "sent": len(found),
         "accepted": len(accepted),
         "refused with 503": len(refused),
         "p99 of the accepted, s": round(p99, 2),
         "bound, s": bound,
         "p99 of the refused, s": round(float(np.percentile(refused, 99)), 2) if refused else None,
         "megabytes": [round(each) for each in memory.megabytes],
-        "failed": failed,
     }
 
 
@@ -354,7 +417,7 @@ async def _arrival(port: int, request: bytes, free: list) -> tuple[int, float]:
     return status, time.perf_counter() - started
 
 
-def soak(port: int, seconds: float) -> dict[str, Any]:
+def soak(port: int, seconds: float) -> Found:
     """Seven tenths of the capacity for so long; memory of the replica and its scorers, after the first fifth."""
     sent = rank_requests(port, 1, images=True)
     capacity = closed_loop(port, sent, 32, 10).rate
@@ -367,12 +430,12 @@ def soak(port: int, seconds: float) -> dict[str, Any]:
     if growth > 0.02:
         failed.append(f"memory grew by {growth:.1%}")
     return {
+        "tried": len(measured.latencies),
+        "differs": failed,
         "capacity, requests a second": round(capacity, 1),
-        "answered": len(measured.latencies),
         "p99, ms": round(measured.percentile(99), 1),
         "growth of memory": round(growth, 4),
         "megabytes": [round(each) for each in memory.megabytes],
-        "failed": failed,
     }
 
 
