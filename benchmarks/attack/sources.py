@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import hashlib
+import logging
 import os
 import random
 import shutil
@@ -74,7 +75,8 @@ def start_ray() -> None:
 
     ray.init("local", num_cpus=4, log_to_driver=False, logging_level="ERROR")
     ray.data.DataContext.get_current().enable_progress_bars = False
-    ray.data.DataContext.get_current().execution_options.verbose_progress = False
+    for handler in logging.getLogger("ray.data").handlers:
+        handler.setLevel(logging.CRITICAL)  # a plan for each batch, of hundreds of operators
 
 
 def try_batch(kind: str, numbers: range, folder: Path, results: Results) -> None:
