@@ -46,7 +46,10 @@ class Here:
             pq.write_table(table, f"{folder}/{number:05}.parquet")
 
     def take_all(self) -> list[dict]:
-        return [row for table in self.tables for row in table.to_pylist()]
+        return list(self.iter_rows())
+
+    def iter_rows(self) -> Iterator[dict]:
+        return (row for table in self.tables for row in table.to_pylist())
 
 
 def _from_items(items: list[dict], override_num_blocks: int) -> Here:
