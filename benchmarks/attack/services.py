@@ -337,13 +337,15 @@ def kill_one(chance: random.Random) -> str:
 
 
 def answer_of(port: int, request: bytes) -> tuple[int, Any]:
-    """Status and the ranking of a request, on a connection of its own."""
+    """Status and the ranking of a request, on a connection of its own; a proxy's 500 in plain text counts as 502."""
     body = request.split(b"\r\n\r\n", 1)[1]
     try:
         answer = httpx.post(f"http://127.0.0.1:{port}/v1/rank", content=body, headers=JSON, timeout=30)
     except httpx.TransportError:
         return UNANSWERED, None
-    return answer.status_code, answer.json().get("results") if answer.status_code == 200 else None
+    if answer.status_code == 500 and "json" not in answer.headers.get("content-type", ""):
+        return 502, None
+    return answer.status_code, answer.json()["results"] if answer.status_code == 200 else None
 
 
 def overload(port: int, seconds: float) -> Found:
