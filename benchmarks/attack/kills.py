@@ -201,13 +201,12 @@ class Chain:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.log.unlink(missing_ok=True)
         self.line = Line(config, self.folder, self.log)
+        self._outlived = False  # the last kill
 
     def kill(self, stage: str, following: str | None, seconds: float) -> Kill:
         """Go on to a stage, kill once in it, and wait for the command's end, or for the following stage's beginning."""
         kill, started = Kill(stage, round(self.chance.random(), 3)), time.monotonic()
-        if not self.line.running():
-            self.line.start()
-        if self.line.wait(lambda: self.line.begun(stage)) is not None:
+        if not self._reached(stage):
             kill.differs.append("the command ended before it was killed")
             return kill
         said = self.log.stat().st_size
@@ -215,10 +214,20 @@ class Chain:
         moment = time.monotonic() + kill.share * (START_SECONDS if complete else seconds)
         self.line.wait(lambda: time.monotonic() > moment)
         self._kill_one(kill)
-        kill.status = self.line.wait(lambda: following is not None and self.line.begun(following) and not complete)
+        kill.status = self.line.wait(lambda: following is not None and self.line.begun(following))
+        self._outlived = kill.status is None
         kill.traceback = kill.kind != "driver" and has_traceback(self.log, said)
         kill.seconds = round(time.monotonic() - started, 1)
         return kill
+
+    def _reached(self, stage: str) -> bool:
+        """Whether the command gets to a stage, given again where it ended; what was killed may end it later, once."""
+        for _ in range(1 + self._outlived):
+            if not self.line.running():
+                self.line.start()
+            if self.line.wait(lambda: self.line.begun(stage)) is None:
+                return True
+        return False
 
     def _kill_one(self, kill: Kill) -> None:
         """Kill one process: first the kind is chosen among those that are there, then the process."""
