@@ -239,7 +239,7 @@ class Chain:
             kill.kind = self.chance.choice(sorted(found))
             process, title = self.chance.choice(found[kill.kind])
             process.kill()  # psutil sees that the number has not gone to another process
-            kill.title = title[:120]
+            kill.title = title.strip()[:120]
 
     def complete(self) -> int | None:
         """The command's exit status, once it is not disturbed any more."""
