@@ -3,7 +3,8 @@
 | what its files say                                   | what they say here                                           |
 |------------------------------------------------------|--------------------------------------------------------------|
 | a chat template that writes today's date             | it writes `TEMPLATE_DATE`, whatever the day                  |
-| a tokenizer without a pad token                      | a token that is kept for it, else the end token              |
+| a tokenizer without a pad token, or with one that    | a token that is kept for it, else the end token              |
+| the model has no row for                             |                                                              |
 | sampling, penalties and lengths for generation       | nothing: greedy means greedy, and such folders can be saved  |
 
 Training, batch inference and both services read the same mended folder, so no prompt depends on who asks or when, and
@@ -32,17 +33,19 @@ TEMPLATE_DATE = datetime.date(2024, 7, 26)
 TEMPLATE_KWARGS = {"date_string": f"{TEMPLATE_DATE:%d %b %Y}"}
 """The same for a model that others serve, whose template is as it was published: Llama's asks for it by this name."""
 
-# Directives of strftime, in templates' own language; `%-d` and its like before `%d`.
-_DIRECTIVES = ("-d", "-m", "a", "A", "w", "d", "b", "B", "m", "y", "Y", "H", "I", "p", "M", "S", "f", "j", "F", "D")
+# Directives of strftime with the flags of glibc, less `%s`, which hangs on the place; `%%` is set aside meanwhile.
+_DIRECTIVES = [f"%{flag}{letter}" for flag in ("", *"-_0^#") for letter in "aAbBcCdDeFGhHIjklmMpPrRSTuUVwWxXyYzZ"]
+_SAID = [("%%", "\ue000"), *((each, f"{TEMPLATE_DATE:{each}}") for each in (*_DIRECTIVES, "%f")), ("\ue000", "%")]
 _CLOCK = (
-    "{% macro strftime_now(format) %}{{ format"
-    + "".join(f" | replace('%{each}', '{TEMPLATE_DATE:%{each}}')" for each in _DIRECTIVES)
-    + " }}{% endmacro %}\n"  # a newline after a block is never written
+    "{% macro strftime_now(format) %}{% set now = namespace(text=format) %}{% for directive, said in "
+    f"{json.dumps(_SAID)} %}}{{% set now.text = now.text | replace(directive, said) %}}"
+    "{% endfor %}{{ now.text }}{% endmacro %}\n"  # a newline after a block is never written
 )
 # Where a tokenizer keeps its templates, beside `*.jinja`.
 _TEMPLATE_FILES = ("tokenizer_config.json", "chat_template.json", "processor_config.json")
 _PADS = ("<|finetune_right_pad_id|>", "<pad>", "[PAD]", "<|pad|>", "<|endoftext|>")
 _TOKENIZER, _GENERATION, _CONFIG = "tokenizer_config.json", "generation_config.json", "config.json"
+_SPECIAL = "special_tokens_map.json"
 # Of generation_config.json: when an answer ends, and what does not change it.
 _KEPT = (
     *("bos_token_id", "eos_token_id", "pad_token_id", "transformers_version", "_from_model_config", "use_cache"),
@@ -112,7 +115,7 @@ def _changes(folder: Path) -> Iterator[tuple[str, str]]:
         text = path.read_text()
         if pinned(text) != text:
             yield path.relative_to(folder).as_posix(), pinned(text)
-    for name in dict.fromkeys((*_TEMPLATE_FILES, _GENERATION, _CONFIG)):
+    for name in dict.fromkeys((*_TEMPLATE_FILES, _SPECIAL, _GENERATION, _CONFIG)):
         settings = _read(folder / name)
         mend = _MENDERS.get(name, _pin_settings)
         if settings and (better := mend(settings, folder)) != settings:
@@ -132,13 +135,28 @@ def _pin_settings(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def _mend_tokenizer(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     settings = _pin_settings(settings, folder)
-    named = settings.get("pad_token") or _read(folder / "special_tokens_map.json").get("pad_token")
-    token = None if named else _pad_token(folder)
+    named = settings.get("pad_token") or _read(folder / _SPECIAL).get("pad_token")
+    token = None if named and _has_token(folder, named) else _pad_token(folder)
     return settings | {"pad_token": token} if token else settings
 
 
+def _has_token(folder: Path, token: str | dict[str, Any]) -> bool:
+    """Whether a model has a row for a token that its tokenizer names; true where the files do not tell."""
+    content = token.get("content") if isinstance(token, dict) else token
+    config, tokenizer = _read(folder / _CONFIG), _read(folder / "tokenizer.json")
+    rows = (config.get("text_config") or config).get("vocab_size")
+    vocabulary = (tokenizer.get("model") or {}).get("vocab")
+    if isinstance(vocabulary, list):  # of Unigram: tokens with their likelihoods
+        vocabulary = {token: number for number, (token, _) in enumerate(vocabulary)}
+    if not isinstance(rows, int) or not isinstance(vocabulary, dict):
+        return True
+    added = {each["content"]: each["id"] for each in tokenizer.get("added_tokens") or []}
+    return (vocabulary | added).get(content, rows) < rows
+
+
 def _pad_token(folder: Path) -> str | None:
-    """A pad token for a tokenizer whose files name none; None where its class has one, or it has no end token either.
+    """A pad token for a tokenizer whose files name none that the model has; None where its class has one, or it has no
+    end token either.
 
     Which it is changes nothing: padding is masked by the length of a row, never by what stands in it.
     """
@@ -148,10 +166,18 @@ def _pad_token(folder: Path) -> str | None:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception:  # whoever needs the tokenizer says what is wrong with it
         return None
-    if tokenizer.pad_token_id is not None:
+    if tokenizer.pad_token_id is not None and _has_token(folder, tokenizer.pad_token):
         return None
     vocabulary = tokenizer.get_vocab()
-    return next((token for token in _PADS if token in vocabulary), tokenizer.eos_token)
+    return next((t for t in _PADS if t in vocabulary and _has_token(folder, t)), tokenizer.eos_token)
+
+
+def _mend_special_tokens(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Without a pad token that the model has no row for: this file goes before the tokenizer's own."""
+    pad = settings.get("pad_token")
+    if not pad or _has_token(folder, pad):
+        return settings
+    return {name: token for name, token in settings.items() if name != "pad_token"}
 
 
 def _mend_generation(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -173,6 +199,7 @@ def _mend_config(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 _MENDERS: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
     _TOKENIZER: _mend_tokenizer,
+    _SPECIAL: _mend_special_tokens,
     _GENERATION: _mend_generation,
     _CONFIG: _mend_config,
 }

@@ -284,7 +284,7 @@ def _from_hub(name: str) -> Path:
 
     try:
         folder = Path(snapshot_download(name, allow_patterns=list(_SNAPSHOT)))
-        if not any(folder.glob("*.safetensors")):
+        if not any((folder / name).is_file() for name in _WEIGHTS[:2]):  # variants and adapters are no weights
             folder = Path(snapshot_download(name, allow_patterns=[*_SNAPSHOT, *_SNAPSHOT_BIN]))
         return folder
     except HFValidationError:

@@ -121,6 +121,15 @@ def test_the_case_of_a_dated_template_that_was_reported(folder):
     )
 
 
+@pytest.mark.parametrize(
+    "form",
+    ["%A, %e %B %Y", "%c", "%x %X", "%T", "%H:%M", "%-I:%M %p", "%V/%G", "%j %u %U", "%d%%", "%%d", "%^a %_d", "%h"],
+)
+def test_a_date_in_any_form_is_that_date(form):
+    template = chat_template_utils._compile_jinja_template(pinned('{{ strftime_now("' + form + '") }}'))
+    assert template.render() == TEMPLATE_DATE.strftime(form)
+
+
 def test_what_a_template_with_a_clock_writes_first_stays_as_it_is():
     compiled = chat_template_utils._compile_jinja_template
     for text in (
@@ -159,10 +168,23 @@ def test_a_tokenizer_without_a_pad_token_gets_the_one_that_is_kept_for_it_else_t
     if reserved:
         tokenizer.add_special_tokens({"additional_special_tokens": [reserved]})
         tokenizer.save_pretrained(folder)
+        put(folder, "config.json", vocab_size=len(tokenizer))
     put(folder, "tokenizer_config.json", pad_token=...)
     used = AutoTokenizer.from_pretrained(mended(folder))
     assert used.pad_token == (pad or "<|endoftext|>")
     assert (used.eos_token, len(used)) == (tokenizer.eos_token, len(tokenizer))
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "special_tokens_map.json"])
+@pytest.mark.parametrize("pad", ["[MYPAD]", {"content": "[MYPAD]", "lstrip": False, "rstrip": False}])
+def test_a_pad_token_that_the_model_has_no_row_for_is_none(name, pad, folder):
+    """As after adding a token to a tokenizer without making the model larger: it would end training in an index error."""
+    put(folder, "tokenizer_config.json", pad_token=...)
+    put(folder, name, pad_token=pad if isinstance(pad, str) else {"__type": "AddedToken", **pad})
+    rows = json.loads((folder / "config.json").read_text())["vocab_size"]
+    assert AutoTokenizer.from_pretrained(folder).pad_token_id == rows, "the model has a row for it: nothing was tried"
+    used = AutoTokenizer.from_pretrained(mended(folder))
+    assert (used.pad_token, len(used)) == ("<|endoftext|>", rows)
 
 
 def test_a_tokenizer_with_nothing_to_pad_with_pads_with_its_end_token(folder, monkeypatch):

@@ -222,6 +222,14 @@ def test_a_hub_model_with_pickled_weights_alone_is_fetched_with_them_and_answers
     assert torch.equal(*answers)
 
 
+@pytest.mark.parametrize("beside", ["adapter_model.safetensors", "model.fp16.safetensors"])
+def test_safetensors_that_are_not_the_models_weights_do_not_keep_these_away(beside, tiny, hub, tmp_path):
+    remote = as_bin(shutil.copytree(tiny[0], tmp_path / "remote"))
+    (remote / beside).write_bytes(b"")
+    hub(remote)
+    assert (resolve_model("org/model") / "pytorch_model.bin").exists()
+
+
 def test_of_a_hub_model_with_both_kinds_of_weights_the_pickles_stay_there(tiny, hub, tmp_path):
     remote = shutil.copytree(tiny[0], tmp_path / "remote")
     (remote / "pytorch_model.bin").write_bytes(b"never read")
