@@ -24,6 +24,7 @@ import time
 import warnings
 from collections import Counter
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -169,9 +170,10 @@ def read_through_ray(corpora: dict[int, Corpus]) -> dict[int, Told]:
         corpus.outcomes(0).map_batches(partial(_numbered, number=number), batch_format="pyarrow", batch_size=None)
         for number, corpus in corpora.items()
     ]
-    if streams:
-        for row in streams[0].union(*streams[1:]).iter_rows():
-            found[row["number"]][row["digest"]] += 1
+    if len(streams) > 1:  # Ray Data fails over a union of one
+        streams = [streams[0].union(*streams[1:])]
+    for row in chain.from_iterable(stream.iter_rows() for stream in streams):
+        found[row["number"]][row["digest"]] += 1
     return found
 
 

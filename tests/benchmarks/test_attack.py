@@ -35,11 +35,11 @@ def test_the_table_counts_what_was_tried_and_says_what_differs():
 
 @pytest.fixture
 def tried(tmp_path, here):  # noqa: F811
-    """What a batch of two sources says of itself, read in this process."""
+    """What a batch of sources says of itself, read in this process."""
 
-    def of() -> list[str]:
+    def of(count: int = 2) -> list[str]:
         results = Results(tmp_path / "sources.jsonl")
-        sources.try_batch("lines", range(2), tmp_path / "lines", results)
+        sources.try_batch("lines", range(count), tmp_path / "lines", results)
         return results.rows[-1]["differs"]
 
     return of
@@ -47,6 +47,10 @@ def tried(tmp_path, here):  # noqa: F811
 
 def test_sources_that_come_through_as_they_are_do_not_differ(tried):
     assert tried() == []
+
+
+def test_a_source_that_is_alone_in_its_batch_is_no_union(tried):
+    assert tried(1) == []
 
 
 def test_a_row_that_is_lost_on_the_way_is_told(tried, monkeypatch):

@@ -38,6 +38,7 @@ class Here:
         return Here([whole.slice(start, target_num_rows_per_block) for start in starts])
 
     def union(self, *others: Here) -> Here:
+        assert others, "Ray Data fails over a union of one"
         return Here([table for each in (self, *others) for table in each.tables])
 
     def write_parquet(self, folder: str, filesystem: Any = None) -> None:
