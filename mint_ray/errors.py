@@ -87,7 +87,8 @@ class EvaluationError(MintError):
 
 def led_to(error: BaseException | None) -> Iterator[BaseException]:
     """An error and all that led to it, also what Ray keeps of a worker's or a controller's."""
-    waiting, seen = [error], set()
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
     while waiting:
         if (each := waiting.pop(0)) is None or id(each) in seen:
             continue

@@ -23,10 +23,11 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 import psutil
 from pydantic import TypeAdapter
@@ -75,7 +76,7 @@ def followed() -> bool:
 
 
 @contextmanager
-def sole_job(run_dir: Path) -> Iterator[None]:
+def sole_job(run_dir: Path) -> Generator[None]:
     """Be the only job in a run directory for the time of the block.
 
     Raises:
@@ -189,7 +190,7 @@ def _runs(holder: Holder) -> bool:
 
 def _this_process() -> Holder:
     # What Ray's job server puts into the environment of the process that it starts.
-    submitted = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") or "{}").get("metadata") or {}
+    submitted: dict[str, Any] = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") or "{}").get("metadata") or {}
     return Holder(
         host=socket.gethostname(),
         machine=_machine(),
@@ -219,7 +220,7 @@ def _beat(path: Path, holder: Holder, over: threading.Event) -> None:
             _followed.set()
             logger.error("this job was silent for too long and was followed by %s: stopping", follower)
             # As `ray job stop` does: it wakes the main thread from whatever it waits for. SIGINT is ignored in background jobs.
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+            signal.pthread_kill(cast(int, threading.main_thread().ident), signal.SIGTERM)
             return
 
 

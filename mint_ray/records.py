@@ -55,7 +55,7 @@ def _line(text: str) -> str:
 
 def _bounded(text: str) -> str:
     if len(text) > MAX_CHARACTERS:
-        raise PydanticCustomError("too_long", f"at most {MAX_CHARACTERS} characters")
+        raise PydanticCustomError("too_long", "at most {most} characters", {"most": MAX_CHARACTERS})
     return text
 
 

@@ -26,12 +26,12 @@ import platform
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from mint_ray import errors, storage, telemetry
 from mint_ray.cluster import end_of_ray, lost_nodes
@@ -62,9 +62,9 @@ class StageReport:
 
     rows_in: int = 0
     rows_out: int = 0
-    refused: dict[str, int] = field(default_factory=dict)
-    figures: dict[str, Any] = field(default_factory=dict)
-    lost_nodes: list[dict[str, str]] = field(default_factory=list)
+    refused: dict[str, int] = field(default_factory=dict[str, int])
+    figures: dict[str, Any] = field(default_factory=dict[str, Any])
+    lost_nodes: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -140,6 +140,17 @@ class Stage:
         return _kept(self._manifest_path, lambda found: {"fingerprint", "rows", "figures"} <= found.keys())
 
     @property
+    def told(self) -> dict[str, Any]:
+        """The manifest of a complete stage.
+
+        Raises:
+            RunError: the stage is not complete.
+        """
+        if (manifest := self.manifest) is None:
+            raise self._incomplete()
+        return manifest
+
+    @property
     def complete(self) -> bool:
         return self.manifest is not None
 
@@ -188,9 +199,12 @@ class Stage:
             RunError: the stage is not complete, or belongs to another configuration.
         """
         if not self.complete:
-            raise RunError(f"{self.path} is not complete: run the stage `{self.name}` first")
+            raise self._incomplete()
         self.check_owner()
         return self.path
+
+    def _incomplete(self) -> RunError:
+        return RunError(f"{self.path} is not complete: run the stage `{self.name}` first")
 
     def begin(self) -> None:
         if self.begun is None:
@@ -336,7 +350,7 @@ def open_run(folder: Path, config: str = CONFIG) -> Run:
 
 
 @contextmanager
-def plain_errors(folder: Path) -> Iterator[None]:
+def plain_errors(folder: Path) -> Generator[None]:
     """Say in one sentence what is wrong where a disk is full, a store refuses or a worker raised one of our errors.
 
     Ray brings a worker's exception back as an error of its own, with the original in its text alone.
@@ -389,8 +403,8 @@ def _kept(path: Path, whole: Callable[[dict[str, Any]], bool]) -> dict[str, Any]
         return None
     except (ValueError, RecursionError):
         found = None
-    if isinstance(found, dict) and whole(found):
-        return found
+    if isinstance(found, dict) and whole(kept := cast("dict[str, Any]", found)):
+        return kept
     logger.warning("%s is damaged, and taken as if it were not there", path)
     return None
 

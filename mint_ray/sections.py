@@ -10,7 +10,7 @@ import difflib
 import importlib
 import pkgutil
 import reprlib
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -39,14 +39,14 @@ class KindSection(Section):
 
 def hardware(default: Any, **constraints: Any) -> Any:
     """A field that changes how fast a stage runs, never what comes out, so a resumed run may change it."""
-    return Field(default, json_schema_extra={"hardware": True}, **constraints)
+    return Field(default=default, json_schema_extra={"hardware": True}, **constraints)
 
 
 def result_settings(section: BaseModel) -> dict[str, Any]:
     """The section as plain data without its hardware fields: what a stage's result depends on."""
     settings: dict[str, Any] = {}
     for name, field in type(section).model_fields.items():
-        if (field.json_schema_extra or {}).get("hardware"):
+        if isinstance(extra := field.json_schema_extra, dict) and "hardware" in extra:
             continue
         value = getattr(section, name)
         plain = result_settings(value) if isinstance(value, BaseModel) else section.model_dump(mode="json")[name]
@@ -58,11 +58,10 @@ def result_settings(section: BaseModel) -> dict[str, Any]:
 def differing(first: Any, second: Any, key: str = "") -> list[tuple[str, Any, Any]]:
     """Where two settings in plain data differ: the dotted key, and what each has there, None where it has nothing."""
     if isinstance(first, dict) and isinstance(second, dict):
-        names = [*second, *(name for name in first if name not in second)]
+        was, now = cast("dict[str, Any]", first), cast("dict[str, Any]", second)
+        names = [*now, *(name for name in was if name not in now)]
         return [
-            found
-            for name in names
-            for found in differing(first.get(name), second.get(name), f"{key}.{name}".lstrip("."))
+            found for name in names for found in differing(was.get(name), now.get(name), f"{key}.{name}".lstrip("."))
         ]
     return [] if first == second else [(key, first, second)]
 
@@ -88,7 +87,7 @@ def resolve_kind(package: str, value: Any) -> KindSection:
         return value
     if not isinstance(value, dict):
         raise ValueError(f"expected a section whose kind is one of {', '.join(kinds(package))}")
-    kind = value.get("kind")
+    kind = cast("dict[str, Any]", value).get("kind")
     if section := kind_of(package, kind):
         return section.model_validate(value)
     known = kinds(package)

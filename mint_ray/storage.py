@@ -28,11 +28,11 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, ParamSpec, TypeGuard, TypeVar, cast
 
 import pyarrow.fs
 from pydantic import PlainSerializer, WrapValidator
@@ -44,6 +44,15 @@ if TYPE_CHECKING:
     import pyarrow.dataset
     import pyarrow.parquet as pq
 
+    class _Remote(Path):
+        """What a path in an object store has beside a `Path`'s methods; `UPath` itself is no subclass."""
+
+        fs: Any
+        path: str
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
 DRIVERS = {"s3": "s3fs", "gs": "gcsfs"}  # scheme: the package that fsspec reaches it by
@@ -71,7 +80,7 @@ def location(text: str | Path) -> Path:
     from upath import UPath
 
     # Other processes write too, so no listing may be remembered.
-    return UPath(f"{scheme}://{place.rstrip('/')}", use_listings_cache=False)
+    return cast(Path, UPath(f"{scheme}://{place.rstrip('/')}", use_listings_cache=False))
 
 
 def _local(text: str | Path) -> Path:
@@ -89,7 +98,7 @@ def _a_file_system_takes(text: str | Path) -> bool:
         return False
 
 
-def remote(path: Any) -> bool:
+def remote(path: Any) -> TypeGuard[_Remote]:
     """Whether a path lies in an object store."""
     return hasattr(path, "storage_options")
 
@@ -106,7 +115,7 @@ Location = Annotated[Path, WrapValidator(_located), PlainSerializer(str, when_us
 """The type of a setting that holds a path, of either kind."""
 
 
-def check_there(path: Path) -> None:
+def check_there(path: _Remote) -> None:
     """See that a store has something by that name and lets us read it.
 
     Raises:
@@ -120,7 +129,7 @@ def check_there(path: Path) -> None:
 
 
 @contextmanager
-def written(path: Path) -> Iterator[BinaryIO]:
+def written(path: Path) -> Generator[BinaryIO]:
     """A file to write into that takes its name when the block ends well: whoever reads it sees all of it, or none.
 
     Raises:
@@ -171,14 +180,15 @@ def create(path: Path, text: str) -> None:
 
 
 @contextmanager
-def opened(path: Path, **how: Any) -> Iterator[IO]:
+def opened(path: Path, **how: Any) -> Generator[IO[Any]]:
     """A file to read, as `Path.open` has it; what a store refuses is no fault of the file.
 
     Raises:
         OSError: the file is missing or cannot be read.
         StorageError: the store refuses.
     """
-    with reaching(path), path.open(**({"mode": "rb"} | how)) as file:
+    opens = cast("Callable[..., IO[Any]]", path.open)
+    with reaching(path), opens(**({"mode": "rb"} | how)) as file:
         yield file
 
 
@@ -207,7 +217,7 @@ def files_below(path: Path) -> list[Path]:
     return sorted(path if name == key else path / name[len(key) + 1 :] for name in names if not name.endswith("/"))
 
 
-def _objects(path: Path) -> dict[str, dict[str, Any]]:
+def _objects(path: _Remote) -> dict[str, dict[str, Any]]:
     """The objects directly below a path, or the one by its name, each with what the store tells of it."""
     with reaching(path):
         try:
@@ -249,7 +259,7 @@ def remove_all_but(folder: Path, kept: str) -> None:
             if each.name != kept:
                 remove(each)
         return
-    doomed = [path.path for path in files_below(folder) if path != folder / kept]
+    doomed = [arrow_path(path) for path in files_below(folder) if path != folder / kept]
     with reaching(folder):
         if doomed:
             folder.fs.rm(doomed)
@@ -289,7 +299,7 @@ def touch(path: Path, text: str) -> None:
 
 
 @contextmanager
-def written_folder(folder: Path, last: str | None = None) -> Iterator[Path]:
+def written_folder(folder: Path, last: str | None = None) -> Generator[Path]:
     """A folder of this machine to write into that takes its name when the block ends well.
 
     On a file system the first of two writers wins. In a store its files go one by one below `folder`.
@@ -319,12 +329,12 @@ def written_folder(folder: Path, last: str | None = None) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _put(source: Path, folder: Path, last: str | None) -> None:
+def _put(source: Path, folder: _Remote, last: str | None) -> None:
     names = [path.relative_to(source).as_posix() for path in files_below(source)]
     with reaching(folder):
         for batch in ([name for name in names if name != last], [name for name in names if name == last]):
             if batch:
-                folder.fs.put([str(source / name) for name in batch], [(folder / name).path for name in batch])
+                folder.fs.put([str(source / name) for name in batch], [arrow_path(folder / name) for name in batch])
 
 
 def cache_folder() -> Path:
@@ -360,7 +370,7 @@ def local_copy(path: Path) -> Path:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(folder: Path) -> Generator[None]:
     """One process of this node at a time: the others wait for what it fetches."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f".{folder.name}.lock").open("w") as lock:
@@ -379,8 +389,8 @@ class _StoreFile:
         return _reaching(self._place, found) if callable(found) else found
 
 
-def _reaching(place: Path, call: Callable) -> Callable:
-    def called(*arguments: Any, **more: Any) -> Any:
+def _reaching(place: Path, call: Callable[P, R]) -> Callable[P, R]:
+    def called(*arguments: P.args, **more: P.kwargs) -> R:
         with reaching(place):
             return call(*arguments, **more)
 
@@ -393,7 +403,7 @@ class _StoreHandler(pyarrow.fs.FSSpecHandler):
     What a store refuses is told here, by its type: what comes back from Ray's workers is a text.
     """
 
-    def __init__(self, place: Path):
+    def __init__(self, place: _Remote):
         super().__init__(place.fs)
         self._place = place
 
@@ -403,11 +413,12 @@ class _StoreHandler(pyarrow.fs.FSSpecHandler):
     def create_dir(self, path: str, recursive: bool) -> None:
         pass
 
-    def _opened(self, path: str, mode: str) -> pa.PythonFile:
+    def _opened(self, path: str, mode: Literal["r", "w"]) -> pa.PythonFile:
         import pyarrow as pa
 
         with reaching(self._place):
-            return pa.PythonFile(_StoreFile(self.fs.open(path, mode=f"{mode}b"), self._place), mode=mode)
+            file: Any = _StoreFile(self._place.fs.open(path, mode=f"{mode}b"), self._place)
+            return pa.PythonFile(file, mode=mode)
 
     def open_input_file(self, path: str) -> pa.PythonFile:
         return self._opened(path, "r")
@@ -417,7 +428,7 @@ class _StoreHandler(pyarrow.fs.FSSpecHandler):
     def open_output_stream(self, path: str, metadata: Any) -> pa.PythonFile:
         return self._opened(path, "w")
 
-    def get_file_info(self, paths: list[str]) -> list[pyarrow.fs.FileInfo]:
+    def get_file_info(self, paths: str | list[str]) -> pyarrow.fs.FileInfo | list[pyarrow.fs.FileInfo]:
         return _reaching(self._place, super().get_file_info)(paths)
 
     def get_file_info_selector(self, selector: pyarrow.fs.FileSelector) -> list[pyarrow.fs.FileInfo]:
@@ -432,7 +443,10 @@ class _StoreHandler(pyarrow.fs.FSSpecHandler):
 
 def arrow_filesystem(path: Path) -> pyarrow.fs.FileSystem | None:
     """What Arrow, Ray Data and Ray Train reach a path through; None: their own way on this machine."""
-    return pyarrow.fs.PyFileSystem(_StoreHandler(path)) if remote(path) else None
+    if not remote(path):
+        return None
+    # The stubs have the handler's methods as abstract; it implements them.
+    return pyarrow.fs.PyFileSystem(_StoreHandler(path))  # pyright: ignore[reportAbstractUsage]
 
 
 def arrow_path(path: Path) -> str:
@@ -458,7 +472,10 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
     import pyarrow.parquet as pq
 
     with reaching(path):
-        return pq.read_table(arrow_path(path), columns=columns, filesystem=arrow_filesystem(path))
+        # The stubs leave one of its parameters open.
+        return pq.read_table(  # pyright: ignore[reportUnknownMemberType]
+            arrow_path(path), columns=columns, filesystem=arrow_filesystem(path)
+        )
 
 
 def parquet_dataset(files: Sequence[Path], schema: pa.Schema) -> pyarrow.dataset.Dataset:
@@ -496,10 +513,10 @@ _WHEREVER = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # also where a worker's e
 def disk_trouble(error: BaseException | None, folder: Path) -> str | None:
     """What a file system means by an error met as `folder` was being worked in, as a sentence; None where it is none."""
     for each in led_to(error):
-        code = getattr(each, "errno", None)
+        code: int | None = getattr(each, "errno", None)
         below = str(getattr(each, "filename", None) or "").startswith(str(folder))
         told = next((known for known in _WHEREVER if code == known or os.strerror(known) in str(each)), None)
-        if why := _DISK.get(told or (code if below else None)):
+        if why := _DISK.get(told or (code if below else None) or 0):
             return _sentence(folder, why)
     return None
 
@@ -538,7 +555,7 @@ _NAMELESS = {"400", "403", "301"}  # the answer to a question for an object's he
 
 
 @contextmanager
-def reaching(path: Path) -> Iterator[None]:
+def reaching(path: Path) -> Generator[None]:
     """Say in one sentence what is wrong where a store refuses.
 
     Raises:
@@ -570,7 +587,7 @@ def _sentence(path: Path, why: str) -> str:
     return f"{path}: {why}. Then run the same command again: what is complete is kept"
 
 
-def _refusal(error: BaseException, path: Path) -> str | None:
+def _refusal(error: BaseException, path: _Remote) -> str | None:
     names = _names(error)
     if isinstance(error, FileExistsError) or (isinstance(error, FileNotFoundError) and "NoSuchBucket" not in names):
         return None
@@ -587,12 +604,12 @@ def _names(error: BaseException) -> set[str]:
         names |= {base.__name__ for base in type(each).__mro__}
         response = getattr(each, "response", None)  # botocore's
         if isinstance(response, dict):
-            names.add(str(response.get("Error", {}).get("Code")))
+            names.add(str(cast("dict[str, Any]", response).get("Error", {}).get("Code")))
         names.add(str(getattr(each, "code", None)))  # gcsfs's
     return names
 
 
-def _asked_again(path: Path) -> set[str]:
+def _asked_again(path: _Remote) -> set[str]:
     """What a store says to a question that it answers in words."""
     bucket, _, key = path.path.partition("/")
     try:

@@ -13,7 +13,7 @@ in fp32 and in logarithms, so that P(y|x) near 0 and near 1 lose nothing.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -116,15 +116,15 @@ def token_log_probs(hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tenso
     Returns:
         (n,) fp32.
     """
-    return _TokenLogProbs.apply(hidden, weight, targets, bias)
+    # torch leaves `apply` without types.
+    return cast(Tensor, _TokenLogProbs.apply(hidden, weight, targets, bias))  # pyright: ignore[reportUnknownMemberType]
 
 
 class _TokenLogProbs(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, hidden, weight, targets, bias):
-        needed = ctx.needs_input_grad[0]
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor | None) -> Tensor:
         log_probs = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
-        slopes = torch.empty_like(hidden) if needed else None
+        slopes = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         with torch.autocast(hidden.device.type, enabled=False):
             for start in range(0, len(targets), _ROWS):
                 rows = slice(start, start + _ROWS)
@@ -134,12 +134,12 @@ class _TokenLogProbs(torch.autograd.Function):
                 odds = logits.exp_()
                 total = odds.sum(-1, keepdim=True)
                 log_probs[rows] = (picked - total.log()).squeeze(-1)
-                if needed:  # d log P(target) / d hidden = weight[target] - probabilities @ weight
+                if slopes is not None:  # d log P(target) / d hidden = weight[target] - probabilities @ weight
                     slopes[rows] = weight[targets[rows]] - (odds.to(weight.dtype) @ weight) / total
         ctx.save_for_backward(slopes)
         return log_probs
 
     @staticmethod
-    def backward(ctx, gradient):
-        (slopes,) = ctx.saved_tensors
-        return slopes * gradient[:, None].to(slopes.dtype), None, None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        slopes: Tensor = ctx.saved_tensors[0]
+        return slopes * gradients[0][:, None].to(slopes.dtype), None, None, None

@@ -68,7 +68,8 @@ class Gmdb(Corpus):
     folder: Location
     set: Literal["frequent", "rare"] = "frequent"
     label_list: Location | None = Field(
-        None, description="GestaltMML's disease_dict.json ({internal_syndrome_id: name}); None: the set's syndromes"
+        default=None,
+        description="GestaltMML's disease_dict.json ({internal_syndrome_id: name}); None: the set's syndromes",
     )
 
     def labels(self) -> list[Label]:

@@ -52,16 +52,18 @@ class ImageFolder(Corpus):
 
     path: Location
     table: Path | None = Field(
-        None, description="a CSV with a header, relative to `path`; none: a folder for each label"
+        default=None, description="a CSV with a header, relative to `path`; none: a folder for each label"
     )
     path_column: str = "path"
     label_column: str = "label"
-    group_column: str | None = Field("patient", description="the patient or slide; null: see group_pattern")
+    group_column: str | None = Field(default="patient", description="the patient or slide; null: see group_pattern")
     group_pattern: str | None = Field(
-        None, description="a regular expression; its first group in the file's name is the group"
+        default=None, description="a regular expression; its first group in the file's name is the group"
     )
-    names: Literal["as_written", "pannuke"] = Field("as_written", description="pannuke: labels are its 19 tissues")
-    side: int | None = Field(None, ge=16, description="refuse images that are not so many pixels wide and high")
+    names: Literal["as_written", "pannuke"] = Field(
+        default="as_written", description="pannuke: labels are its 19 tissues"
+    )
+    side: int | None = Field(default=None, ge=16, description="refuse images that are not so many pixels wide and high")
 
     @field_validator("group_pattern")
     @classmethod

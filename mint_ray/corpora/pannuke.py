@@ -46,7 +46,7 @@ class PanNuke(Corpus):
     """Folds and the split that each serves; `folds: {1: train, 2: null, 3: null}` leaves fold 2 and 3 to `splits`."""
 
     folder: Location
-    folds: dict[Literal[1, 2, 3], Split | None] = Field({1: "train", 2: "validation", 3: "test"}, min_length=1)
+    folds: dict[Literal[1, 2, 3], Split | None] = Field(default={1: "train", 2: "validation", 3: "test"}, min_length=1)
 
     def labels(self) -> list[Label] | None:
         return list(TISSUES)

@@ -35,12 +35,14 @@ class SimulatedNuclei(Corpus):
     """A stand-in for PanNuke with nothing to download. Every case is marked synthetic."""
 
     tissues: tuple[str, ...] = Field(
-        tuple(t.id for t in TISSUES), min_length=2, description="ids as PanNuke spells them"
+        default=tuple(t.id for t in TISSUES), min_length=2, description="ids as PanNuke spells them"
     )
-    slides: int = Field(10, ge=1, description="slides of each tissue")
-    patches: int = Field(6, ge=1, description="patches of each slide")
-    size: int = Field(256, ge=32, le=1024, description="pixels of a side; the field stays 64 µm")
-    variation: float = Field(1.0, ge=0, le=3, description="of stain, light, focus and biology between slides; 0: none")
+    slides: int = Field(default=10, ge=1, description="slides of each tissue")
+    patches: int = Field(default=6, ge=1, description="patches of each slide")
+    size: int = Field(default=256, ge=32, le=1024, description="pixels of a side; the field stays 64 µm")
+    variation: float = Field(
+        default=1.0, ge=0, le=3, description="of stain, light, focus and biology between slides; 0: none"
+    )
 
     @field_validator("tissues")
     @classmethod

@@ -40,21 +40,33 @@ class SimulatedPatients(Corpus):
     `min_facial_terms` such findings; named diseases are taken as they are.
     """
 
-    diseases: int | tuple[str, ...] = Field(24, description="how many, or their OMIM ids")
-    min_facial_terms: int = Field(5, ge=0, description="least drawable facial findings of a disease that is not named")
-    patients_per_disease: int = Field(36, ge=1)
-    patients_per_group: int = Field(
-        1, ge=1, description="patients of one simulated family, alike in skin, hair and eyes"
+    diseases: int | tuple[str, ...] = Field(default=24, description="how many, or their OMIM ids")
+    min_facial_terms: int = Field(
+        default=5, ge=0, description="least drawable facial findings of a disease that is not named"
     )
-    missing: float = Field(0.85, ge=0, le=1, description="share of a patient's text findings that nobody recorded")
-    imprecise: float = Field(0.4, ge=0, le=1, description="share of the recorded ones put as an ancestor of the term")
-    noise: float = Field(1.5, ge=0, description="mean number of unrelated findings a patient, from all chosen diseases")
-    excluded: float = Field(1.0, ge=0, description="mean number of findings looked for and not found, a patient")
-    max_text_terms: int = Field(6, ge=1, description="most observed findings in a patient's text")
-    female: float = Field(0.5, ge=0, le=1, description="share of girls and women")
-    ages: tuple[float, float] = Field((0.5, 30.0), description="least and greatest age in years; most are children")
-    variation: float = Field(1.0, ge=0, le=3, description="of faces between people, in shape and pose; 0: none")
-    image_size: int = Field(96, ge=32, le=1024, description="pixels of a side")
+    patients_per_disease: int = Field(default=36, ge=1)
+    patients_per_group: int = Field(
+        default=1, ge=1, description="patients of one simulated family, alike in skin, hair and eyes"
+    )
+    missing: float = Field(
+        default=0.85, ge=0, le=1, description="share of a patient's text findings that nobody recorded"
+    )
+    imprecise: float = Field(
+        default=0.4, ge=0, le=1, description="share of the recorded ones put as an ancestor of the term"
+    )
+    noise: float = Field(
+        default=1.5, ge=0, description="mean number of unrelated findings a patient, from all chosen diseases"
+    )
+    excluded: float = Field(
+        default=1.0, ge=0, description="mean number of findings looked for and not found, a patient"
+    )
+    max_text_terms: int = Field(default=6, ge=1, description="most observed findings in a patient's text")
+    female: float = Field(default=0.5, ge=0, le=1, description="share of girls and women")
+    ages: tuple[float, float] = Field(
+        default=(0.5, 30.0), description="least and greatest age in years; most are children"
+    )
+    variation: float = Field(default=1.0, ge=0, le=3, description="of faces between people, in shape and pose; 0: none")
+    image_size: int = Field(default=96, ge=32, le=1024, description="pixels of a side")
 
     @field_validator("diseases", mode="before")
     @classmethod

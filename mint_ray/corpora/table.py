@@ -67,7 +67,7 @@ class Table(Corpus):
 
     path: Location
     label_list: Location | None = Field(
-        None, description="labels.json ([{id, name, synonyms}]); None: the cases' labels"
+        default=None, description="labels.json ([{id, name, synonyms}]); None: the cases' labels"
     )
 
     def labels(self) -> list[Label] | None:

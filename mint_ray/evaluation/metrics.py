@@ -125,7 +125,9 @@ def rank_of(label_ids: Sequence[str | None], truth: str | None) -> int | None:
     return label_ids.index(truth) + 1 if truth is not None and truth in label_ids else None
 
 
-def _preference(meant: list[Collection[str]], preferred: Preferred | None, weight: float) -> dict[str, float]:
+def _preference(
+    meant: Sequence[Collection[str | None]], preferred: Preferred | None, weight: float
+) -> dict[str, float]:
     """Coverage, avoidance and CAR of an answer's distinct names, each given as the labels that it means.
 
     An answer without names has avoided nothing: all three are 0, as in the published evaluation.

@@ -51,7 +51,7 @@ class Skip:
 
 def rank(scores: Sequence[float], label_ids: Sequence[str]) -> Ranked:
     """Labels by falling score; equal scores stand in the order of their label ids, so no order is by chance."""
-    order = np.lexsort((np.asarray(label_ids), -np.asarray(scores, dtype=np.float64)))
+    order: list[int] = np.lexsort((np.asarray(label_ids), -np.asarray(scores, dtype=np.float64))).tolist()
     return Ranked([label_ids[i] for i in order], [float(scores[i]) for i in order])
 
 

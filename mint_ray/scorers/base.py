@@ -92,12 +92,12 @@ class ScorerSection(KindSection):
 class FittedSection(ScorerSection):
     """Settings of a scorer that `mint_ray.scorers.fitting.training` can fit."""
 
-    epochs: int = Field(30, ge=1)
-    batch_size: int = Field(32, ge=1, description="examples a step, over all workers together")
-    learning_rate: float = Field(1e-3, gt=0, description="peak; warm-up, then cosine to zero")
-    warmup_ratio: float = Field(0.1, ge=0, lt=1)
-    weight_decay: float = Field(0.05, ge=0)
-    max_grad_norm: float = Field(1.0, gt=0)
+    epochs: int = Field(default=30, ge=1)
+    batch_size: int = Field(default=32, ge=1, description="examples a step, over all workers together")
+    learning_rate: float = Field(default=1e-3, gt=0, description="peak; warm-up, then cosine to zero")
+    warmup_ratio: float = Field(default=0.1, ge=0, lt=1)
+    weight_decay: float = Field(default=0.05, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
     precision: Precision = "fp32"
 
     in_memory: bool = hardware(True, description="a worker keeps its examples; else every epoch streams them")

@@ -48,7 +48,7 @@ class Strict(BaseModel):
 class Finding(Strict):
     """A term of the Human Phenotype Ontology, observed or excluded."""
 
-    id: Line = Field("", max_length=64, examples=["HP:0000316"])
+    id: Line = Field(default="", max_length=64, examples=["HP:0000316"])
     name: Name = Field(min_length=1, max_length=500, examples=["Hypertelorism"])
     excluded: bool = False
 
@@ -56,13 +56,15 @@ class Finding(Strict):
 class CaseIn(Strict):
     """One case: text, findings, demographics, image, in any combination that leaves something to see."""
 
-    id: Text = Field("", max_length=200, description="given back with the ranking; use no name here")
-    text: Text | None = Field(None, description="free text, e.g. a note")
+    id: Text = Field(default="", max_length=200, description="given back with the ranking; use no name here")
+    text: Text | None = Field(default=None, description="free text, e.g. a note")
     phenotypes: list[Finding] = []
     sex: Sex | None = None
-    age_years: float | None = Field(None, ge=0, le=150)
-    ethnicity: Line | None = Field(None, max_length=100)
-    image: str | None = Field(None, description=f"{IMAGE}, in base64", json_schema_extra={"contentEncoding": "base64"})
+    age_years: float | None = Field(default=None, ge=0, le=150)
+    ethnicity: Line | None = Field(default=None, max_length=100)
+    image: str | None = Field(
+        default=None, description=f"{IMAGE}, in base64", json_schema_extra={"contentEncoding": "base64"}
+    )
 
     def case(self, image: bytes | None) -> Case:
         """The record of the line; `image` is what the field holds, decoded."""

@@ -30,17 +30,17 @@ def _prefix(value: str) -> str:
 class HttpOptions(Section):
     """Where Serve listens."""
 
-    host: str = Field("127.0.0.1", min_length=1)
-    port: int = Field(8000, ge=1, le=65535)
+    host: str = Field(default="127.0.0.1", min_length=1)
+    port: int = Field(default=8000, ge=1, le=65535)
     root_path: Annotated[str, AfterValidator(lambda value: value and _prefix(value))] = ""
-    request_timeout_s: float | None = Field(None, gt=0)
-    keep_alive_timeout_s: int = Field(90, ge=1)
+    request_timeout_s: float | None = Field(default=None, gt=0)
+    keep_alive_timeout_s: int = Field(default=90, ge=1)
 
 
 class Application(Section):
     """One application: its builder, and the builder's arguments."""
 
-    name: str = Field("default", min_length=1)
+    name: str = Field(default="default", min_length=1)
     route_prefix: Annotated[str, AfterValidator(_prefix)] = "/"
     import_path: str = Field(description="module:function, e.g. deployments.scorer:build")
     args: dict[str, Any] = {}
@@ -51,7 +51,9 @@ class ServiceFile(Section):
 
     proxy_location: Literal["HeadOnly", "EveryNode"] = "HeadOnly"
     http_options: HttpOptions = HttpOptions()
-    logging_config: dict[str, Any] | None = Field(None, description="for `serve run`; here no request is logged")
+    logging_config: dict[str, Any] | None = Field(
+        default=None, description="for `serve run`; here no request is logged"
+    )
     applications: list[Application] = Field(min_length=1)
 
     @model_validator(mode="after")

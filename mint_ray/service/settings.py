@@ -24,25 +24,27 @@ BASE, ALIGNED = "base", "aligned"  # as inference.models names them
 class HttpLimits(Section):
     """Bounds of any service here, each refused with its own problem code. Bytes, pixels, counts; seconds."""
 
-    body_bytes: int = Field(32 * MEBI, ge=1024)
-    image_bytes: int = Field(10 * MEBI, ge=64)
-    image_pixels: int = Field(4096 * 4096, ge=256, description="by the header, before anything is decoded")
-    json_depth: int = Field(8, ge=4)
-    json_items: int = Field(200_000, ge=100, description="commas and brackets in a body: what JSON costs once parsed")
-    body_seconds: float = Field(20.0, gt=0, description="for a request's body to arrive")
-    request_seconds: float = Field(30.0, gt=0, description="from a request's first byte to its answer")
-    requests: int = Field(256, ge=1, description="in flight, a replica")
-    bytes_in_flight: int = Field(256 * MEBI, ge=1024, description="bodies held at one time, a replica")
-    retry_after_seconds: int = Field(1, ge=1)
+    body_bytes: int = Field(default=32 * MEBI, ge=1024)
+    image_bytes: int = Field(default=10 * MEBI, ge=64)
+    image_pixels: int = Field(default=4096 * 4096, ge=256, description="by the header, before anything is decoded")
+    json_depth: int = Field(default=8, ge=4)
+    json_items: int = Field(
+        default=200_000, ge=100, description="commas and brackets in a body: what JSON costs once parsed"
+    )
+    body_seconds: float = Field(default=20.0, gt=0, description="for a request's body to arrive")
+    request_seconds: float = Field(default=30.0, gt=0, description="from a request's first byte to its answer")
+    requests: int = Field(default=256, ge=1, description="in flight, a replica")
+    bytes_in_flight: int = Field(default=256 * MEBI, ge=1024, description="bodies held at one time, a replica")
+    retry_after_seconds: int = Field(default=1, ge=1)
 
 
 class LimitsSection(HttpLimits):
     """Bounds of the scorer's service. Characters, counts."""
 
-    cases: int = Field(64, ge=1, description="in one request")
-    text_chars: int = Field(20_000, ge=1)
-    phenotypes: int = Field(200, ge=1)
-    queued_cases: int = Field(512, ge=1, description="accepted and not yet in a forward, a replica")
+    cases: int = Field(default=64, ge=1, description="in one request")
+    text_chars: int = Field(default=20_000, ge=1)
+    phenotypes: int = Field(default=200, ge=1)
+    queued_cases: int = Field(default=512, ge=1, description="accepted and not yet in a forward, a replica")
 
     @model_validator(mode="after")
     def _a_full_request_fits(self):
@@ -56,22 +58,22 @@ class LimitsSection(HttpLimits):
 class BatchingSection(Section):
     """How requests share forwards. A forward takes whatever waits, up to `max_batch_size`, and never waits for more."""
 
-    max_batch_size: int = Field(32, ge=1)
+    max_batch_size: int = Field(default=32, ge=1)
 
 
 class AutoscalingSection(Section):
     """Replicas by load: as many as keep the requests in flight at each near `target_requests`."""
 
-    min_replicas: int = Field(1, ge=0)
-    max_replicas: int = Field(2, ge=1)
-    target_requests: float = Field(32, gt=0)
+    min_replicas: int = Field(default=1, ge=0)
+    max_replicas: int = Field(default=2, ge=1)
+    target_requests: float = Field(default=32, gt=0)
 
 
 class AccessSection(Section):
     """Who may ask. Without a token only this machine may, by a loopback address and name."""
 
     token_env: str = TOKEN
-    token_file: Path | None = Field(None, description="its first line; wins over the environment")
+    token_file: Path | None = Field(default=None, description="its first line; wins over the environment")
 
     def token(self) -> str | None:
         """The bearer token, or None where none is set.
@@ -114,7 +116,7 @@ class AccessSection(Section):
 class HttpSection(Section):
     """What every service has: replicas, bounds, and who may ask."""
 
-    replicas: int = Field(1, ge=1)
+    replicas: int = Field(default=1, ge=1)
     autoscaling: AutoscalingSection | None = None
     limits: HttpLimits = HttpLimits()
     access: AccessSection = AccessSection()
@@ -151,11 +153,15 @@ class ServiceSection(HttpSection):
 
     scorer: Location = Field(description="a finished scorer's folder or its URL, e.g. runs/demo/scorer")
     task: Annotated[SerializeAsAny[Task], BeforeValidator(lambda value: resolve_kind("mint_ray.tasks", value))]
-    num_cpus: float = Field(1.0, ge=0, description="a replica's logical CPUs")
-    num_gpus: float = Field(0.0, ge=0, description="a replica's share of a GPU, e.g. 0.25")
-    threads: int | None = Field(None, ge=1, description="decode images and compute forwards; null: as many as cores")
+    num_cpus: float = Field(default=1.0, ge=0, description="a replica's logical CPUs")
+    num_gpus: float = Field(default=0.0, ge=0, description="a replica's share of a GPU, e.g. 0.25")
+    threads: int | None = Field(
+        default=None, ge=1, description="decode images and compute forwards; null: as many as cores"
+    )
     forwards: int | None = Field(
-        None, ge=1, description="at one time, each in a process with its own weights; null: one on a GPU, else two"
+        default=None,
+        ge=1,
+        description="at one time, each in a process with its own weights; null: one on a GPU, else two",
     )
     batching: BatchingSection = BatchingSection()
     limits: LimitsSection = LimitsSection()
@@ -178,8 +184,8 @@ class ServiceSection(HttpSection):
 class ModelLimits(HttpLimits):
     """Bounds of the models' service: an answer takes as long as its tokens, under whatever load there is."""
 
-    request_seconds: float = Field(600.0, gt=0)
-    json_depth: int = Field(32, ge=8, description="a schema that an answer must fit is deep")
+    request_seconds: float = Field(default=600.0, gt=0)
+    json_depth: int = Field(default=32, ge=8, description="a schema that an answer must fit is deep")
 
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -191,13 +197,17 @@ class ModelSection(HttpSection):
     `run` stands for the run's own: its base model as `base`, its adapter as `aligned`.
     """
 
-    run: Location | None = Field(None, description="the directory of a run that is aligned, or its URL, e.g. runs/demo")
-    model: str | None = Field(None, description="a base model without a run, named as alignment.model is")
-    adapters: dict[Annotated[str, Field(pattern=NAME)], Location] = Field({}, description="further adapters, by name")
-    names: list[Annotated[str, Field(pattern=NAME)]] | None = Field(
-        None, min_length=1, description="what is served; null: `base` and every adapter"
+    run: Location | None = Field(
+        default=None, description="the directory of a run that is aligned, or its URL, e.g. runs/demo"
     )
-    engine: EngineSection | None = Field(None, description="null: as the run's `inference` section has it")
+    model: str | None = Field(default=None, description="a base model without a run, named as alignment.model is")
+    adapters: dict[Annotated[str, Field(pattern=NAME)], Location] = Field(
+        default={}, description="further adapters, by name"
+    )
+    names: list[Annotated[str, Field(pattern=NAME)]] | None = Field(
+        default=None, min_length=1, description="what is served; null: `base` and every adapter"
+    )
+    engine: EngineSection | None = Field(default=None, description="null: as the run's `inference` section has it")
     limits: ModelLimits = ModelLimits()
 
     @model_validator(mode="after")

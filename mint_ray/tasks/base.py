@@ -11,7 +11,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -67,7 +67,7 @@ def load_labels(path: Path) -> list[Label]:
     if not isinstance(listed, list):
         raise ValueError(f"holds a {type(listed).__name__}; expected a list of labels, [{{id, name, synonyms}}]")
     labels: dict[str, Label] = {}
-    for number, each in enumerate(listed, 1):
+    for number, each in enumerate(cast("list[Any]", listed), 1):
         try:
             label = Label.model_validate(each)
         except ValidationError as error:
@@ -129,7 +129,7 @@ class Task(KindSection):
         Lines before the header are ignored where there is a header; lines without a number always are.
         """
         _, found, after = text.partition(self.header)
-        names = []
+        names: list[str] = []
         for line in (after if found else text).splitlines():
             match = _NUMBERED_LINE.match(line)
             if match and (name := match[2].strip(_QUOTES + " ").strip()):

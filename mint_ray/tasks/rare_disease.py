@@ -27,9 +27,9 @@ class RareDisease(Task):
     header: ClassVar[str] = "POTENTIAL_DISEASES:"
     entity: ClassVar[Literal["disease", "gene"] | None] = "disease"
     asked: ClassVar[str] = "rare genetic diseases"
-    answer_size: int = Field(10, ge=1)
+    answer_size: int = Field(default=10, ge=1)
     withhold_branches: list[str] = Field(
-        [],
+        default=[],
         description="HPO ids, e.g. HP:0000271 (the face): the language model sees no finding of these branches, nor of "
         "ids that the ontology does not know, which may belong to them",
     )
@@ -87,7 +87,7 @@ def disease_label(disease_id: str) -> Label:
 
 @lru_cache
 def _branches(roots: tuple[str, ...]) -> frozenset[str]:
-    return frozenset().union(*(ontology().descendants(root) for root in roots))
+    return frozenset[str]().union(*(ontology().descendants(root) for root in roots))
 
 
 def _may_be_below(roots: tuple[str, ...], term_id: str) -> bool:
@@ -101,7 +101,7 @@ def scorer_text(case: Case) -> str | None:
 
     The most specific findings stand first: a scorer that has no room for all of a text cuts its end.
     """
-    parts = []
+    parts: list[str] = []
     if case.sex:
         parts.append(f"Sex {case.sex}")
     if case.age_years is not None:
@@ -125,9 +125,9 @@ def most_specific_first(phenotypes: Iterable[Phenotype]) -> list[Phenotype]:
     return sorted(found, key=lambda p: (-information_content(p.id), p.name.casefold(), p.name))
 
 
-def patient_text(case: Case, phenotypes: list) -> str:
+def patient_text(case: Case, phenotypes: list[Phenotype]) -> str:
     """A patient as a language model reads it: demographics, findings, findings excluded, the note."""
-    lines = []
+    lines: list[str] = []
     if case.sex or case.age_years is not None or case.ethnicity:
         age = f"{case.age_years:.0f} years" if case.age_years is not None else None
         lines.append("Patient: " + ", ".join(filter(None, [case.sex, age, case.ethnicity])))

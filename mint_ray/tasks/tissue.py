@@ -49,9 +49,9 @@ class Tissue(Task):
     """The second application of the paper (section 2.2): 19 tissues, five names in an answer."""
 
     header: ClassVar[str] = "MOST_LIKELY_TISSUE:"
-    answer_size: int = Field(5, ge=1)
+    answer_size: int = Field(default=5, ge=1)
     candidates: tuple[str, ...] = Field(
-        tuple(_NAMES.values()),
+        default=tuple(_NAMES.values()),
         description="the names that the prompt offers to choose from; none: the model must know them",
     )
 

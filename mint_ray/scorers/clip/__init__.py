@@ -38,16 +38,16 @@ TEMPLATES = (
 class ClipSize(Section):
     """A model from scratch. ViT-B/32 has hidden 768, 12 layers, 12 heads, image 224, patch 32, projection 512."""
 
-    hidden_size: int = Field(128, ge=8)
-    layers: int = Field(4, ge=1)
-    heads: int = Field(4, ge=1)
-    image_size: int = Field(96, ge=8)
-    patch_size: int = Field(12, ge=2)
-    text_hidden_size: int = Field(64, ge=8)
-    text_layers: int = Field(2, ge=1)
-    projection: int = Field(64, ge=4)
-    text_tokens: int = Field(64, ge=8, le=77, description="longer captions are cut")
-    vocabulary: int = Field(2000, ge=100, description="at most so many word pieces, from the training captions")
+    hidden_size: int = Field(default=128, ge=8)
+    layers: int = Field(default=4, ge=1)
+    heads: int = Field(default=4, ge=1)
+    image_size: int = Field(default=96, ge=8)
+    patch_size: int = Field(default=12, ge=2)
+    text_hidden_size: int = Field(default=64, ge=8)
+    text_layers: int = Field(default=2, ge=1)
+    projection: int = Field(default=64, ge=4)
+    text_tokens: int = Field(default=64, ge=8, le=77, description="longer captions are cut")
+    vocabulary: int = Field(default=2000, ge=100, description="at most so many word pieces, from the training captions")
 
     @model_validator(mode="after")
     def _divisible(self):
@@ -68,13 +68,19 @@ class Clip(FittedSection):
 
     checkpoint: str | None = None
     pretrained: str | None = None
-    templates: tuple[str, ...] = Field(TEMPLATES, min_length=1)
+    templates: tuple[str, ...] = Field(default=TEMPLATES, min_length=1)
     size: ClipSize = ClipSize()
 
-    batch_size: int = Field(64, ge=2, description="examples a step, over all workers; a worker contrasts its own")
-    turn: bool = Field(True, description="training images are turned and mirrored: tissue has no up or down")
-    stain: float = Field(0.1, ge=0, lt=1, description="training images' channels are scaled by up to this share")
-    label_captions: float = Field(0.5, ge=0, le=1, description="share of captions that are the label in a template")
+    batch_size: int = Field(
+        default=64, ge=2, description="examples a step, over all workers; a worker contrasts its own"
+    )
+    turn: bool = Field(default=True, description="training images are turned and mirrored: tissue has no up or down")
+    stain: float = Field(
+        default=0.1, ge=0, lt=1, description="training images' channels are scaled by up to this share"
+    )
+    label_captions: float = Field(
+        default=0.5, ge=0, le=1, description="share of captions that are the label in a template"
+    )
 
     @field_validator("templates")
     @classmethod

@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 class ViltSize(Section):
     """A model from scratch. ViLT-B/32 has hidden 768, 12 layers, 12 heads, image 384, patch 32, 40 tokens."""
 
-    hidden_size: int = Field(128, ge=8)
-    layers: int = Field(4, ge=1)
-    heads: int = Field(4, ge=1)
-    image_size: int = Field(96, ge=8, description="pixels of the shorter side after resizing")
-    patch_size: int = Field(16, ge=2)
-    text_tokens: int = Field(64, ge=8, description="longer texts are cut")
-    vocabulary: int = Field(4000, ge=100, description="at most so many word pieces, from the training texts")
+    hidden_size: int = Field(default=128, ge=8)
+    layers: int = Field(default=4, ge=1)
+    heads: int = Field(default=4, ge=1)
+    image_size: int = Field(default=96, ge=8, description="pixels of the shorter side after resizing")
+    patch_size: int = Field(default=16, ge=2)
+    text_tokens: int = Field(default=64, ge=8, description="longer texts are cut")
+    vocabulary: int = Field(default=4000, ge=100, description="at most so many word pieces, from the training texts")
 
     @model_validator(mode="after")
     def _divisible(self):
@@ -62,17 +62,19 @@ class Vilt(FittedSection):
     state_dict: Location | None = None
     pretrained: str | None = None
     label_list: Location | None = Field(
-        None, description="JSON: {index: name} as disease_dict.json, or a list of labels"
+        default=None, description="JSON: {index: name} as disease_dict.json, or a list of labels"
     )
     size: ViltSize = ViltSize()
     missing_text: str = ""
 
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    image_only: float = Field(1 / 3, ge=0, le=1)
-    text_only: float = Field(1 / 3, ge=0, le=1)
-    shift: float = Field(0.0, ge=0, lt=0.5, description="training photographs move by up to this share of their side")
-    flip: bool = Field(False, description="half of the training photographs are mirrored")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    image_only: float = Field(default=1 / 3, ge=0, le=1)
+    text_only: float = Field(default=1 / 3, ge=0, le=1)
+    shift: float = Field(
+        default=0.0, ge=0, lt=0.5, description="training photographs move by up to this share of their side"
+    )
+    flip: bool = Field(default=False, description="half of the training photographs are mirrored")
 
     @model_validator(mode="after")
     def _one_origin(self):
