@@ -1,10 +1,10 @@
-# Two commands do all the set-up: `make demo` runs the whole line, `make test` runs the tests.
+# Each command sets itself up: `make demo` runs the whole line, `make check` looks at the code, `make test` runs the tests.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/ready
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
-.PHONY: demo demo-tissue test test-slow attack lint environment lock
+.PHONY: demo demo-tissue check test test-slow attack environment lock
 
 demo: $(READY)
 	$(BIN)/python jobs/run_line.py configs/demo.yaml
@@ -22,9 +22,11 @@ test-slow: $(READY)
 attack: $(READY)
 	$(BIN)/python -m benchmarks.attack runs/attack
 
-lint: $(READY)
+# Without the variable pyright asks the package registry for a newer version of itself.
+check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
 
 environment: $(READY)
 
