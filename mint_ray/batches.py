@@ -15,7 +15,7 @@ Were that held against the rows, it would empty a corpus faster than any sound m
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -45,7 +45,7 @@ class Batches(Generic[Item, Row]):
 
     def __init__(
         self,
-        work: Callable[[Sequence[Item]], Sequence[Row]],
+        work: Callable[[Sequence[Item]], Iterable[Row]],
         model: str,
         probe: Sequence[Item] = (),
         reason: str = "not-scorable",

@@ -19,7 +19,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
@@ -311,5 +311,5 @@ class AsyncScorerClient:
 
 def _final(answer: httpx.Response | None, failure: httpx.RequestError | None) -> httpx.Response:
     if answer is None:
-        raise _unreachable(failure) from None
+        raise _unreachable(cast("httpx.RequestError", failure)) from None
     return answer

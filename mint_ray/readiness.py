@@ -54,10 +54,10 @@ def _scorer(config: Configuration) -> None:
         raise ConfigError(
             [f"scorer.folder is {folder}, which holds no scorer (no scorer.json): fit one, or name another"]
         )
-    if getattr(scorer, "label_list", None):
+    if label_list := getattr(scorer, "label_list", None):
         from mint_ray.scorers.labels import read_label_list
 
-        read_label_list(scorer.label_list)
+        read_label_list(label_list)
     for name in ("pretrained", "checkpoint"):
         if model := getattr(scorer, name, None):
             resolve_model(model)

@@ -19,12 +19,12 @@ run is its manifests. No tag holds anything of a case. Without a running Ray not
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mint_ray.cluster import ray_runs
 
 if TYPE_CHECKING:
-    from ray.util.metrics import Counter, Gauge
+    pass
 
 DESCRIPTIONS = {
     "rows_read": "Rows that a finished stage read",
@@ -61,7 +61,7 @@ def _process() -> str:
 
 
 @lru_cache
-def _metric(kind: str, name: str, tags: tuple[str, ...], process: str) -> Counter | Gauge:
+def _metric(kind: str, name: str, tags: tuple[str, ...], process: str) -> Any:
     from ray.util import metrics
 
     return getattr(metrics, kind)(f"mint_ray_{name}", DESCRIPTIONS[name], tags)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from mint_ray.records import Case, Refusal
 from mint_ray.sections import KindSection
@@ -69,7 +70,7 @@ def outcome_table(outcomes: list[Case | Refusal]) -> pa.Table:
         return pa.concat_tables([_row_table(outcome) for outcome in outcomes])
 
 
-def _table(outcomes: list[Case | Refusal]) -> pa.Table:
+def _table(outcomes: Sequence[Case | Refusal]) -> pa.Table:
     import pyarrow as pa
 
     rows = [
@@ -88,7 +89,7 @@ def _row_table(outcome: Case | Refusal) -> pa.Table:
     try:
         return _table([outcome])
     except Exception as error:
-        place = {"source": shown(outcome.source), "case_id": shown(str(outcome.case_id), 200)}
+        place: dict[str, Any] = {"source": shown(outcome.source), "case_id": shown(str(outcome.case_id), 200)}
         field, expected = _unheld(outcome), "values that Arrow can hold: text in Unicode, numbers in 64 bits"
         return _table(
             [Refusal(**place, reason="wrong-field", field=field, seen=type(error).__name__, expected=expected)]

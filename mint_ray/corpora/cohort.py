@@ -146,13 +146,14 @@ def _split(
     free: dict[str, list[str]] = {}
     for m in members.values():
         if m.split is not None:
-            official[m.group_id] = min(official.get(m.group_id, m.split), m.split, key=_HELD_OUT_FIRST.index)
+            both: tuple[Split, Split] = official.get(m.group_id, m.split), m.split
+            official[m.group_id] = min(both, key=_HELD_OUT_FIRST.index)
     for m in members.values():
         if m.group_id not in official:
             free.setdefault(m.group_id, []).extend([m.label_id] if m.label_id is not None else [])
     shares: dict[Split, float] = {split: getattr(settings, split) for split in get_args(Split)}
     groups = assign_splits(free, shares, seed) | official
-    splits = {i: groups[m.group_id] for i, m in members.items()}
+    splits: dict[int, Split] = {i: groups[m.group_id] for i, m in members.items()}
     return splits, {
         i: RowError("group-held-out", "split", f"{m.split}, but its group is in {splits[i]}", "one split a group")
         for i, m in members.items()

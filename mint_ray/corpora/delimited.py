@@ -6,6 +6,7 @@ import csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from mint_ray.corpora.inventory import is_text, shown
 from mint_ray.corpora.reading import Row, problem_of
@@ -43,7 +44,7 @@ def _check_header(path: Path, header: list[str], required: Sequence[str]) -> Non
         raise CorpusError(f"{path}: has the column {', '.join(twice)} twice; {has}")
 
 
-def _rows(reader: Iterator[list[str]], header: list[str]) -> Iterator[Row]:
+def _rows(reader: Any, header: list[str]) -> Iterator[Row]:
     before = reader.line_num
     while True:
         problem, fields = None, []

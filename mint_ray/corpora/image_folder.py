@@ -82,7 +82,7 @@ class ImageFolder(Corpus):
     def inventory(self) -> Inventory:
         if self.table is None:
             return survey(self.path, self.path, _judge)[1]
-        named = {self._place(name) for name in (self.table, *(row["path"] for row in self._table_rows()))}
+        named = {self._place(name) for name in (self.table, *(row["path"] for row in self._table_rows(self.table)))}
 
         def judge(name: str) -> Verdict:
             return None if self._place(name) in named else f"{ending_of(name)}: the table does not name it"
@@ -95,7 +95,7 @@ class ImageFolder(Corpus):
         return os.path.normpath(os.path.join(root, name))
 
     def outcomes(self, seed: int) -> ray.data.Dataset:
-        rows = list(self._table_rows() if self.table else self._folder_rows())
+        rows = list(self._table_rows(self.table) if self.table else self._folder_rows())
         if not rows:
             told = "" if self.table else f" in a label's folder; it holds {self.inventory().told()}"
             raise CorpusError(f"{self.path / self.table if self.table else self.path}: names no image{told}")
@@ -108,13 +108,13 @@ class ImageFolder(Corpus):
         for file in found:
             yield _row(file.relative_to(self.path).as_posix())
 
-    def _table_rows(self) -> Iterator[Row]:
+    def _table_rows(self, table: Path) -> Iterator[Row]:
         wanted = {"path": self.path_column, "label": self.label_column, "group": self.group_column}
         required = [column for column in wanted.values() if column is not None]
-        for row in delimited_rows(self.path / self.table, required):
+        for row in delimited_rows(self.path / table, required):
             fields = {name: row[column] if column else None for name, column in wanted.items()}
             yield {
-                "source": self.table.as_posix(),
+                "source": table.as_posix(),
                 "row": row["row"],
                 "problem": row["problem"],
                 "case_id": fields["path"],

@@ -80,7 +80,7 @@ def one_id_each(names: Mapping[str, Iterable[str]], listed: Collection[str] = ()
 def _same_things(called: Mapping[str, set[str]]) -> list[list[str]]:
     """The ids, those of one thing together: they share a name, and no registry has two of them."""
     together = {one: [one] for one in called}
-    by_name: dict[tuple[int, str], list[str]] = {}
+    by_name: dict[tuple[int | None, str], list[str]] = {}
     for one, names in called.items():
         registry = written(one)[0]
         kind = next((number for number, kind in enumerate(_KINDS) if registry in kind), None)

@@ -59,7 +59,7 @@ def _enum(*names: str) -> AfterValidator:
             return word
         if re.fullmatch(r"[0-9]{1,2}", word) and int(word) < len(names):
             return names[int(word)]
-        raise PydanticCustomError("enum", f"one of {', '.join(names)}")
+        raise PydanticCustomError("enum", "one of {names}", {"names": ", ".join(names)})
 
     return AfterValidator(named)
 

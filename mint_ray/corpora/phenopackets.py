@@ -31,7 +31,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import date
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import ValidationError
 
@@ -206,7 +206,7 @@ def doubt(interpretation: Interpretation) -> str | None:
     if interpretation.progress_status in ("IN_PROGRESS", "UNSOLVED"):
         return interpretation.progress_status
     variants = (interpretation.diagnosis and interpretation.diagnosis.genomic_interpretations) or []
-    statuses = {variant.interpretation_status for variant in variants}
+    statuses = {variant.interpretation_status or "" for variant in variants}
     return "/".join(sorted(statuses)) if statuses and statuses <= {"REJECTED", "CANDIDATE"} else None
 
 
@@ -324,7 +324,7 @@ def age_of(subject: Subject) -> float | None:
         return _middle(field, [_years(age) for age in ends])
     field = "subject.timeAtLastEncounter"
     if time.age or time.age_range:
-        ends = [time.age] if time.age else [time.age_range.start, time.age_range.end]
+        ends = [time.age] if time.age else [cast(Any, time.age_range).start, cast(Any, time.age_range).end]
         return _middle(field, [_years(age) for age in ends])
     interval = [time.interval.start, time.interval.end] if time.interval else []
     return _middle(field, [_since(born, day) for day in (interval or [time.timestamp])])

@@ -171,7 +171,7 @@ def _chosen(cases: pa.ChunkedArray, splits: list[str | None], columns: dict[str,
     return table.cast(arrow_schema(Case))
 
 
-def _refusals(outcomes: pa.Table, faults: dict[str, dict[str, str]]) -> pa.Table:
+def _refusals(outcomes: pa.Table, faults: dict[str, dict[str, Any]]) -> pa.Table:
     """The reader's refusals, then those that were decided for the whole corpus."""
     refusal = outcomes["refusal"]
     by_reader = pa.Table.from_struct_array(refusal.filter(refusal.is_valid()))
@@ -197,7 +197,7 @@ def _has(cases: pa.Table) -> dict[str, int]:
     """How many cases have an image, a text, findings ..., by the name of the field."""
     fields = ("label_id", "image", "text", "sex", "age_years", "ethnicity")
     counts = {name: len(cases) - cases[name].null_count for name in fields}
-    findings = pc.sum(pc.greater(pc.list_value_length(cases["phenotypes"]), 0)).as_py()
+    findings = pc.sum(pc.greater(pc.list_value_length(cases["phenotypes"]), pa.scalar(0, pa.int32()))).as_py()
     return counts | {"phenotypes": findings or 0, "synthetic": pc.sum(cases["synthetic"]).as_py() or 0}
 
 

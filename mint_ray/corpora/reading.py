@@ -119,7 +119,8 @@ def parsed(rows: ray.data.Dataset, parse: Callable[[Row], Outcome | list[Outcome
     """Rows to the outcomes of `Corpus.outcomes`, at most `ROWS_PER_BLOCK` rows a block."""
     # Strict, or Ray fuses this with what reads the rows, and one file is parsed by one task.
     blocks = rows.repartition(target_num_rows_per_block=ROWS_PER_BLOCK, strict=True)
-    return blocks.map_batches(partial(_parse_block, parse=parse), batch_format="pyarrow", batch_size=None)
+    parse_block: Any = partial(_parse_block, parse=parse)  # Ray's types know no batch format
+    return blocks.map_batches(parse_block, batch_format="pyarrow", batch_size=None)
 
 
 def _parse_block(block: pa.Table, parse: Callable[[Row], Outcome | list[Outcome]]) -> pa.Table:

@@ -67,7 +67,8 @@ class SimulatedNuclei(Corpus):
 
         patches = self.slides * self.patches * len(self.tissues)
         numbers = ray.data.range(patches, override_num_blocks=max(1, patches // _ROWS_PER_BLOCK))
-        return numbers.map_batches(partial(_draw_block, corpus=self, seed=seed), batch_format="numpy", batch_size=None)
+        draw: Any = partial(_draw_block, corpus=self, seed=seed)  # Ray's types know no batch format
+        return numbers.map_batches(draw, batch_format="numpy", batch_size=None)
 
     def patch(self, number: int, seed: int) -> Case:
         """The case of that number; tissues take turns, so that any stretch of numbers has all of them."""

@@ -115,7 +115,8 @@ class SimulatedPatients(Corpus):
 
         patients = self.patients_per_disease * len(self.disease_ids())
         numbers = ray.data.range(patients, override_num_blocks=max(1, patients // _ROWS_PER_BLOCK))
-        return numbers.map_batches(partial(_draw_block, corpus=self, seed=seed), batch_format="numpy", batch_size=None)
+        draw: Any = partial(_draw_block, corpus=self, seed=seed)  # Ray's types know no batch format
+        return numbers.map_batches(draw, batch_format="numpy", batch_size=None)
 
     def patient(self, number: int, seed: int) -> Case:
         """The case of that number; diseases take turns, so that any stretch of numbers has all of them."""

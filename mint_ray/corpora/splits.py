@@ -54,10 +54,11 @@ class _Assignment:
     def run(self) -> dict[str, Split]:
         for label in sorted(self.members, key=lambda name: (len(self.members[name]), name)):
             self._share_out(label)
-        return self.assigned | {group: "train" for group, labels in self.counts.items() if not labels}
+        rest: dict[str, Split] = {group: "train" for group, labels in self.counts.items() if not labels}
+        return self.assigned | rest
 
     def _share_out(self, label: str) -> None:
-        reached = {self.assigned[group] for group in self.members[label] if group in self.assigned}
+        reached: set[Split] = {self.assigned[group] for group in self.members[label] if group in self.assigned}
         waiting = [group for group in self.members[label] if group not in self.assigned]
         waiting.sort(key=lambda group: -self.counts[group][label])  # stable: equal ones stay shuffled
         for position, group in enumerate(waiting):
@@ -68,7 +69,7 @@ class _Assignment:
     def _choose(self, label: str, reached: set[Split], left: int) -> Split:
         """The split that wants the label most, among those that it must still reach with the groups left."""
         missing = [split for split in NEEDED if split in self.splits and split not in reached][:left]
-        options = missing if missing and left == len(missing) else self.splits
+        options: list[Split] = missing if missing and left == len(missing) else self.splits
         return max(options, key=lambda split: (round(self.wanted[split][label], 9), self.wanted_overall[split]))
 
     def _assign(self, group: str, split: Split) -> None:

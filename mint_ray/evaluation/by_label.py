@@ -22,7 +22,7 @@ def confusion(truths: Sequence[str], firsts: Sequence[str | None], labels: Seque
     place = {label: i for i, label in enumerate(labels)}
     counts = np.zeros((len(labels), len(labels) + 1), int)
     for truth, first in zip(truths, firsts, strict=True):
-        counts[place[truth], place.get(first, len(labels))] += 1
+        counts[place[truth], len(labels) if first is None else place.get(first, len(labels))] += 1
     return counts
 
 

@@ -173,8 +173,9 @@ def _tops(result: Comparison) -> list[str]:
 
 def _gap(result: Comparison, name: str, place: int) -> str:
     found = result.differences.get(name)
-    text = found and shown(found.intervals[place], digits=0, signed=True)
-    return f"{text['value']} ({text['low']} to {text['high']}), p {p_text(found.adjusted[place])}" if text else ""
+    if not (found and (text := shown(found.intervals[place], digits=0, signed=True))):
+        return ""
+    return f"{text['value']} ({text['low']} to {text['high']}), p {p_text(found.adjusted[place])}"
 
 
 def p_text(value: float | None) -> str:

@@ -8,7 +8,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -194,7 +194,7 @@ def checked_answers(run: Run, model: str) -> pa.Table:
     split, table = run.config.inference.split, answer_table(run, model)
     rows = case_table(run, ["case_id", "group_id", "label_id"], [split]).to_pylist()
     asked = {row["case_id"]: row for row in rows}
-    answered = table["case_id"].to_pylist()
+    answered: list[str] = cast("list[str]", table["case_id"].to_pylist())
     where = f"{answer_folder(run, model)}, split {split}"
     remedy = "run the stage `answers` again with --fresh"
     _refuse(where, set(answered) - set(asked), "answered cases are not among this run's cases", remedy)

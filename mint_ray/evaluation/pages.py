@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from mint_ray.corpora.store import case_table
@@ -46,4 +47,4 @@ def provenance(run: Run, manifest: dict[str, Any] | None) -> dict[str, Any]:
 
 def synthetic_share(run: Run) -> float:
     """The share of the run's cases that were simulated."""
-    return pc.mean(case_table(run, ["synthetic"])["synthetic"].cast("int8")).as_py() or 0.0
+    return pc.mean(case_table(run, ["synthetic"])["synthetic"].cast(pa.int8())).as_py() or 0.0

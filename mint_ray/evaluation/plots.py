@@ -30,7 +30,7 @@ _VARIABLES = {
 COLOURS = {name: colour for name, (colour, _) in _VARIABLES.items()}
 TITLES = {"base": "base", "aligned": "aligned", "scorer": "scorer (sees everything)", "prior": "most frequent labels"}
 LONGEST_NAME = 40  # characters; a longer name leaves no room for the plot
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a name with two dollar signs is a name
     "font.size": 10,

@@ -47,7 +47,7 @@ def write_report(run: Run, result: Result, path: Path) -> None:
 def page(run: Run, result: Result) -> dict[str, Any]:
     """Everything that the template shows, as plain data."""
     size = run.config.task.answer_size
-    manifests = {name: run.stage(name).manifest for name in STAGES if run.stage(name).complete}
+    manifests = {name: manifest for name in STAGES if (manifest := run.stage(name).manifest)}
     return {
         **provenance(run, next(iter(manifests.values()), None)),
         "counts": extent(run, result.truths, result.labels),
@@ -153,7 +153,7 @@ def worked_case(run: Run, result: Result, truth: Truth, case: Case) -> dict[str,
     words = case.synthetic or run.config.evaluation.show_words
     return {
         "case_id": truth.case_id,
-        "truth": names.get(truth.label_id, truth.label_id),
+        "truth": truth.label_id and names.get(truth.label_id, truth.label_id),
         "seen": seen(run, case) if case.synthetic else None,
         "columns": [
             column(TITLES[name], replies[truth.case_id], truth.label_id, None if words else names)
@@ -190,7 +190,7 @@ def column(title: str, reply: Reply, truth: str | None, names: Mapping[str, str]
     """
     marks = ["none" if label is None else "truth" if label == truth else "label" for label in reply.label_ids]
     written = [plain(name, LONGEST_NAME) for name in reply.names]
-    told = written if names is None else [names.get(label) for label in reply.label_ids]
+    told = written if names is None else [label and names.get(label) for label in reply.label_ids]
     return {
         "title": title,
         "rank": rank_of(reply.label_ids, truth),

@@ -76,7 +76,7 @@ def _cell(interval: Interval, ends: bool = True) -> str:
     text = shown(interval, digits=0)
     if text is None:
         return "–"
-    return f"{text['value']} [dim]({text['low']}–{text['high']})[/dim]" if ends else text["value"]
+    return f"{text['value']} [dim]({text['low']}–{text['high']})[/dim]" if ends else f"{text['value']}"
 
 
 def gap_text(interval: Interval) -> str:

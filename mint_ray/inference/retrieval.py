@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 
@@ -40,6 +40,7 @@ class Passage:
 class Retriever(Protocol):
     def search(self, query: str, count: int) -> list[Passage]:
         """The passages that fit best, best first; fewer where fewer have anything to do with the query."""
+        ...
 
 
 def read_passages(section: RetrievalSection, labels: Sequence[Label]) -> list[Passage]:
@@ -144,7 +145,7 @@ class LexicalRetriever:
     def _words(texts: list[str]) -> list[list[str]]:
         import bm25s
 
-        return bm25s.tokenize(texts, stopwords="en", return_ids=False, show_progress=False)
+        return cast("list[list[str]]", bm25s.tokenize(texts, stopwords="en", return_ids=False, show_progress=False))
 
 
 class DenseRetriever:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 CHOSEN, REJECTED = "#2a6f97", "#d1495b"
 SPLIT_COLOURS = {"scorer": "#8d8d8d", "train": "#2a6f97", "validation": "#e9a23b", "test": "#5b8e55"}
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.figsize": (6.4, 3.6),
     "figure.dpi": 160,
     "figure.constrained_layout.use": True,
@@ -79,7 +79,7 @@ def lengths(contents: Contents, axes: Axes) -> None:
     for side, name, colour in _sides(contents):
         axes.hist(side.words, bins=bins, color=colour, alpha=0.75, label=f"{name}: median {np.median(side.words):.0f}")
     axes.set(title="Answer lengths", xlabel="words", ylabel="answers")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    cast(Any, axes.xaxis.get_major_locator()).set_params(integer=True)
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
 
 

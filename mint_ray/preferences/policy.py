@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mint_ray.config import PreferencesSection
 
@@ -49,7 +50,7 @@ class Skip:
     expected: str
 
 
-def rank(scores: Sequence[float], label_ids: Sequence[str]) -> Ranked:
+def rank(scores: Sequence[float] | NDArray[np.float32], label_ids: Sequence[str]) -> Ranked:
     """Labels by falling score; equal scores stand in the order of their label ids, so no order is by chance."""
     order: list[int] = np.lexsort((np.asarray(label_ids), -np.asarray(scores, dtype=np.float64))).tolist()
     return Ranked([label_ids[i] for i in order], [float(scores[i]) for i in order])

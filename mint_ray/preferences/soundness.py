@@ -6,7 +6,7 @@ Read back from the parts, so that it holds for whatever scored them and however 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -85,7 +85,7 @@ def read_soundness(run: Run) -> Soundness:
 def _by_label(table: pa.Table) -> np.ndarray:
     """Scores, (cases, labels), in the order of label ids."""
     label_ids, scores = (
-        table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(table.num_rows, -1)
+        cast(Any, table[name].combine_chunks()).flatten().to_numpy(zero_copy_only=False).reshape(table.num_rows, -1)
         for name in ("label_ids", "scores")
     )
     return np.take_along_axis(scores, np.argsort(label_ids.astype(str), axis=1), axis=1)

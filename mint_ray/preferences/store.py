@@ -75,7 +75,10 @@ def pair_dataset(run: Run, split: str) -> datasets.Dataset:
     # Without the metadata that marks images as images, `datasets` hands their bytes on undecoded.
     schema = pair_schema(shown).remove_metadata()
     tables = [read_pairs(path, schema) for path in part_files(folder / split)]
-    return datasets.Dataset(pa.concat_tables(tables) if tables else schema.empty_table())
+    table: Any = (
+        pa.concat_tables(tables) if tables else schema.empty_table()
+    )  # it takes Arrow's own, which its types do not say
+    return datasets.Dataset(table)
 
 
 def read_pairs(path: Path, schema: pa.Schema) -> pa.Table:

@@ -43,6 +43,7 @@ class Scorer(Protocol):
 
     def scores(self, views: list[View]) -> np.ndarray:
         """Scores over all labels, float32 of shape (len(views), len(labels)): log-probabilities, higher is better."""
+        ...
 
 
 class StagedScorer(Scorer, Protocol):
@@ -56,6 +57,7 @@ class StagedScorer(Scorer, Protocol):
 
     def score_prepared(self, prepared: list[Any]) -> np.ndarray:
         """As `scores`; one call at a time."""
+        ...
 
 
 class ScorerSection(KindSection):

@@ -52,7 +52,7 @@ def label_positions(wanted: list[Label], known: list[Label], origin: str) -> lis
     if len(set(found)) < len(found):
         twice = next(label.id for i, label in enumerate(wanted) if found[i] in found[:i])
         raise ModelError(f"{origin}: {twice} and another of the run's labels are one label of the scorer")
-    return found
+    return [position for position in found if position is not None]
 
 
 def _first(positions: dict[str, int], names: list[str]) -> int | None:

@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 import time
+from typing import Any, cast
 
 import numpy as np
 from ray import serve
@@ -98,4 +99,4 @@ def listening_host() -> str | None:
     """The address that this cluster's Serve listens on, wherever it was set."""
     from ray.serve.context import _get_global_client
 
-    return _get_global_client().http_config.host
+    return cast(Any, _get_global_client()).http_config.host

@@ -101,7 +101,7 @@ class Watch:
 class _Sent:
     """Remembers the status, and puts headers on every answer."""
 
-    def __init__(self, send: Send, headers: list[tuple[bytes, bytes]] = ()):
+    def __init__(self, send: Send, headers: Sequence[tuple[bytes, bytes]] = ()):
         self._send, self._headers, self.status = send, headers, 0
 
     async def __call__(self, message: Message) -> None:
@@ -134,7 +134,7 @@ class Access:
             if self._token is None:
                 self._check_local(scope, headers)
             elif not is_open(scope):
-                self._check_token(headers)
+                self._check_token(headers, self._token)
         await self._app(scope, receive, send)
 
     def _check_local(self, scope: Scope, headers: Headers) -> None:
@@ -144,9 +144,9 @@ class Access:
         if (client and not is_loopback(client)) or not is_loopback(host):
             raise Problem("foreign-host", "set a token to serve other machines")
 
-    def _check_token(self, headers: Headers) -> None:
+    def _check_token(self, headers: Headers, token: bytes) -> None:
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token):
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token):
             raise Problem(
                 "unauthorised",
                 "send Authorization: Bearer <token>",

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from mint_ray.errors import MintError, ModelError, RowError
 from mint_ray.tasks.base import Label, View
 
 if TYPE_CHECKING:
-    from ray.serve.handle import DeploymentHandle, DeploymentResponse
+    from ray.serve.handle import DeploymentHandle
 
 IN_FLIGHT = 4
 PATIENCE_SECONDS = 120.0  # a replica's start: process, libraries, weights, one forward
@@ -80,7 +80,7 @@ class ServedScorer:
 
     def _flow(self, views: list[View]) -> Iterator[list[np.ndarray]]:
         """Chunks in order; the next goes out when the oldest is back."""
-        pending: deque[tuple[list[View], DeploymentResponse]] = deque()
+        pending: deque[tuple[list[View], Any]] = deque()
         try:
             for start in range(0, len(views), self._chunk):
                 if len(pending) == IN_FLIGHT:
@@ -93,14 +93,14 @@ class ServedScorer:
             for _, response in pending:  # nobody waits for these any more
                 _give_up(response)
 
-    def _rows(self, views: list[View], response: DeploymentResponse) -> list[np.ndarray]:
+    def _rows(self, views: list[View], response: Any) -> list[np.ndarray]:
         results = self._patiently(response, views)
         for result in results:
             if isinstance(result, RowError):
                 raise result
         return results
 
-    def _patiently(self, response: DeploymentResponse, views: list[View] | None = None):
+    def _patiently(self, response: Any, views: list[View] | None = None):
         """A response, asked for anew while replicas are dying, starting, or full."""
         until = time.monotonic() + PATIENCE_SECONDS
         wait = 0.05
@@ -119,7 +119,7 @@ class ServedScorer:
             response = self._handle.card.remote() if views is None else self._handle.scores.remote(views)
 
 
-def _give_up(response: DeploymentResponse) -> None:
+def _give_up(response: Any) -> None:
     with suppress(Exception):  # Serve raises again what a request failed with
         response.cancel()
 

@@ -162,7 +162,7 @@ def case_id(raw: Any) -> str | None:
     """The id of a case that may be broken elsewhere."""
     found = raw.get("id", "") if isinstance(raw, dict) else None
     try:
-        return CaseIn(id=found).id
+        return CaseIn.model_validate({"id": found}).id
     except ValidationError:
         return None
 

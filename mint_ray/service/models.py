@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any, cast
 
 from mint_ray.config import EngineSection
 from mint_ray.inference.answering import Weights
@@ -23,7 +24,7 @@ def served_models(settings: ModelSection) -> tuple[EngineSection, dict[str, Weig
         ModelError: a model or an adapter is not there, or they do not belong together.
     """
     run = open_run(settings.run) if settings.run else None
-    base = resolve_model(run.config.alignment.model if run else settings.model)
+    base = resolve_model(run.config.alignment.model if run else cast(str, settings.model))
     adapters = {**({ALIGNED: run.stage("alignment").require() / "adapter"} if run else {}), **settings.adapters}
     engine = settings.engine or engine_of(run)
     names = settings.names or [BASE, *adapters]
@@ -44,7 +45,7 @@ def adapted(base: Path, adapter: Path, engine: EngineSection) -> Weights:
     """A model with an adapter; on a CPU, where LoRA is ten times slower, the two merged beside the adapter, once."""
     adapter = local_copy(adapter)
     rank = adapter_settings(adapter).get("r", 0)
-    made_of = {"digest": model_digest(base), "adapter_digest": model_digest(adapter)}
+    made_of: dict[str, Any] = {"digest": model_digest(base), "adapter_digest": model_digest(adapter)}
     if engine.use_gpu and adapts_language_alone(base, adapter):
         return Weights(base, **made_of, adapter=adapter, adapter_rank=rank)
     merged = adapter.with_name(f"merged-{made_of['digest']}-{made_of['adapter_digest']}")

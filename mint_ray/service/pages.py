@@ -56,4 +56,4 @@ def _render(name: str, **values: Any) -> tuple[str, str]:
 def _template(name: str) -> Template:
     environment = Environment(autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True)
     environment.filters["json"] = lambda value: json.dumps(value, indent=1, ensure_ascii=False)
-    return environment.from_string((files(__package__) / name).read_text())
+    return environment.from_string((files("mint_ray.service") / name).read_text())

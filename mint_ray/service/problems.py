@@ -55,7 +55,7 @@ class ProblemDetails(BaseModel):
     type: str = Field(examples=["urn:mint-ray:problem:image-too-large"])
     title: str
     status: int = Field(ge=400, le=599)
-    code: str = Field(json_schema_extra={"enum": sorted(CODES)})
+    code: str = Field(json_schema_extra={"enum": [*sorted(CODES)]})
     detail: str = ""
     errors: list[FieldError] = []
 
@@ -111,7 +111,7 @@ def from_validation(code: str, errors: list[dict[str, Any]], prefix: str = "") -
 
 
 def validation_errors(error: ValidationError) -> list[dict[str, Any]]:
-    return error.errors(include_input=False, include_url=False, include_context=False)
+    return [{**each} for each in error.errors(include_input=False, include_url=False, include_context=False)]
 
 
 def _field(error: dict[str, Any], prefix: str) -> str:

@@ -76,6 +76,7 @@ class Scoring(Protocol):
 
     async def score(self, views: list[View]) -> Scored:
         """One row a view, in order; raises where the scorer is gone or broken, and is not alive from then on."""
+        ...
 
 
 class LocalScoring:

@@ -7,7 +7,7 @@ unit. Everything is drawn `SUPERSAMPLING` times as large and averaged down.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -45,7 +45,7 @@ def between(colours: Sequence[Colour], position: float) -> Colour:
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:
     share = min(max(share, 0.0), 1.0)
-    return tuple(round(x + (y - x) * share) for x, y in zip(a, b, strict=True))
+    return cast("Colour", tuple(round(x + (y - x) * share) for x, y in zip(a, b, strict=True)))
 
 
 def spline(points, closed: bool = False, steps: int = 8) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
@@ -35,7 +35,7 @@ def drawable(term_id: str) -> bool:
     return bool(effect(term_id))
 
 
-def _stronger(entries: Iterable[dict[str, float]]) -> dict[str, float]:
+def _stronger(entries: Iterable[Mapping[str, float]]) -> dict[str, float]:
     """Findings together: two that push a parameter the same way do not add up, two opposed ones do."""
     up: dict[str, float] = {}
     down: dict[str, float] = {}

@@ -134,7 +134,8 @@ def scatter(weight: np.ndarray, spacing: float, rng: np.random.Generator, share:
     if len(points) < 2:
         return points
     taken = np.ones(len(points), bool)
-    pairs = spatial.cKDTree(points).query_pairs(spacing, output_type="ndarray")
+    tree = spatial.cKDTree(points)  # pyright: ignore[reportAttributeAccessIssue] compiled, and unknown to scipy's types
+    pairs = tree.query_pairs(spacing, output_type="ndarray")
     for first, later in pairs[pairs[:, 0].argsort()].tolist():  # of two that are too close the earlier one stays
         if taken[first]:
             taken[later] = False

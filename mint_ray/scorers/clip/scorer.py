@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ class ClipScorer:
         except (OSError, ValueError) as error:
             raise ModelError(f"{folder}: its {LABELS} cannot be read ({type(error).__name__})") from None
         self.digest = scorer_digest(folder, FILES)
-        self._clip = load_clip(folder).eval().to(device)
+        self._clip = cast(Any, load_clip(folder).eval()).to(device)
         self._inputs = load_inputs(folder, self._clip.config)
         self._batch = section.score_batch
         captions = [section.captions(label.name) for label in self.labels]
@@ -64,10 +64,10 @@ class ClipScorer:
 
     def score_prepared(self, prepared: list[np.ndarray | None]) -> np.ndarray:
         found = np.full((len(prepared), len(self.labels)), -np.log(len(self.labels)), np.float32)
-        seen = [i for i, pixels in enumerate(prepared) if pixels is not None]
+        seen = [(i, pixels) for i, pixels in enumerate(prepared) if pixels is not None]
         for start in range(0, len(seen), self._batch):
             part = seen[start : start + self._batch]
-            found[part] = self._score(np.stack([prepared[i] for i in part]))
+            found[[i for i, _ in part]] = self._score(np.stack([pixels for _, pixels in part]))
         return found
 
     @torch.inference_mode()

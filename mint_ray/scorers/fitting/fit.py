@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -58,7 +59,11 @@ def held_out_figures(run: Run, folder: Path) -> dict:
         compute=ActorPoolStrategy(size=1),
         num_gpus=1 if getattr(run.config.scorer, "use_gpu", False) else 0,
     )
-    rows = [row for table in ranks.iter_batches(batch_format="pyarrow", batch_size=None) for row in table.to_pylist()]
+    rows = [
+        row
+        for table in ranks.iter_batches(batch_format="pyarrow", batch_size=None)
+        for row in cast("pa.Table", table).to_pylist()
+    ]
     labels = len(run_labels(run))
     chance = {f"top{k}": round(min(1.0, k / labels), 4) for k in TOPS}
     views = {way: [row["rank"] for row in rows if row["view"] == way and not row["refused"]] for way in WAYS}
@@ -94,7 +99,7 @@ class TruthRanks:
         seen = [(self.positions[r["label_id"]], self.task.scorer_view(Case.model_validate(r))) for r in rows]
         found = []
         for name, blind in WAYS.items():
-            kept = [(truth, blind(view)) for truth, view in seen if blind(view)]
+            kept = [(truth, shown) for truth, view in seen if (shown := blind(view))]
             for (truth, _), scores in zip(kept, self.batches([view for _, view in kept]), strict=True):
                 refused = isinstance(scores, RowError)
                 known = {"refused": scores.reason} if refused else {"rank": int(truth_ranks(scores[None], [truth])[0])}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from mint_ray.corpora.store import case_files, case_table, run_labels
@@ -18,7 +20,7 @@ HELD_OUT = ("validation", "test")
 def fitting_split(run: Run) -> Split:
     """Where a scorer is fitted: its own share of the cases, or the training cases where it has none."""
     splits = case_table(run, ["split"])["split"]
-    return "scorer" if pc.any(pc.equal(splits, "scorer")).as_py() else "train"
+    return "scorer" if pc.any(pc.equal(splits, pa.scalar("scorer"))).as_py() else "train"
 
 
 @dataclass
@@ -42,7 +44,7 @@ def survey(run: Run, splits: tuple[str, ...]) -> Survey:
     """
     labels = {label.id for label in run_labels(run)}
     cases = parquet_dataset(case_files(run), arrow_schema(Case))
-    columns = {name: pc.field(name) for name in cases.schema.names if name != "image"}
+    columns: Any = {name: pc.field(name) for name in cases.schema.names if name != "image"}
     columns["has_image"] = pc.is_valid(pc.field("image"))
     found = Survey()
     for batch in cases.to_batches(columns=columns, filter=pc.field("split").isin(splits)):

@@ -6,7 +6,7 @@ import string
 from collections import Counter
 from collections.abc import Iterable
 
-from transformers import BertTokenizerFast
+from transformers import BertTokenizerFast  # pyright: ignore[reportAttributeAccessIssue] transformers makes the name at run time
 
 LEAST_CASES = 5  # that have a word before it stands whole: one of fewer may be a name, and the tokenizer is no secret
 

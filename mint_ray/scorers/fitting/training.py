@@ -56,12 +56,15 @@ class Learner(Protocol):
 
     def altered(self, example: Example, chance: np.random.Generator) -> Example:
         """A training example as this epoch shows it."""
+        ...
 
     def loss(self, output: Any, batch: Any) -> torch.Tensor:
         """A scalar, fp32, of what the module made of a batch."""
+        ...
 
     def hits(self, batch: Any) -> list[bool]:
         """Whether the best label of each example is the true one."""
+        ...
 
 
 def train_worker(config: dict) -> str | None:

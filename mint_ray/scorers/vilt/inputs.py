@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from PIL import Image
-from transformers import BertTokenizerFast, ViltImageProcessorPil
+from transformers import BertTokenizerFast, ViltImageProcessorPil  # pyright: ignore[reportAttributeAccessIssue] transformers makes the name at run time
 
 from mint_ray.corpora.images import open_image
 from mint_ray.errors import RowError

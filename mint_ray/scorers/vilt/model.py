@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from PIL import Image
 from torch.nn import functional
-from transformers import BertTokenizerFast, ViltConfig, ViltForQuestionAnswering, ViltImageProcessorPil
+from transformers import BertTokenizerFast, ViltConfig, ViltForQuestionAnswering, ViltImageProcessorPil  # pyright: ignore[reportAttributeAccessIssue] transformers makes the name at run time
 from transformers.image_utils import SizeDict
 
 from mint_ray.corpora.images import MIN_SIDE
