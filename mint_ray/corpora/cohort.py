@@ -97,7 +97,7 @@ def choose_cohort(members: dict[int, Member], listed: list[Label] | None, settin
     rare = _too_rare(_without(members, faults), settings)
     faults |= {i: rare[m.label_id] for i, m in _without(members, faults).items() if m.label_id in rare}
     splits, held_out = _split(_without(members, faults), settings, seed)
-    kept = {i: split for i, split in splits.items() if i not in held_out}
+    kept: dict[int, Split] = {i: split for i, split in splits.items() if i not in held_out}
     seen = (members[i] for i in sorted(kept))
     labels = _seen_labels(seen) if listed is None else [label for label in listed if label.id not in rare]
     return Cohort(labels, kept, faults | held_out)

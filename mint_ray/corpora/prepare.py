@@ -197,7 +197,8 @@ def _has(cases: pa.Table) -> dict[str, int]:
     """How many cases have an image, a text, findings ..., by the name of the field."""
     fields = ("label_id", "image", "text", "sex", "age_years", "ethnicity")
     counts = {name: len(cases) - cases[name].null_count for name in fields}
-    findings = pc.sum(pc.greater(pc.list_value_length(cases["phenotypes"]), pa.scalar(0, pa.int32()))).as_py()
+    found: Any = pc.greater(pc.list_value_length(cases["phenotypes"]), pa.scalar(0, pa.int32()))
+    findings = pc.sum(found).as_py()
     return counts | {"phenotypes": findings or 0, "synthetic": pc.sum(cases["synthetic"]).as_py() or 0}
 
 

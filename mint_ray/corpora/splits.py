@@ -68,7 +68,7 @@ class _Assignment:
 
     def _choose(self, label: str, reached: set[Split], left: int) -> Split:
         """The split that wants the label most, among those that it must still reach with the groups left."""
-        missing = [split for split in NEEDED if split in self.splits and split not in reached][:left]
+        missing: list[Split] = [split for split in NEEDED if split in self.splits and split not in reached][:left]
         options: list[Split] = missing if missing and left == len(missing) else self.splits
         return max(options, key=lambda split: (round(self.wanted[split][label], 9), self.wanted_overall[split]))
 

@@ -47,4 +47,5 @@ def provenance(run: Run, manifest: dict[str, Any] | None) -> dict[str, Any]:
 
 def synthetic_share(run: Run) -> float:
     """The share of the run's cases that were simulated."""
-    return pc.mean(case_table(run, ["synthetic"])["synthetic"].cast(pa.int8())).as_py() or 0.0
+    synthetic: Any = case_table(run, ["synthetic"])["synthetic"].cast(pa.int8())
+    return pc.mean(synthetic).as_py() or 0.0

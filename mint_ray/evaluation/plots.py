@@ -58,7 +58,8 @@ def svg(name: str, paint: Callable[[Axes], None], size: tuple[float, float] = (4
     from matplotlib.figure import Figure
 
     # Ids of one plot must not be those of another. The page has the fonts, so no character is missing.
-    with rc_context(_STYLE | {"svg.hashsalt": name}), warnings.catch_warnings():
+    style: dict[Any, Any] = _STYLE | {"svg.hashsalt": name}
+    with rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from font", UserWarning)
         figure = Figure(figsize=size)
         FigureCanvasSVG(figure)
