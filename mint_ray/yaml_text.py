@@ -16,7 +16,7 @@ import difflib
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -26,6 +26,9 @@ from mint_ray.storage import files_in, opened
 MAX_BYTES = 512 * 1024
 _TAGS = ("null", "bool", "int", "float", "str", "seq", "map")
 _STANDARD = "tag:yaml.org,2002:"
+
+
+_yaml = cast(Any, yaml)  # what its types leave open
 
 
 class NotPlain(ValueError):
@@ -57,7 +60,7 @@ def read_settings(path: Path, parts: str, example: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         seen = "is empty" if data is None else f"holds a {type(data).__name__} where {parts} are expected"
         raise ConfigError([f"{path}: {seen}; see {example}"])
-    return data
+    return cast("dict[str, Any]", data)
 
 
 def _files_near(path: Path) -> str:
@@ -90,7 +93,7 @@ class _Refused(yaml.MarkedYAMLError):
 
     def __init__(self, mark: yaml.Mark, problem: str, more: str = ""):
         super().__init__(problem=problem, problem_mark=mark)
-        self.more = more
+        self.more, self.line = more, mark.line + 1
 
 
 class _Plain(yaml.constructor.SafeConstructor):
@@ -98,13 +101,13 @@ class _Plain(yaml.constructor.SafeConstructor):
 
     most_values = most_depth = 0
     which = ""  # what has no more than that
-    yaml_constructors = {
+    yaml_constructors: dict[Any, Any] = {
         tag: yaml.SafeLoader.yaml_constructors[tag] for tag in (f"{_STANDARD}{name}" for name in _TAGS)
-    } | {None: yaml.SafeLoader.construct_undefined}
+    } | {None: _yaml.SafeLoader.construct_undefined}
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
-            value = super().construct_object(node, deep)
+            value = cast(Any, super()).construct_object(node, deep)
         except (ValueError, KeyError, IndexError):  # of PyYAML's own for `!!int x`, and of Python for 5,000 digits
             kind = node.tag.rpartition(":")[2]
             raise _Refused(node.start_mark, f"a value that cannot be read as {kind}") from None
@@ -139,7 +142,7 @@ _Fast: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 class Document(_Plain, _Fast):
     most_values, most_depth, which = 1_000_000, 100, "document"
-    yaml_implicit_resolvers: dict = {}
+    yaml_implicit_resolvers: dict[Any, Any] = {}
 
 
 for _name, _pattern, _first in (
@@ -160,11 +163,11 @@ def parse_yaml(text: str | bytes, form: type[_Plain] = Settings) -> Any:
     """
     try:
         _check_size(text, form)
-        return yaml.load(text, form)
+        return _yaml.load(text, form)
     except yaml.reader.ReaderError as error:
         raise NotPlain(_unreadable(error), f"position {error.position}") from None
     except _Refused as error:
-        where = f"line {error.problem_mark.line + 1}: {error.problem}"
+        where = f"line {error.line}: {error.problem}"
         raise NotPlain(where + error.more, where) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -179,7 +182,7 @@ def _check_size(text: str | bytes, form: type[_Plain]) -> None:
     sizes: dict[str | None, int] = {}  # of what anchors stand for; 0 while it is open
     open_: list[tuple[str | None, int]] = []
     count = 0
-    for event in yaml.parse(text, form):
+    for event in _yaml.parse(text, form):
         mark = event.start_mark
         if (tag := getattr(event, "tag", None)) and tag != "!" and tag.removeprefix(_STANDARD) not in _TAGS:
             raise _Refused(mark, "a tag", f" ({tag[:40]}), which settings do not have: write the value without it")
