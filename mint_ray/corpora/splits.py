@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 
@@ -68,7 +69,9 @@ class _Assignment:
 
     def _choose(self, label: str, reached: set[Split], left: int) -> Split:
         """The split that wants the label most, among those that it must still reach with the groups left."""
-        missing: list[Split] = [split for split in NEEDED if split in self.splits and split not in reached][:left]
+        missing = cast(
+            "list[Split]", [split for split in NEEDED if split in self.splits and split not in reached][:left]
+        )
         options: list[Split] = missing if missing and left == len(missing) else self.splits
         return max(options, key=lambda split: (round(self.wanted[split][label], 9), self.wanted_overall[split]))
 
