@@ -28,7 +28,7 @@ def main() -> None:
     rows = [row for part in statuses for row in Results(out / f"{part}.jsonl").rows]
     figures = {"parts": statuses, "kinds": summary(rows), "differs": [row for row in rows if row["differs"]]}
     (out / "summary.json").write_text(json.dumps(figures, indent=1))
-    print(table(figures["kinds"], figures["differs"]))
+    print(table(figures["kinds"], figures["differs"], statuses))
     sys.exit(any(statuses.values()))
 
 
@@ -61,11 +61,13 @@ def carried_out(part: str, flags: list[str], out: Path) -> int:
     return subprocess.run([sys.executable, HERE / f"{part}.py", out, *flags], env=environment).returncode
 
 
-def table(kinds: dict[str, Row], differing: list[Row]) -> str:
-    """What was tried and what differs, by kind, and each difference in its own words."""
+def table(kinds: dict[str, Row], differing: list[Row], statuses: dict[str, int]) -> str:
+    """What was tried and what differs, by kind, each difference in its own words, and which part could not end."""
     rows = [f"{kind:40} {row['tried']:8} {row['differing']:8}  {_more(row)}" for kind, row in sorted(kinds.items())]
     said = [f"{row['kind']}: {what}" for row in differing for what in row["differs"]]
-    return "\n".join(["", f"{'what':40} {'tried':>8} {'differ':>8}", *rows, *said, f"{len(said)} differences"])
+    broken = [f"{part} could not end: status {status}" for part, status in statuses.items() if status not in (0, 1)]
+    heading = f"{'what':40} {'tried':>8} {'differ':>8}"
+    return "\n".join(["", heading, *rows, *said, f"{len(said)} differences", *broken])
 
 
 def _more(row: Row) -> str:

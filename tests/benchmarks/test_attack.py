@@ -29,8 +29,8 @@ def test_the_table_counts_what_was_tried_and_says_what_differs():
         {"kind": "sources: lines", "tried": 25, "differs": ["source 26: 1 rows lost"], "number": 25, "cases": 4},
     ]
     assert summary(rows) == {"sources: lines": {"tried": 50, "cases": 7, "differing": 1}}
-    said = table(summary(rows), rows[1:])
-    assert said.endswith("sources: lines: source 26: 1 rows lost\n1 differences")
+    said = table(summary(rows), rows[1:], {"sources": 1, "services": -15})
+    assert said.endswith("source 26: 1 rows lost\n1 differences\nservices could not end: status -15")
 
 
 @pytest.fixture
