@@ -2,6 +2,7 @@
 
 The rows' mask says the same (`Collator`), and costs what a full square costs. It is given to the model all the same:
 a model that hands it to its layers unchanged gets the structure with it, any other attends by the mask.
+Models that would do neither are refused (`check_attention`).
 """
 
 from __future__ import annotations
@@ -17,11 +18,35 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from mint_ray.errors import ModelError
+
 _NAME = "prompt_and_answers"
+_ATTENDING = {"full_attention", "sliding_attention", "chunked_attention"}  # of the kinds of layers in transformers
+
+
+def check_attention(model: PreTrainedModel) -> None:
+    """Refuse a model whose decoder does not attend as the rows' mask says: an answer would be learnt from the other.
+
+    Raises:
+        ModelError: with what it does instead.
+    """
+    text, decoder = model.config.get_text_config(), model.get_decoder()
+    if decoder.config._attn_implementation not in ("sdpa", _NAME):
+        raise ModelError(
+            f"the model attends by {decoder.config._attn_implementation!r}, which training's mask does not reach: remove "
+            "attn_implementation from its config.json, or take a model that attends by sdpa"
+        )
+    kinds = set(getattr(text, "layer_types", None) or ())
+    if getattr(model, "_is_stateful", False) or kinds - _ATTENDING:
+        raise ModelError(
+            "the model has layers that read on from one answer into the next (recurrent or convolutional), which "
+            "training's rows of two answers do not allow: take a model whose layers attend"
+        )
 
 
 def attend_by_structure(model: PreTrainedModel) -> None:
     """Have a model's decoder attend by the structure of the masks that `structured` made, and by others as before."""
+    check_attention(model)
     AttentionInterface.register(_NAME, _attention)
     AttentionMaskInterface.register(_NAME, sdpa_mask)
     decoder = model.get_decoder()

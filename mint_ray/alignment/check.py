@@ -100,12 +100,20 @@ def check_adapted(section: AlignmentSection, folder: Path, model: PreTrainedMode
     """
     from peft import get_peft_model
 
+    from mint_ray.alignment.attention import check_attention
     from mint_ray.alignment.methods import lora_config
     from mint_ray.alignment.trainer import check_output_layer
 
     if sees_images(folder) and section.method != "orpo":
         raise ModelError(
             f"alignment.method {section.method} trains text models alone, and {folder} sees images: take orpo"
+        )
+    check_attention(model)
+    window = getattr(model.config.get_text_config(), "sliding_window", None)
+    if window and section.max_length > window:
+        raise ModelError(
+            f"alignment.max_length is {section.max_length}, and layers of {folder} look back {window} tokens at most, which "
+            f"training's rows do not hold to: set alignment.max_length to {window} or less"
         )
     try:
         with warnings.catch_warnings():

@@ -30,7 +30,7 @@ from mint_ray.alignment.losses import (
 from mint_ray.errors import ModelError, TrainingError
 
 # What a model does to its logits after the output layer; a model that does any of it is refused.
-_LOGIT_CHANGES = {"final_logit_softcapping": None, "logit_scale": 1.0, "logits_scaling": 1.0}
+_LOGIT_CHANGES = {"final_logit_softcapping": None, "logit_scale": 1.0, "logits_scaling": 1.0, "lm_head_multiplier": 1.0}
 
 # A part of a batch, as `InParts` makes it.
 Part = dict[str, Any]

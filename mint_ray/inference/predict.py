@@ -39,8 +39,9 @@ def predict(run: Run) -> StageReport:
     """
     section = run.config.inference
     wanted = set(case_table(run, ["case_id"], [section.split])["case_id"].to_pylist())
-    report, figures, dates = StageReport(), {}, {}
+    report, figures = StageReport(), {}
     for model in section.models:
+        dated = template_date(resolve_model(name_elsewhere(run.config.alignment.model)))
         if pending := wanted - settled(run, model):
             logger.info(
                 "%s: %d of %d cases to ask about, through %s",
@@ -51,14 +52,12 @@ def predict(run: Run) -> StageReport:
             )
             with weights(run, model) as loaded:
                 check_served(run, model, loaded)
-                dates[model] = template_date(loaded.here().folder)
                 ask(run, model, loaded, pending)
         answers, refusals = answer_table(run, model), refusal_table(run, model)
         report.rows_in += len(wanted)
         report.rows_out += answers.num_rows
         report.refused = dict(Counter(report.refused) + Counter(refusals["reason"].to_pylist()))
-        dated = {"template_date": dates[model]} if dates.get(model) else {}
-        figures[model] = summary(answers.to_pylist()) | dated
+        figures[model] = summary(answers.to_pylist()) | ({"template_date": dated} if dated else {})
     report.figures = figures
     return report
 

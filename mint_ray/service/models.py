@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any, cast
 
+from mint_ray.alignment.start import adapted_model
 from mint_ray.config import EngineSection
 from mint_ray.inference.answering import Weights
 from mint_ray.models import adapter_settings, adapts_language_alone, merge_adapter, model_digest, resolve_model
@@ -28,10 +29,15 @@ def served_models(settings: ModelSection) -> tuple[EngineSection, dict[str, Weig
     adapters = {**({ALIGNED: run.stage("alignment").require() / "adapter"} if run else {}), **settings.adapters}
     engine = settings.engine or engine_of(run)
     names = settings.names or [BASE, *adapters]
-    return engine, {
-        name: Weights(base, model_digest(base)) if name == BASE else adapted(base, adapters[name].absolute(), engine)
-        for name in names
-    }
+
+    def weights(name: str) -> Weights:
+        if name == BASE:
+            return Weights(base, model_digest(base))
+        # The run's own adapter belongs to what its training started from; others to the model as it is.
+        under = resolve_model(adapted_model(run)) if run and name == ALIGNED and name not in settings.adapters else base
+        return adapted(under, adapters[name].absolute(), engine)
+
+    return engine, {name: weights(name) for name in names}
 
 
 def engine_of(run: Run | None) -> EngineSection:

@@ -104,11 +104,31 @@ def test_a_template_that_cannot_be_learned_from_is_refused(template, told, folde
         check_alignment(section(folder))
 
 
+def test_a_model_that_does_not_attend_by_the_rows_mask_is_refused(folder):
+    put(folder / "config.json", attn_implementation="eager")
+    with pytest.raises(ModelError, match="attends by 'eager', which training's mask does not reach"):
+        check_alignment(section(folder))
+
+
+def test_a_model_whose_layers_look_back_less_far_than_the_rows_are_long_is_refused(folder):
+    put(folder / "config.json", sliding_window=512)
+    check_alignment(section(folder, max_length=512))
+    with pytest.raises(ModelError, match=r"max_length is 600, .* look back 512 tokens at most"):
+        check_alignment(section(folder, max_length=600))
+
+
+def test_a_model_that_reads_on_from_one_answer_into_the_next_is_refused(folder):
+    put(folder / "config.json", layer_types=["full_attention", "linear_attention"])
+    with pytest.raises(ModelError, match="read on from one answer into the next"):
+        check_alignment(section(folder))
+
+
 def test_a_tokenizer_with_tokens_that_the_model_does_not_have_is_refused(folder):
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    tokenizer.add_special_tokens({"pad_token": "<another pad>"})
+    tokenizer.add_special_tokens({"eos_token": "<another end>"})
+    tokenizer.chat_template = tokenizer.chat_template.replace("<|im_end|>", "<another end>")
     tokenizer.save_pretrained(folder)
-    with pytest.raises(ModelError, match=r"writes the token 49152, '<another pad>'.*embeddings for 49152"):
+    with pytest.raises(ModelError, match=r"writes the token 49152, '<another end>'.*embeddings for 49152"):
         check_alignment(section(folder))
 
 

@@ -9,7 +9,7 @@ from transformers import BertConfig, BertModel, ViltForQuestionAnswering, ViltPr
 
 from mint_ray.errors import ModelError, RowError
 from mint_ray.scorers import load_scorer
-from mint_ray.scorers.fitting.tokens import LEAST_CASES, build_tokenizer
+from mint_ray.scorers.fitting.tokens import LEAST_GROUPS, build_tokenizer
 from mint_ray.scorers.vilt.fitting import starting_point
 from mint_ray.scorers.vilt.model import ViltClassifier
 from mint_ray.tasks.base import View
@@ -195,17 +195,23 @@ def test_a_missing_tokenizer_is_refused(tmp_path):
 
 
 def test_the_tokenizer_is_the_same_every_time_and_spells_what_it_never_met():
-    first, second = (build_tokenizer(TEXTS * LEAST_CASES, 200) for _ in range(2))
+    first, second = (build_tokenizer(TEXTS * LEAST_GROUPS, 200) for _ in range(2))
     assert first.get_vocab() == second.get_vocab()
     assert first.tokenize("hypotonia male") == ["hypotonia", "male"]
     assert first.unk_token not in first.tokenize("ptosis")
 
 
 def test_a_word_of_few_cases_is_spelled_since_it_may_be_a_name_unless_it_is_published():
-    notes = ["Seen in Springfield"] * LEAST_CASES + ["Kowalczyk has ptosis. " * 40] * (LEAST_CASES - 1)
+    notes = ["Seen in Springfield"] * LEAST_GROUPS + ["Kowalczyk has ptosis. " * 40] * (LEAST_GROUPS - 1)
     known = set(build_tokenizer(notes, 500, public=["Ptosis", "Scoliosis"]).get_vocab())
     assert {"seen", "in", "springfield", "ptosis"} <= known
     assert not known & {"kowalczyk", "has", "scoliosis"}
+
+
+def test_many_cases_of_one_patient_are_one_for_the_tokenizer():
+    notes = ["Kowalczyk has ptosis"] * LEAST_GROUPS
+    assert "kowalczyk" in build_tokenizer(notes, 500).get_vocab()
+    assert "kowalczyk" not in build_tokenizer(notes, 500, groups=["patient-1"] * LEAST_GROUPS).get_vocab()
 
 
 def test_the_vocabulary_of_a_new_scorer_has_findings_whole_and_no_word_of_one_note():

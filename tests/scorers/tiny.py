@@ -12,7 +12,7 @@ from transformers import ViltForQuestionAnswering
 
 from mint_ray.records import Case, Phenotype
 from mint_ray.runs import Run
-from mint_ray.scorers.fitting.tokens import LEAST_CASES
+from mint_ray.scorers.fitting.tokens import LEAST_GROUPS
 from mint_ray.scorers.vilt import Vilt
 from mint_ray.scorers.vilt.fitting import starting_point
 from mint_ray.scorers.vilt.model import save_scorer
@@ -32,7 +32,7 @@ def tiny_section(**settings) -> Vilt:
 def tiny_vilt(section: Vilt | None = None, labels: list[Label] = LABELS) -> tuple[ViltForQuestionAnswering, object]:
     """A model and its inputs; weights are spread so that logits differ well."""
     torch.manual_seed(5)
-    vilt, inputs = starting_point(section or tiny_section(), TEXTS * LEAST_CASES, labels)
+    vilt, inputs = starting_point(section or tiny_section(), TEXTS * LEAST_GROUPS, labels)
     with torch.no_grad():
         for weight in vilt.parameters():
             weight.add_(0.1 * torch.randn_like(weight))

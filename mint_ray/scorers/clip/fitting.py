@@ -44,7 +44,8 @@ def fit_clip(section: Clip, run: Run, folder: Path) -> dict:
     start = training / "start"
     if not (start / SETTINGS).exists():
         set_seed(run.config.run.seed)
-        save_scorer(*starting_point(section, _captions(run), labels), labels, section, start)
+        captions, groups = _captions(run)
+        save_scorer(*starting_point(section, captions, labels, groups), labels, section, start)
     here = local_copy(start)
     clip = load_clip(here)
     inputs = load_inputs(here, clip.config)
@@ -57,14 +58,18 @@ def fit_clip(section: Clip, run: Run, folder: Path) -> dict:
     return {"weights": clip.num_parameters(), **figures}
 
 
-def starting_point(section: Clip, captions: list[str], labels: list[Label]) -> tuple[CLIPModel, ClipInputs]:
+def starting_point(
+    section: Clip, captions: list[str], labels: list[Label], groups: list[str] | None = None
+) -> tuple[CLIPModel, ClipInputs]:
     """The model and inputs that fitting starts from: `pretrained`, or random weights."""
     if section.pretrained:
         origin = resolve_model(section.pretrained)
         clip = load_clip(origin)
         return clip, load_inputs(origin, clip.config)
     templates = [caption for label in labels for caption in section.captions(label.name)]
-    tokenizer = build_tokenizer(captions + templates, section.size.vocabulary, public=templates)
+    tokenizer = build_tokenizer(
+        captions + templates, section.size.vocabulary, public=templates, groups=groups and groups + templates
+    )
     ends = tokenizer.pad_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id
     config = new_config(section.size, len(tokenizer), *ends)
     return CLIPModel(config), ClipInputs(tokenizer, new_processor(section.size.image_size), config)
@@ -76,5 +81,8 @@ def captioned(case: Case, task: Task) -> View:
     return View(image=image, text=case.text if image is not None else None)
 
 
-def _captions(run: Run) -> list[str]:
-    return [text for text in case_table(run, ["text"], [fitting_split(run)])["text"].to_pylist() if text]
+def _captions(run: Run) -> tuple[list[str], list[str]]:
+    """The texts of the cases that have one, and the group of each."""
+    rows = case_table(run, ["text", "group_id"], [fitting_split(run)]).to_pylist()
+    told = [(row["text"], row["group_id"]) for row in rows if row["text"]]
+    return [text for text, _ in told], [group for _, group in told]

@@ -25,10 +25,11 @@ def fitting_split(run: Run) -> Split:
 
 @dataclass
 class Survey:
-    """The cases that can be used, the texts that a scorer reads of them, and the others by reason."""
+    """The cases that can be used, the texts that a scorer reads of them with their groups, and the others by reason."""
 
     usable: int = 0
     texts: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -58,4 +59,5 @@ def survey(run: Run, splits: tuple[str, ...]) -> Survey:
             else:
                 found.usable += 1
                 found.texts.append(view.text or "")
+                found.groups.append(row["group_id"])
     return found

@@ -52,7 +52,7 @@ def fit_vilt(section: Vilt, run: Run, folder: Path) -> dict:
     start = training / "start"
     if not (start / SETTINGS).exists():
         set_seed(run.config.run.seed)
-        save_scorer(*starting_point(section, seen.texts, labels), labels, section, start)
+        save_scorer(*starting_point(section, seen.texts, labels, seen.groups), labels, section, start)
     here = local_copy(start)
     config = read_config(here)
     vilt, inputs = load_vilt(here, config), load_inputs(here, config, section.missing_text)
@@ -64,14 +64,16 @@ def fit_vilt(section: Vilt, run: Run, folder: Path) -> dict:
     return {"weights": vilt.num_parameters(), **figures}
 
 
-def starting_point(section: Vilt, texts: list[str], labels: list[Label]) -> tuple[ViltForQuestionAnswering, ViltInputs]:
+def starting_point(
+    section: Vilt, texts: list[str], labels: list[Label], groups: list[str] | None = None
+) -> tuple[ViltForQuestionAnswering, ViltInputs]:
     """The model and inputs that fitting starts from: `pretrained` with a new head, or random weights."""
     if section.pretrained:
         folder = resolve_model(section.pretrained)
         config = labelled(read_config(folder), labels)
         return load_vilt(folder, config, new_head=True), load_inputs(folder, config, section.missing_text)
     findings = [term.name for term in hpo.ontology().terms.values()]
-    tokenizer = build_tokenizer(texts, section.size.vocabulary, public=findings)
+    tokenizer = build_tokenizer(texts, section.size.vocabulary, public=findings, groups=groups)
     config = labelled(new_config(section.size, len(tokenizer), tokenizer.pad_token_id), labels)
     processor = build_processor(config.image_size, config.patch_size)
     return new_vilt(config), inputs_of(config, tokenizer, processor, section.missing_text)
