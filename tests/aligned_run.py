@@ -19,9 +19,11 @@ MODEL = "packaged:smollm2-135m-instruct"
 INFERENCE = {"precision": "fp32", "max_tokens": 16, "max_model_len": 320, "cache_gib": 0.25, "cpus_per_engine": 1}
 
 
-def aligned_run(folder: Path, **inference) -> Run:
+def aligned_run(folder: Path, start: Path | None = None, **inference) -> Run:
+    """The run; with `start`, its training is said to have started from that adapter."""
     settings = INFERENCE | inference
     overrides = [f"run.dir={folder}", *(f"inference.{name}={value}" for name, value in settings.items())]
+    overrides += [f"alignment.start={start}"] if start else []
     run = Run(load_config(REPOSITORY / "configs/demo.yaml", overrides))
     save_adapter(run.stage("alignment").path / "adapter")
     finish_stage(run, "alignment")

@@ -11,12 +11,12 @@ from mint_ray.errors import ConfigError, ModelError, RunError
 from mint_ray.inference.asking import chat_request
 from mint_ray.inference.predict import predict
 from mint_ray.inference.store import answer_table
-from mint_ray.models import load_model, resolve_model
+from mint_ray.models import load_model, model_digest, resolve_model
 from mint_ray.runs import Run
 from mint_ray.service.file import Application, bound
 from mint_ray.service.models import served_models
 from mint_ray.service.settings import ModelSection
-from tests.aligned_run import MODEL, aligned_run
+from tests.aligned_run import MODEL, aligned_run, save_adapter
 from tests.service.models import IMPORT_PATH, write_models_config
 from tests.service.running import running
 from tests.tiny_run import tiny_case, write_cases
@@ -166,6 +166,14 @@ def test_a_run_that_is_not_aligned_and_an_adapter_that_is_none_are_refused_by_na
         served_models(ModelSection(run=tmp_path))
     with pytest.raises(ModelError, match="is no adapter"):
         served_models(ModelSection(model=MODEL, adapters={"mine": tmp_path / "nothing"}))
+
+
+def test_a_served_adapter_lies_on_what_its_training_started_from(tmp_path):
+    save_adapter(tmp_path / "earlier")
+    run = aligned_run(tmp_path / "run", start=tmp_path / "earlier")
+    _, served = served_models(ModelSection(run=run.dir))
+    assert served["base"].digest == model_digest(resolve_model(MODEL))
+    assert served["aligned"].digest == model_digest(run.dir / "alignment" / "start") != served["base"].digest
 
 
 @pytest.mark.parametrize(
