@@ -9,6 +9,9 @@ from tempfile import gettempdir
 from ray.actor import ActorHandle
 from ray.train.torch import TorchTrainer
 
+from mint_ray.errors import MintError, TrainingError
+from mint_ray.storage import refused_somewhere
+
 RESTARTS = 2  # of workers that die, within one training
 # As the operating system, safetensors and torch tell of it.
 _DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded|PytorchStreamWriter failed writing")
@@ -22,8 +25,14 @@ class Training(TorchTrainer):
         pass
 
 
-def why_failed(error: Exception, folder: Path) -> str:
-    """What ended the workers, in a sentence where it is a full disk."""
+def what_failed(error: Exception, folder: Path) -> MintError:
+    """What ended the workers: what one of them or the store refused, else in a sentence where it is a full disk."""
+    failures = getattr(error, "worker_failures", {}).values()
+    mine = next((failure for failure in failures if isinstance(failure, MintError)), None)
+    return mine or refused_somewhere(error, folder) or TrainingError(_why_failed(error, folder))
+
+
+def _why_failed(error: Exception, folder: Path) -> str:
     if _DISK_FULL.search(str(error)):
         return (
             f"the disk was full when a checkpoint or an adapter was written (of {folder}, or of {gettempdir()} on a "

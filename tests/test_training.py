@@ -6,7 +6,8 @@ import pytest
 from ray.train.torch import TorchTrainer
 from ray.train.v2.api.exceptions import WorkerGroupError
 
-from mint_ray.training import Training, why_failed
+from mint_ray.errors import ModelError
+from mint_ray.training import Training, what_failed
 from tests.conftest import REPOSITORY
 
 
@@ -32,5 +33,7 @@ def test_no_training_goes_by_ray_s_own_trainer():
 )
 def test_a_disk_that_is_full_of_checkpoints_is_called_that(cause, tmp_path):
     failed = WorkerGroupError(f"Rank 0 Error: {cause!r}", {0: cause})
-    assert "the disk was full" in why_failed(failed, tmp_path)
-    assert why_failed(WorkerGroupError("another", {}), tmp_path).startswith("the workers failed 3 times")
+    assert "the disk was full" in str(what_failed(failed, tmp_path))
+    assert str(what_failed(WorkerGroupError("another", {}), tmp_path)).startswith("the workers failed 3 times")
+    refused = ModelError("no such folder on this node")
+    assert what_failed(WorkerGroupError("a", {0: RuntimeError("b"), 1: refused}), tmp_path) is refused

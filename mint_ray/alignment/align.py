@@ -34,7 +34,7 @@ from mint_ray.models import load_tokenizer, model_digest, resolve_model
 from mint_ray.preferences.store import PAIR_SPLITS, pair_dataset, write_part
 from mint_ray.records import Refusal, to_table
 from mint_ray.runs import Run, StageReport
-from mint_ray.storage import local_copy, refused_somewhere, train_storage
+from mint_ray.storage import local_copy, train_storage
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ def train(run: Run, model: str, pairs: dict[str, list[EncodedPair]]) -> None:
     from ray.train.torch import TorchConfig
 
     from mint_ray.alignment.worker import Notice, Plan, train_worker
-    from mint_ray.training import RESTARTS, Training, why_failed
+    from mint_ray.training import RESTARTS, Training, what_failed
 
     notice = Notice.remote()
     section, folder = run.config.alignment, run.stage("alignment").path
@@ -135,7 +135,7 @@ def train(run: Run, model: str, pairs: dict[str, list[EncodedPair]]) -> None:
         save_before_end(notice.give.remote, folder / "checkpoints")
         raise
     except TrainingFailedError as error:
-        raise refused_somewhere(error, folder) or TrainingError(why_failed(error, folder)) from error
+        raise what_failed(error, folder) from error
     if failure:
         raise TrainingError(failure)
 

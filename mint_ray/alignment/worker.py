@@ -137,18 +137,18 @@ class SaveInTime(TrainerCallback):
     Args:
         seconds: between a checkpoint, of whatever cause, and the next.
         agree: what all workers take for true, given what each of them thinks: they save together or not at all.
-        leaving: whether a node of this training is about to be taken away; asked of every worker at every step.
+        leaving: what is about to end, a `node` of this training or the `job`; asked of every worker at every step.
     """
 
     def __init__(
         self,
         seconds: float,
         agree: Callable[[bool], bool] = bool,
-        leaving: Callable[[], bool] = lambda: False,
+        leaving: Callable[[], set[str]] = set,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.seconds, self.agree, self.leaving, self.clock = seconds, agree, leaving, clock
-        self._saved, self._left = clock(), False
+        self._saved, self._left = clock(), set[str]()
 
     def on_train_begin(self, args, state, control, **kwargs):
         self._saved = self.clock()
@@ -157,7 +157,7 @@ class SaveInTime(TrainerCallback):
         if state.global_step >= state.max_steps:  # the adapter is written at once
             return
         leaving = self.leaving()
-        due = self.clock() - self._saved >= self.seconds or (leaving and not self._left)
+        due = self.clock() - self._saved >= self.seconds or bool(leaving - self._left)
         self._left = leaving
         if self.agree(due):
             control.should_save = True
@@ -173,17 +173,17 @@ def agreed(mine: bool) -> bool:
     return told[0]
 
 
-def leaving(notice: ActorHandle) -> bool:
-    """Whether the job is about to end, or a node of this training: preempted, drained, its pod deleted.
+def leaving(notice: ActorHandle) -> set[str]:
+    """What is about to end: the `job`, a `node` of this training (preempted, drained, its pod deleted), both, nothing.
 
     Ray 2.60 drains a node whose `ray start` gets SIGTERM, for RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S seconds (30).
     """
-    if ray.train.get_preemption_info() is not None:  # asked first, by all workers: they wait for each other in it
-        return True
+    # Asked first, by all workers: they wait for each other in it.
+    nodes = {"node"} if ray.train.get_preemption_info() is not None else set[str]()
     try:
-        return ray.get(notice.given.remote())
+        return nodes | ({"job"} if ray.get(notice.given.remote()) else set())
     except RayActorError:  # its node is gone; it is started again elsewhere
-        return False
+        return nodes
 
 
 class Counts(TrainerCallback):

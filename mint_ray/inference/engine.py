@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mint_ray.adapters import MOST_RANK
 from mint_ray.config import InferenceSection
 from mint_ray.errors import ModelError
 from mint_ray.inference.answering import AnswerEngine, Prompt, Said, Weights
@@ -107,14 +108,5 @@ def engine_arguments(section: InferenceSection, weights: Weights) -> dict[str, A
 
 
 def lora_rank_limit(rank: int) -> int:
-    """The least of the rank limits that vLLM offers which holds `rank`.
-
-    Raises:
-        ModelError: vLLM runs no adapter of this rank.
-    """
-    for limit in (1, 8, 16, 32, 64, 128, 256, 320, 512):
-        if rank <= limit:
-            return limit
-    raise ModelError(
-        f"the adapter has rank {rank}; vLLM runs adapters up to 512: align with a lower alignment.lora.rank"
-    )
+    """The least of the rank limits that vLLM offers which holds `rank`; adapters above `MOST_RANK` are merged before."""
+    return next(limit for limit in (1, 8, 16, 32, 64, 128, 256, 320, MOST_RANK) if rank <= limit)

@@ -53,9 +53,15 @@ def test_two_minutes_are_the_default():
 
 
 def test_a_node_that_is_told_to_leave_is_saved_from_once_and_at_once():
-    clock, told = Clock(), iter([False, False, True, True, True, False, True, False, False])
+    nobody, node = set(), {"node"}
+    clock, told = Clock(), iter([nobody, nobody, node, node, node, nobody, node, nobody, nobody])
     saving = SaveInTime(120, leaving=lambda: next(told), clock=clock)
     assert saved_at(saving, clock, 10, 1.0) == [3, 7]
+
+
+def test_a_job_that_is_told_to_end_is_saved_from_although_a_node_was_told_to_leave_before():
+    clock, told = Clock(), iter([{"node"}] * 4 + [{"node", "job"}] * 5)
+    assert saved_at(SaveInTime(120, leaving=lambda: next(told), clock=clock), clock, 10, 1.0) == [1, 5]
 
 
 def test_workers_whose_clocks_differ_save_together():
@@ -106,7 +112,7 @@ def test_a_job_that_another_has_followed_saves_nothing_where_the_other_works(tmp
 
 def test_nothing_is_saved_after_the_last_step_when_the_adapter_is_written():
     clock = Clock()
-    assert saved_at(SaveInTime(1, leaving=lambda: True, clock=clock), clock, 1, 100.0) == []
+    assert saved_at(SaveInTime(1, leaving=lambda: {"job"}, clock=clock), clock, 1, 100.0) == []
 
 
 def test_a_training_goes_on_from_a_checkpoint_that_the_clock_made(make, tmp_path):

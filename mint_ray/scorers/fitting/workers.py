@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.compute as pc
 
 from mint_ray.corpora.store import case_dataset
-from mint_ray.errors import CorpusError, MintError, TrainingError
+from mint_ray.errors import CorpusError, TrainingError
 from mint_ray.records import Case
 from mint_ray.scorers.fitting.examples import Encoded, Inputs, encode_cases
 from mint_ray.scorers.fitting.survey import fitting_split
 from mint_ray.scorers.fitting.training import PROGRESS, Plan, restore_weights, train_worker
-from mint_ray.storage import refused_somewhere, train_storage
+from mint_ray.storage import train_storage
 from mint_ray.tasks.base import Label, View
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _result(plan: Plan, streams: dict[str, ray.data.Dataset], folder: Path) -> R
     )
     from ray.train.torch import TorchConfig
 
-    from mint_ray.training import RESTARTS, Training, why_failed
+    from mint_ray.training import RESTARTS, Training, what_failed
 
     section = plan.section
     resources = {"CPU": section.cpus_per_worker, **({"GPU": 1} if section.use_gpu else {})}
@@ -121,9 +121,7 @@ def _result(plan: Plan, streams: dict[str, ray.data.Dataset], folder: Path) -> R
     try:
         result = trainer.fit()
     except TrainingFailedError as error:
-        failures = getattr(error, "worker_failures", {}).values()
-        mine = next((f for f in failures if isinstance(f, MintError)), refused_somewhere(error, folder))
-        raise mine or TrainingError(why_failed(error, folder)) from error
+        raise what_failed(error, folder) from error
     if result.return_value:
         raise TrainingError(result.return_value)
     return result
