@@ -432,6 +432,7 @@ def _override(data: dict[str, Any], key: str, value: Any) -> None:
             data[section] = {}
         if not isinstance(data[section], dict):
             raise ConfigError([f"--set {key}: {section} is a value, not a section"])
+        data[section] = dict(data[section])  # by an alias of YAML, another key may hold the same one
         data = data[section]
     data[name] = value
 

@@ -195,6 +195,14 @@ def test_an_override_reaches_a_section_that_the_file_leaves_empty(tmp_path):
     assert load_config(tmp_path / "c.yaml", ["comparison.dpo_beta=0.3"]).comparison.dpo_beta == 0.3
 
 
+def test_an_override_changes_one_of_two_sections_that_share_an_alias(tmp_path):
+    shared = "comparison: {retrieval: &r {passages: 3}}\n"
+    recipe = DEMO.read_text().replace("inference:", "inference:\n  retrieval: *r", 1)
+    (tmp_path / "c.yaml").write_text(shared + recipe)
+    config = load_config(tmp_path / "c.yaml", ["inference.retrieval.passages=5"])
+    assert (config.inference.retrieval.passages, config.comparison.retrieval.passages) == (5, 3)
+
+
 @pytest.mark.parametrize("seed", [-1, 2**31, 2**32, 2**63 - 1, ".inf", "1.5", "null"])
 def test_a_seed_that_numpy_or_torch_would_refuse_is_refused(seed):
     assert "run.seed: is" in problems(f"run.seed={seed}")
