@@ -31,7 +31,7 @@ from pydantic_core import PydanticCustomError
 from mint_ray.corpora.label_ids import written
 from mint_ray.corpora.reading import field_error
 from mint_ray.errors import RowError
-from mint_ray.records import Id, Line
+from mint_ray.records import MAX_CHARACTERS, Id, Line
 
 _CURIE = re.compile(r"(?:\S*/)?([A-Za-z]+)\s*[:_]\s*(\S+)")
 _ACCESSION = 7  # digits of HPO's numbers, of which a spreadsheet drops the zeros in front
@@ -79,12 +79,18 @@ def _no_day() -> None:
     raise PydanticCustomError("timestamp", "a timestamp such as 2024-05-17T00:00:00Z")
 
 
+def _blank_as_none(value: Any) -> Any:
+    """Protobuf writes the default of a text, which is absent, as an empty one."""
+    return None if isinstance(value, str) and not value.strip() else value
+
+
 Sex = Annotated[str, _enum("UNKNOWN_SEX", "FEMALE", "MALE", "OTHER_SEX")]
 Progress = Annotated[str, _enum("UNKNOWN_PROGRESS", "IN_PROGRESS", "COMPLETED", "SOLVED", "UNSOLVED")]
 Status = Annotated[str, _enum("UNKNOWN_STATUS", "REJECTED", "CANDIDATE", "CONTRIBUTORY", "CAUSATIVE")]
 Status1 = Annotated[str, _enum("UNKNOWN", "REJECTED", "CANDIDATE", "CAUSATIVE")]
 Resolution1 = Annotated[str, _enum("UNKNOWN", "SOLVED", "UNSOLVED", "IN_PROGRESS")]
 Day = Annotated[date | None, BeforeValidator(_day)]
+GeneId = Annotated[Annotated[Id, AfterValidator(curie)] | None, BeforeValidator(_blank_as_none)]
 
 
 class Part(BaseModel):
@@ -160,7 +166,7 @@ class Subject(Part):
 
 
 class Gene(Part):
-    value_id: Annotated[str, AfterValidator(curie)] | None = None
+    value_id: GeneId = None
     symbol: Line | None = None
 
 
@@ -204,7 +210,7 @@ class MetaData(Part):
 
 
 class Gene1(Part):
-    id: Annotated[str, AfterValidator(curie)] | None = None
+    id: GeneId = None
     symbol: Line | None = None
 
 
@@ -312,7 +318,12 @@ def packet_of(document: Any) -> Packet:
 
 
 def _camel(message: Document) -> Document:
-    return {to_camel(name): value for name, value in message.items()}
+    return {_name(name): value for name, value in message.items()}
+
+
+def _name(field: str) -> str:
+    """A field's name in camel case; what is longer than any stays: the time of `to_camel` grows with its square."""
+    return to_camel(field) if len(field) <= MAX_CHARACTERS else field
 
 
 def _within(message: Document, part: Any) -> Any:

@@ -142,7 +142,7 @@ def case_of(packet: Packet, label: Label, source: str = "") -> Case:
 
 
 def _check_species(subject: Subject) -> None:
-    number = re.search(r"\d+$", (subject.taxonomy and subject.taxonomy.id) or "")
+    number = re.search(r"\d{1,9}$", (subject.taxonomy and subject.taxonomy.id) or "")
     if number and number[0] != HUMAN:
         raise RowError("other-species", "subject.taxonomy.id", "another species", f"NCBITaxon:{HUMAN}, or none")
 

@@ -572,6 +572,15 @@ def test_an_id_of_a_gene_is_one_id_in_whatever_spelling(spelt, read_as):
     assert read(with_variants(genomic(spelt, "KMT2D")), "gene").label_id == read_as
 
 
+def test_an_id_of_a_gene_is_of_bounded_length_and_an_empty_one_is_none():
+    refusal = read(packet(genes=[{"id": "a" * 501}]))
+    assert (refusal.reason, refusal.field, refusal.seen) == ("wrong-field", "genes.0.id", "too long")
+    assert reason(with_variants(genomic("a" * 501, "KMT2D"))) == "wrong-field"
+    for blank in ("", " "):
+        assert isinstance(read(packet(genes=[{"id": blank, "symbol": "KMT2D"}])), Case)
+        assert read(with_variants(genomic(blank, "KMT2D")), "gene").reason == "no-gene"
+
+
 def test_a_gene_of_a_disease_that_the_packet_excludes_is_no_truth():
     message = with_variants(genomic("HGNC:7133", "KMT2D")) | {"diseases": [{"term": KABUKI, "excluded": True}]}
     assert (read(message, "gene").reason, read(message).reason) == ("no-gene", "no-diagnosis")

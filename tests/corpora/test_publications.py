@@ -86,6 +86,11 @@ def test_what_is_no_id_of_a_paper_is_none(text):
     assert paper_ids(text) == []
 
 
+def test_of_a_long_text_the_beginning_is_read_and_no_id_is_cut_to_another():
+    assert paper_ids("PMID:7 " + "a " * 10_000 + "PMID:8") == ["PMID:7"]
+    assert paper_ids("PMID:7 " + "a" * 1985 + " PMID:123") == ["PMID:7"]  # cut there, the end would be PMID:12
+
+
 def test_ids_of_one_reference_are_ids_of_one_paper():
     assert papers([["DOI:10.1000/a", "PMID:7"]], "x") == [["PMID:7", "DOI:10.1000/a"]]
     assert papers([["PMID:7", "https://pubmed.ncbi.nlm.nih.gov/7"]], "x") == [["PMID:7"]]
