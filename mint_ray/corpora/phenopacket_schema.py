@@ -318,7 +318,7 @@ def packet_of(document: Any) -> Packet:
 
 
 def _camel(message: Document) -> Document:
-    return {_name(name): value for name, value in message.items()}
+    return {_name(str(name)): value for name, value in message.items()}
 
 
 def _name(field: str) -> str:

@@ -51,8 +51,18 @@ from mint_ray.corpora.phenopacket_schema import (
     packet_of,
 )
 from mint_ray.corpora.publications import papers
-from mint_ray.corpora.reading import Row, field_error, json_object, parsed, place_of, refusal, text_inventory, text_rows
-from mint_ray.errors import RowError
+from mint_ray.corpora.reading import (
+    Row,
+    field_error,
+    json_object,
+    parsed,
+    place_of,
+    refusal,
+    row_error,
+    text_inventory,
+    text_rows,
+)
+from mint_ray.errors import RowError, StorageError
 from mint_ray.records import MAX_YEARS, Case, Phenotype, Refusal, Sex
 from mint_ray.storage import Location
 from mint_ray.tasks.base import Label
@@ -115,8 +125,10 @@ def _outcome(row: Row, message: Any, label: Kind) -> Case | Refusal:
         case_id = packet.id
         named = gene_of(packet) if label == "gene" else disease_of(packet)
         return case_of(packet, named, place_of(row))
-    except RowError as error:
-        return refusal(row, error, case_id)
+    except StorageError:
+        raise
+    except Exception as error:  # of one member, which costs no other
+        return refusal(row, row_error(error), case_id)
 
 
 def case_of(packet: Packet, label: Label, source: str = "") -> Case:

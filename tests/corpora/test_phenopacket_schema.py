@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mint_ray.corpora.base import outcome_table
-from mint_ray.corpora.phenopackets import read_message, read_packet
+from mint_ray.corpora.phenopackets import case_of, read_message, read_packet
 from mint_ray.records import MAX_CHARACTERS, MAX_YEARS, Case, Refusal
 
 KABUKI = {"id": "OMIM:147920", "label": "Niikawa syndrome"}
@@ -456,6 +456,25 @@ def test_each_member_of_a_cohort_is_a_case_or_a_refusal_in_its_own_place():
         ("wrong-field", "f.json!members[4]", 3),
     ]
     assert outcomes(in_snake_case(message), row=3)[:2] == [first, second]
+
+
+def test_a_member_that_the_reader_falls_over_costs_no_other(monkeypatch):
+    def odd(packet, *rest):
+        if packet.id == "two":
+            raise KeyError("of a patient")
+        return case_of(packet, *rest)
+
+    monkeypatch.setattr("mint_ray.corpora.phenopackets.case_of", odd)
+    first, second, third = outcomes({"id": "c", "members": [ONE, TWO, ONE], "metaData": meta("2.0")})
+    assert (first.case_id, third.case_id) == ("one", "one")
+    assert (second.reason, second.case_id, second.source) == ("reader-failed", "two", "f.json!members[1]")
+    assert "patient" not in second.seen
+
+
+def test_a_field_of_yaml_whose_name_is_no_text_is_ignored():
+    text = json.dumps(TWO | {"subject": {"sex": "MALE"}})[:-1] + ", 1: a, null: b, true: c}"
+    (case,) = read_message({"source": "f.yaml", "row": None, "text": text.encode(), "problem": None})
+    assert (case.case_id, case.sex) == ("two", "male")
 
 
 def test_a_member_keeps_its_own_publication_and_takes_the_version_of_its_cohort():
