@@ -44,10 +44,13 @@ def run_stages(description: str, stages: dict[str, Callable[[], Work]]) -> Run:
         stages: stage name to a function that imports and returns its work, so that nothing heavy is
             loaded before the settings are known to be right.
     """
+    from mint_ray.readiness import check_ready
+
     config, fresh = parse_command(description)
     run = Run(config)
     with working_in(run):
         if fresh:
+            check_ready(config, stages)  # before anything is lost
             run.clear_from(next(iter(stages)))
         _carry_out(run, stages)
     return run

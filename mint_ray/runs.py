@@ -226,14 +226,22 @@ class Stage:
         }
         write_json(self._manifest_path, manifest)
 
+    def check_removable(self) -> None:
+        """Refuse a folder that is no stage's.
+
+        Raises:
+            RunError: naming what lies there.
+        """
+        if not self._begun_path.exists() and not self.complete:
+            self._check_nobody()
+
     def clear(self) -> None:
         """Remove the stage; a kill on the way leaves it neither complete nor to be gone on with, see `carry_out`.
 
         Raises:
             RunError: the folder is no stage's.
         """
-        if not self._begun_path.exists() and not self.complete:
-            self._check_nobody()
+        self.check_removable()
         if not storage.files_below(self.path):
             return
         storage.remove(self._manifest_path)
@@ -282,14 +290,20 @@ class Run:
             raise RunError(f"{self.dir} holds {told}, and no run has made it: take another run.dir, or an empty folder")
 
     def clear_from(self, name: str) -> None:
-        """Remove a stage and all stages that read it, the last first; what is borrowed stays with its owner."""
+        """Remove a stage and all stages that read it, the last first; what is borrowed stays with its owner.
+
+        Raises:
+            RunError: a folder of these is no stage's; nothing is removed then.
+        """
         doomed = [name]
         for later, (_, inputs) in STAGES.items():
             if set(inputs) & set(doomed):
                 doomed.append(later)
-        for stage in reversed(doomed):
-            if self.stage(stage).run is self:
-                self.stage(stage).clear()
+        mine = [stage for each in reversed(doomed) if (stage := self.stage(each)).run is self]
+        for stage in mine:
+            stage.check_removable()
+        for stage in mine:
+            stage.clear()
 
     def carry_out(self, name: str, work: Callable[[Run], StageReport]) -> bool:
         """Do a stage's work unless it is done; whether there was anything to do.

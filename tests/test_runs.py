@@ -285,6 +285,18 @@ def test_a_folder_by_a_stage_s_name_that_no_run_made_is_neither_used_nor_removed
     assert mine.read_text() == "mine"
 
 
+def test_starting_over_removes_nothing_where_one_folder_is_no_stage_s(tmp_path):
+    run = a_run(tmp_path)
+    for name in ("cases", "scorer", "preferences", "alignment"):
+        run.carry_out(name, some_work)
+    shutil.rmtree(run.dir / "scorer")
+    (run.dir / "scorer").mkdir()
+    (run.dir / "scorer" / "thesis.docx").write_text("mine")
+    with pytest.raises(RunError, match=r"scorer holds thesis\.docx"):
+        run.clear_from("cases")
+    assert [run.stage(name).complete for name in ("cases", "preferences", "alignment")] == [True] * 3
+
+
 def test_a_run_begins_in_an_empty_folder_or_in_its_own(tmp_path):
     run = a_run(tmp_path)
     run.check_home()
