@@ -68,6 +68,14 @@ class AutoscalingSection(Section):
     max_replicas: int = Field(default=2, ge=1)
     target_requests: float = Field(default=32, gt=0)
 
+    @model_validator(mode="after")
+    def _a_range(self):
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(
+                f"min_replicas is {self.min_replicas}, more than max_replicas {self.max_replicas}: raise max_replicas too"
+            )
+        return self
+
 
 class AccessSection(Section):
     """Who may ask. Without a token only this machine may, by a loopback address and name."""

@@ -12,7 +12,7 @@ from mint_ray.service.app import create_app
 from mint_ray.service.engine import Engine
 from mint_ray.service.metrics import Metrics
 from mint_ray.service.scoring import LocalScoring
-from mint_ray.service.settings import AccessSection, LimitsSection, ServiceSection, is_loopback
+from mint_ray.service.settings import AccessSection, AutoscalingSection, LimitsSection, ServiceSection, is_loopback
 from mint_ray.tasks.rare_disease import RareDisease
 from tests.service.toy import ToyScorer
 
@@ -205,6 +205,8 @@ def test_a_token_file_is_read_and_a_useless_one_refused(tmp_path):
 def test_settings_that_contradict_each_other_are_refused():
     with pytest.raises(ValueError, match="no full request would ever be taken"):
         LimitsSection(cases=10, queued_cases=9)
+    with pytest.raises(ValueError, match="min_replicas is 3, more than max_replicas 2"):
+        AutoscalingSection(min_replicas=3)
     with pytest.raises(ValueError, match="remove one"):
         ServiceSection.model_validate(
             {"scorer": "x", "task": {"kind": "rare_disease"}, "replicas": 2, "autoscaling": {}}
