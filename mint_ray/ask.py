@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
+from pydantic import ValidationError
+
 from mint_ray.corpora.images import check_image
 from mint_ray.errors import CorpusError, MintError
 from mint_ray.inference.asking import chat_request
@@ -52,10 +54,22 @@ def request_of(options: argparse.Namespace) -> dict[str, Any]:
 
     Raises:
         RunError: there is no such run.
-        CorpusError: a finding's id is unknown, or the image cannot be read.
+        CorpusError: a finding's id is unknown, the image cannot be read, or a value is none of a case.
     """
     config = open_run(options.run).config
-    case = Case(
+    try:
+        view = config.task.downstream_view(_case(options))
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        field = ".".join(map(str, first["loc"]))
+        raise CorpusError(f"{error.title.lower()}: {field}: {first['msg']}") from None
+    if view.withheld:
+        print(f"not shown to a model of this task: {', '.join(view.withheld)}", file=sys.stderr)
+    return chat_request(config.task, view, options.model, max_tokens=config.inference.max_tokens, temperature=0)
+
+
+def _case(options: argparse.Namespace) -> Case:
+    return Case(
         case_id="asked",
         group_id="asked",
         text=options.note,
@@ -65,10 +79,6 @@ def request_of(options: argparse.Namespace) -> dict[str, Any]:
         ethnicity=options.ethnicity,
         image=_image(options.image),
     )
-    view = config.task.downstream_view(case)
-    if view.withheld:
-        print(f"not shown to a model of this task: {', '.join(view.withheld)}", file=sys.stderr)
-    return chat_request(config.task, view, options.model, max_tokens=config.inference.max_tokens, temperature=0)
 
 
 def phenotypes(listed: str, excluded: bool = False) -> list[Phenotype]:

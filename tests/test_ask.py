@@ -43,11 +43,14 @@ def test_a_name_that_the_ontology_does_not_have_is_asked_as_it_is_and_said_to_be
     assert "'Blue knees' is no term" in said.err
 
 
-def test_an_image_that_is_none_an_unknown_id_and_a_missing_run_are_refused_in_a_sentence(run, tmp_path, capsys):
+def test_an_image_an_id_a_value_that_are_none_and_a_missing_run_are_refused_in_a_sentence(run, tmp_path, capsys):
     (tmp_path / "image.png").write_bytes(b"no image at all")
     for words, reason in [
         (["--image", str(tmp_path / "image.png")], "not-an-image"),
         (["--image", str(tmp_path / "none.png")], "cannot be read"),
+        (["--age", "200"], "case: age_years: Input should be less than or equal to 150"),
+        (["--age", "nan"], "case: age_years: "),
+        (["--findings", "a" * 501], "phenotype: name: at most 500 characters"),
         (["--findings", "HP:9999999"], "is no id of the Human Phenotype Ontology"),
     ]:
         with pytest.raises(SystemExit) as end:
