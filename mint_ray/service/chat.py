@@ -183,12 +183,21 @@ class ReadText(StrictRequest):
 
     async def json(self) -> Any:
         body = await super().json()
-        prompts = body.get("prompt") if isinstance(body, dict) else None
-        if isinstance(prompts, list) and len(prompts) > ANSWERS and not isinstance(prompts[0], int):
-            many = FieldError(field="prompt", rule=f"at most {ANSWERS} in one request")
-            raise Problem("invalid-request", f"{len(prompts)} prompts", [many])
-        check_readable(lambda: CompletionRequest.model_validate(body))
+        check_readable(lambda: check_answers(CompletionRequest.model_validate(body)))
         return body
+
+
+def check_answers(request: CompletionRequest) -> None:
+    """Refuse more than `ANSWERS` to one request: `n` to each of its prompts.
+
+    Raises:
+        Problem: `invalid-request`.
+    """
+    prompts = request.prompt
+    count = len(prompts) if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int) else 1
+    if count * request.n > ANSWERS:
+        many = FieldError(field="prompt", rule=f"at most {ANSWERS} answers in one request, `n` to each prompt")
+        raise Problem("invalid-request", f"{count} prompts, {request.n} answers to each", [many])
 
 
 class ChatRoute(StrictRoute):
@@ -210,6 +219,8 @@ def check_readable(read: Callable[[], Any]) -> None:
     """
     try:
         read()
+    except Problem:
+        raise
     except ValidationError:
         pass  # FastAPI is about to say which fields, and why
     except Exception as error:

@@ -95,6 +95,9 @@ USER = {"role": "user", "content": "Erika Mustermann"}
         {"prompt": "Erika Mustermann", "logprobs": "x"},
         {"prompt": ["Erika Mustermann"] * 65},
         {"prompt": [[5]] * 65},
+        {"prompt": ["Erika Mustermann"] * 33, "n": 2},
+        {"prompt": [[5], [6]], "n": "33"},
+        {"prompt": "Erika Mustermann", "n": 65},
         {"prompt": None},
         {"prompt": {"a": "Mustermann"}},
     ],
@@ -104,6 +107,11 @@ def test_what_vllm_cannot_read_is_the_requests_fault_and_its_words_stay_here(bod
     (answer,) = answers({"model": "base"} | body, bearer=True)
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid-request")
     assert "Mustermann" not in answer.text + caplog.text
+
+
+@pytest.mark.parametrize("body", [{"prompt": ["a"] * 32, "n": 2}, {"prompt": [5] * 100, "n": 64}], ids=str)
+def test_as_many_answers_as_are_given_go_on_to_the_engine(body):
+    assert answers({"model": "base"} | body, bearer=True)[0].status_code == 500  # this one fails over all
 
 
 def test_a_chat_that_can_be_read_goes_on_to_the_engine():
