@@ -118,7 +118,7 @@ def _data(name: str) -> Path:
 @lru_cache(maxsize=1)
 def ontology() -> Ontology:
     """The ontology, read once a process (about a second)."""
-    head, *stanzas = _data("hp.obo").read_text().split("\n[Term]\n")
+    head, *stanzas = _data("hp.obo").read_text(encoding="utf-8").split("\n[Term]\n")
     terms: dict[str, Term] = {}
     heirs: dict[str, tuple[str, ...]] = {}
     merged: dict[str, tuple[str, ...]] = {}
@@ -157,7 +157,9 @@ def frequency(annotation: str) -> float:
 def disease_names() -> dict[str, str]:
     """Id and name of the diseases that `diseases` returns, without reading their annotations (a tenth of a second)."""
     observed = re.compile(r"\n(OMIM:\d+)\t([^\t]*)\t\t.*\tP\t")
-    return dict(reversed(observed.findall(_data("phenotype.hpoa").read_text())))  # the first name given stays
+    return dict(
+        reversed(observed.findall(_data("phenotype.hpoa").read_text(encoding="utf-8")))
+    )  # the first name given stays
 
 
 @lru_cache(maxsize=1)
@@ -189,7 +191,7 @@ def other_names() -> dict[str, tuple[str, ...]]:
     """What the annotations call an OMIM disease beside its name in `disease_names`, by id; those without are left out."""
     rows = re.compile(r"^(OMIM:\d+)\t([^\t]*)\t", re.MULTILINE)
     found: dict[str, dict[str, None]] = {}
-    for disease_id, name in rows.findall(_data("phenotype.hpoa").read_text()):
+    for disease_id, name in rows.findall(_data("phenotype.hpoa").read_text(encoding="utf-8")):
         found.setdefault(disease_id, {})[name] = None
     chosen = disease_names()
     others = {i: tuple(name for name in names if name != chosen.get(i)) for i, names in found.items()}

@@ -95,7 +95,7 @@ def summary_passages(path: Path, labels: Sequence[Label]) -> list[Passage]:
     """
     key = "inference.retrieval.knowledge"
     try:
-        entries = json.loads(path.read_text())
+        entries = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise ConfigError([f"{key} is {path}, which cannot be read as JSON ({type(error).__name__})"]) from None
     if not isinstance(entries, dict) or not all(isinstance(summary, str) for summary in entries.values()):

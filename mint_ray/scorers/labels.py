@@ -20,7 +20,7 @@ def read_label_list(path: Path) -> list[Label]:
         ModelError: it is neither, or the indices are not 0 ... n - 1.
     """
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
         if isinstance(data, list):
             return [Label.model_validate(label) for label in data]
         names = {int(index): str(name) for index, name in data.items()}

@@ -53,7 +53,8 @@ Ranker = Callable[[Case], "list[str] | None"]
 
 
 def save_labels(labels: list[Label], path: Path) -> None:
-    path.write_text(json.dumps([label.model_dump() for label in labels], indent=1, ensure_ascii=False))
+    text = json.dumps([label.model_dump() for label in labels], indent=1, ensure_ascii=False)
+    path.write_text(text, encoding="utf-8")
 
 
 def load_labels(path: Path) -> list[Label]:

@@ -1,10 +1,14 @@
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
 from mint_ray.errors import ModelError
 from mint_ray.scorers.labels import label_positions, read_label_list
 from mint_ray.tasks.base import Label, save_labels
+from tests.conftest import REPOSITORY
 
 KNOWN = [
     Label(id="0", name="Cornelia de Lange syndrome"),
@@ -50,6 +54,17 @@ def test_a_published_dictionary_is_read_in_the_order_of_its_indices(tmp_path):
 def test_a_runs_label_list_is_read_too(tmp_path):
     save_labels(KNOWN, tmp_path / "labels.json")
     assert read_label_list(tmp_path / "labels.json") == KNOWN
+
+
+def test_a_label_list_is_the_same_text_in_whatever_encoding_the_machine_has(tmp_path):
+    path = tmp_path / "labels.json"
+    program = (
+        "from pathlib import Path; from mint_ray.tasks.base import Label, save_labels;"
+        f"save_labels([Label(id='A', name='Sj\\u00f6gren')], Path({str(path)!r}))"
+    )
+    plain = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run([sys.executable, "-c", program], check=True, env=plain, cwd=REPOSITORY)
+    assert [label.name for label in read_label_list(path)] == ["Sjögren"]
 
 
 @pytest.mark.parametrize("text", ["no json", "3", '{"a": "b"}', '[{"x": 1}]'])
