@@ -6,7 +6,11 @@ else the packet itself. Of a Family the proband is read, of a Cohort each member
 | reason              | when                                                                                   |
 |---------------------|----------------------------------------------------------------------------------------|
 | `unreadable-file`   | the file or member breaks off, is damaged or encrypted                                 |
+| `unreadable-name`   | the file's name is no UTF-8                                                            |
+| `unread-format`     | the file is protobuf by its ending                                                     |
+| `text-too-large`    | the document or line has over 32 MiB                                                   |
 | `no-json`           | the text is no JSON object                                                             |
+| `no-yaml`           | the text of a YAML file is no object                                                   |
 | `other-message`     | it is another message (a Biosample, a Pedigree, an Individual, FHIR ...), or none       |
 | `other-version`     | `metaData.phenopacketSchemaVersion` is neither 1 nor 2, or it is a draft before 1.0     |
 | `other-species`     | the subject is no human                                                                |

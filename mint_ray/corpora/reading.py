@@ -142,11 +142,6 @@ def _held(row: Row) -> Row:
     }
 
 
-def refused_rows(inventory: Inventory) -> list[Row]:
-    """A row for each file that is refused without being opened."""
-    return [{"source": source, "row": None, "problem": problem_of(error)} for source, error in inventory.refused]
-
-
 def read_units(units: list[Unit], read: Callable[[Unit], Iterator[pa.Table]]) -> ray.data.Dataset:
     """The tables that `read` yields for each unit (plain data that says what to read), one task a unit."""
     import ray

@@ -8,6 +8,8 @@ beside the table or below. What is refused, by reason, beside the reasons of `mi
 | reason            | when                                                     |
 |-------------------|----------------------------------------------------------|
 | `unreadable-file` | a file breaks off or is damaged                          |
+| `unreadable-name` | a file's name is no UTF-8                                |
+| `text-too-large`  | a line has over 32 MiB                                   |
 | `no-json`         | a line is no JSON object                                 |
 | `missing-field`   | `case_id` or `label_id` is not there                     |
 | `unknown-field`   | a field that a case does not have                        |

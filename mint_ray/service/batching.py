@@ -2,7 +2,7 @@
 
 A lone request starts at once. While forwards run, others gather; when one ends they go together. So the
 batch size follows the load by itself, and no timer makes anyone wait for company. `queued` bounds what is
-accepted and not yet in a forward; above it new cases are refused at once.
+accepted and not yet answered; above it new cases are refused at once.
 """
 
 from __future__ import annotations

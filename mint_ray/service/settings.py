@@ -44,7 +44,7 @@ class LimitsSection(HttpLimits):
     cases: int = Field(default=64, ge=1, description="in one request")
     text_chars: int = Field(default=20_000, ge=1)
     phenotypes: int = Field(default=200, ge=1)
-    queued_cases: int = Field(default=512, ge=1, description="accepted and not yet in a forward, a replica")
+    queued_cases: int = Field(default=512, ge=1, description="accepted and not yet answered, a replica")
 
     @model_validator(mode="after")
     def _a_full_request_fits(self):
