@@ -134,9 +134,19 @@ def rank_results(answer: httpx.Response) -> list[Ranked | Refused]:
     """The results of a ranking request.
 
     Raises:
-        ServiceError: the request as a whole was refused.
+        ServiceError: the request as a whole was refused, or another service answered.
     """
-    return [_result(result) for result in accepted(answer)["results"]]
+    try:
+        return [_result(result) for result in _listed(answer, "results")]
+    except (KeyError, TypeError):
+        raise _stranger(answer) from None
+
+
+def _listed(answer: httpx.Response, name: str) -> list[dict[str, Any]]:
+    found = accepted(answer).get(name)
+    if not isinstance(found, list):
+        raise _stranger(answer)
+    return cast("list[dict[str, Any]]", found)
 
 
 def _result(result: dict[str, Any]) -> Ranked | Refused:
@@ -171,10 +181,12 @@ def _object(answer: httpx.Response) -> dict[str, Any]:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise ServiceError(
-            f"{answer.status_code} and no answer of the service: is the address right?", answer.status_code
-        )
+        raise _stranger(answer)
     return found
+
+
+def _stranger(answer: httpx.Response) -> ServiceError:
+    return ServiceError(f"{answer.status_code} and no answer of the service: is the address right?", answer.status_code)
 
 
 def _options(base_url: str, token: str | None, timeout: float) -> dict[str, Any]:
@@ -241,7 +253,7 @@ class ScorerClient:
         return accepted(self._ask("GET", "/v1/scorer"))
 
     def labels(self) -> list[dict[str, Any]]:
-        return accepted(self._ask("GET", "/v1/labels"))["labels"]
+        return _listed(self._ask("GET", "/v1/labels"), "labels")
 
     def _ask(self, method: str, path: str, body: Any = None) -> httpx.Response:
         return ask_patiently(lambda: self._http.request(method, path, json=body), self._retries, self._chance)
@@ -280,7 +292,7 @@ class AsyncScorerClient:
         return accepted(await self._ask("GET", "/v1/scorer"))
 
     async def labels(self) -> list[dict[str, Any]]:
-        return accepted(await self._ask("GET", "/v1/labels"))["labels"]
+        return _listed(await self._ask("GET", "/v1/labels"), "labels")
 
     async def _ask(self, method: str, path: str, body: Any = None) -> httpx.Response:
         attempt, failure = 0, None
