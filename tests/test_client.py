@@ -122,17 +122,27 @@ def test_an_answer_that_is_none_of_the_services_is_said_to_be(content):
 
 @pytest.mark.parametrize(
     "body",
-    [{}, {"results": None}, {"results": 3}, {"results": [3]}, {"results": ["x"]}, {"results": [{"outcome": "ranking"}]}]
-    + [{"results": [{"outcome": "ranking", "id": "a", "top": [{"place": 1}], "bottom": []}]}],
+    [
+        {},
+        {"results": None},
+        {"results": 3},
+        {"results": [3]},
+        {"results": ["x"]},
+        {"results": [{"outcome": "ranking"}]},
+        {"results": [{"outcome": "ranking", "id": "a", "top": [{"place": 1}], "bottom": []}]},
+    ],
     ids=str,
 )
 def test_the_json_of_another_service_is_said_to_be_none_of_this_one(body):
     for told, script in by_both(lambda: Script(httpx.Response(200, json=body))):
         assert isinstance(told, ServiceError) and "is the address right?" in str(told)
         assert (told.status, len(script.asked)) == (200, 1)
-    with ScorerClient("http://x", transport=httpx.MockTransport(Script(httpx.Response(200, json=body)))) as client:
-        with pytest.raises(ServiceError, match="is the address right"):
-            client.labels()
+    transport = httpx.MockTransport(Script(httpx.Response(200, json=body)))
+    with (
+        ScorerClient("http://x", transport=transport) as client,
+        pytest.raises(ServiceError, match="is the address right"),
+    ):
+        client.labels()
 
 
 def test_repeats_are_bounded():
