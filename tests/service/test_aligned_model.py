@@ -148,7 +148,7 @@ def test_batch_inference_through_the_service_writes_the_answers_of_an_engine_of_
         inference = run.config.inference.model_copy(update={"models": ["aligned"], "batch_size": 2} | setting)
         asked = Run(run.config.model_copy(update={"inference": inference}))
         asked.stage("answers").clear()
-        asked.stage("answers").path.mkdir()
+        asked.stage("answers").begin()
         report = predict(asked)
         assert (report.rows_in, report.rows_out, report.refused) == (3, 3, {})
         tables.append(answer_table(asked, "aligned"))
