@@ -102,7 +102,9 @@ def test_a_job_that_is_told_to_end_waits_until_its_last_checkpoint_is_noted(befo
 
 
 def test_a_job_that_is_told_to_end_does_not_wait_for_ever(tmp_path):
-    save_before_end(lambda: None, tmp_path, seconds=0.1)
+    told = []
+    save_before_end(lambda: told.append(True), tmp_path, seconds=0.1)
+    assert told and not list(tmp_path.iterdir())  # the workers were asked, and no checkpoint ever came
 
 
 def test_a_job_that_another_has_followed_saves_nothing_where_the_other_works(tmp_path, monkeypatch):
