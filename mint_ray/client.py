@@ -5,30 +5,24 @@
         if isinstance(result, Ranked):
             print(result.top[0].name)
 
-Both clients are thin: what is sent, what an answer means, and when to ask again are the pure functions below.
-Ranking changes nothing on the server, so it may be repeated; a repeat waits a random time within a growing
-bound, or as long as the server asks. A request that is given up closes its connection, by which the service ends its
-work: no two of one run at a time. The transport is passed in (`transport=httpx.ASGITransport(app)` in tests).
+Both clients are thin: what is sent and what an answer means are the pure functions below; when to ask again is
+`mint_ray.transport`. The transport is passed in (`transport=httpx.ASGITransport(app)` in tests).
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import random
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import httpx
 
 from mint_ray.errors import MintError
+from mint_ray.transport import AsyncPatientTransport, Patience, PatientTransport, proxy_of
 
 TOKEN = "MINT_RAY_TOKEN"  # the environment variable that services and those who ask them read
-_REPEATABLE_STATUS = frozenset({429, 502, 503, 504})
-_NEVER_SENT = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
-_LONGEST_WAIT = 30.0
+PATIENCE = Patience(seconds=10)
 
 
 class ServiceError(MintError):
@@ -83,34 +77,6 @@ class Refused:
     code: str
     detail: str
     errors: list[dict[str, str]]
-
-
-@dataclass(frozen=True)
-class Retries:
-    """At most `attempts` requests in all. The wait before the n-th repeat is random up to `base * 2 ** n` seconds."""
-
-    attempts: int = 4
-    base: float = 0.2
-
-    def wait(self, attempt: int, answer: httpx.Response | None, chance: random.Random) -> float | None:
-        """Seconds until the next request after the `attempt`-th (from 1) failed; None: it is not to be repeated."""
-        if attempt >= self.attempts or not (answer is None or may_repeat(answer)):
-            return None
-        jitter = chance.uniform(0, self.base * 2 ** (attempt - 1))
-        return min(_asked_wait(answer) + jitter, _LONGEST_WAIT)
-
-
-def may_repeat(answer: httpx.Response) -> bool:
-    """Whether the same request may fare better: the service is busy or not there.
-
-    A 500 without problem details comes from the proxy, of a replica that died; one with them is the service's own.
-    """
-    return answer.status_code in _REPEATABLE_STATUS or (answer.status_code == 500 and not _is_problem(answer))
-
-
-def _asked_wait(answer: httpx.Response | None) -> float:
-    asked = answer.headers.get("retry-after", "") if answer is not None else ""
-    return float(asked) if asked.isdigit() else 0.0
 
 
 def _is_problem(answer: httpx.Response) -> bool:
@@ -198,33 +164,6 @@ def _unreachable(error: httpx.RequestError) -> ServiceError:
     return ServiceError(f"the service cannot be reached ({type(error).__name__})")
 
 
-def _is_own_fault(error: httpx.RequestError) -> bool:
-    """Whether the request was never one, so that no repeat of it will be."""
-    return not isinstance(error, httpx.TransportError) or isinstance(error, _NEVER_SENT)
-
-
-def ask_patiently(ask: Callable[[], httpx.Response], retries: Retries, chance: random.Random) -> httpx.Response:
-    """The answer to a request that may be repeated: the first that is one, or the last.
-
-    Raises:
-        ServiceError: nothing answered.
-    """
-    attempt, failure = 0, None
-    while True:
-        attempt, answer = attempt + 1, None
-        try:
-            answer = ask()
-        except httpx.RequestError as error:
-            if _is_own_fault(error):
-                raise _unreachable(error) from None
-            failure = error
-        done = answer is not None and answer.is_success
-        wait = None if done else retries.wait(attempt, answer, chance)
-        if wait is None:
-            return _final(answer, failure)
-        time.sleep(wait)
-
-
 class ScorerClient:
     """The service from synchronous code. `timeout` is for each phase of each attempt, in seconds."""
 
@@ -234,11 +173,11 @@ class ScorerClient:
         token: str | None = None,
         *,
         timeout: float = 35.0,
-        retries: Retries = Retries(),
+        patience: Patience = PATIENCE,
         transport: httpx.BaseTransport | None = None,
     ):
-        self._http = httpx.Client(transport=transport, **_options(base_url, token, timeout))
-        self._retries, self._chance = retries, random.Random()
+        patient = PatientTransport(transport or httpx.HTTPTransport(proxy=proxy_of(base_url)), patience)
+        self._http = httpx.Client(transport=patient, **_options(base_url, token, timeout))
 
     def rank(self, cases: Sequence[QueryCase], top_k: int = 10, bottom_q: int = 0) -> list[Ranked | Refused]:
         """One result for each case, in order.
@@ -256,7 +195,10 @@ class ScorerClient:
         return _listed(self._ask("GET", "/v1/labels"), "labels")
 
     def _ask(self, method: str, path: str, body: Any = None) -> httpx.Response:
-        return ask_patiently(lambda: self._http.request(method, path, json=body), self._retries, self._chance)
+        try:
+            return self._http.request(method, path, json=body)
+        except httpx.RequestError as error:
+            raise _unreachable(error) from None
 
     def close(self) -> None:
         self._http.close()
@@ -277,11 +219,11 @@ class AsyncScorerClient:
         token: str | None = None,
         *,
         timeout: float = 35.0,
-        retries: Retries = Retries(),
+        patience: Patience = PATIENCE,
         transport: httpx.AsyncBaseTransport | None = None,
     ):
-        self._http = httpx.AsyncClient(transport=transport, **_options(base_url, token, timeout))
-        self._retries, self._chance = retries, random.Random()
+        patient = AsyncPatientTransport(transport or httpx.AsyncHTTPTransport(proxy=proxy_of(base_url)), patience)
+        self._http = httpx.AsyncClient(transport=patient, **_options(base_url, token, timeout))
 
     async def rank(self, cases: Sequence[QueryCase], top_k: int = 10, bottom_q: int = 0) -> list[Ranked | Refused]:
         """As `ScorerClient.rank`."""
@@ -295,21 +237,10 @@ class AsyncScorerClient:
         return _listed(await self._ask("GET", "/v1/labels"), "labels")
 
     async def _ask(self, method: str, path: str, body: Any = None) -> httpx.Response:
-        attempt, failure = 0, None
-        while True:
-            attempt, answer = attempt + 1, None
-            try:
-                answer = await self._http.request(method, path, json=body)
-            except httpx.RequestError as error:
-                if _is_own_fault(error):
-                    raise _unreachable(error) from None
-                failure = error
-            wait = (
-                None if answer is not None and answer.is_success else self._retries.wait(attempt, answer, self._chance)
-            )
-            if wait is None:
-                return _final(answer, failure)
-            await asyncio.sleep(wait)
+        try:
+            return await self._http.request(method, path, json=body)
+        except httpx.RequestError as error:
+            raise _unreachable(error) from None
 
     async def aclose(self) -> None:
         await self._http.aclose()
@@ -319,9 +250,3 @@ class AsyncScorerClient:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
-
-
-def _final(answer: httpx.Response | None, failure: httpx.RequestError | None) -> httpx.Response:
-    if answer is None:
-        raise _unreachable(cast("httpx.RequestError", failure)) from None
-    return answer

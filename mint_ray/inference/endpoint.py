@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,17 +15,18 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from mint_ray.client import TOKEN, Retries, ServiceError, ask_patiently
+from mint_ray.client import TOKEN
 from mint_ray.config import InferenceSection
 from mint_ray.errors import EndpointError
 from mint_ray.inference.answering import AnswerEngine, Prompt, Said, Weights
 from mint_ray.inference.asking import chat_request
 from mint_ray.mending import TEMPLATE_KWARGS, template_date
 from mint_ray.records import Case
+from mint_ray.transport import Patience, PatientTransport, proxy_of
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = Retries(attempts=10, base=0.5)  # a replica that died is back within a minute
+PATIENCE = Patience(seconds=120, base=0.5)  # a replica that died is back within a minute
 TIMEOUT = httpx.Timeout(660, connect=10)  # the service itself gives up earlier, and says so
 
 
@@ -37,13 +37,13 @@ class Endpoint:
         self,
         url: str,
         token: SecretStr | None,
-        retries: Retries = PATIENCE,
+        patience: Patience = PATIENCE,
         transport: httpx.BaseTransport | None = None,
     ):
-        self._url, self._retries, self._chance = url.rstrip("/"), retries, random.Random()
+        self._url = url.rstrip("/")
         headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
-        limits = httpx.Limits(max_connections=None)
-        self._http = httpx.Client(headers=headers, timeout=TIMEOUT, limits=limits, transport=transport)
+        plain = transport or httpx.HTTPTransport(limits=httpx.Limits(max_connections=None), proxy=proxy_of(url))
+        self._http = httpx.Client(headers=headers, timeout=TIMEOUT, transport=PatientTransport(plain, patience))
 
     def models(self) -> dict[str, dict[str, Any]]:
         """What is served: by name, what the service says of it (nothing, where it is another's)."""
@@ -55,11 +55,10 @@ class Endpoint:
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         try:
-            answer = ask_patiently(
-                lambda: self._http.request(method, self._url + path, json=body), self._retries, self._chance
-            )
-        except ServiceError as error:
-            raise EndpointError(f"inference.endpoint {self._url}: {error}; see that it runs") from None
+            answer = self._http.request(method, self._url + path, json=body)
+        except httpx.RequestError as error:
+            why = f"the service cannot be reached ({type(error).__name__})"
+            raise EndpointError(f"inference.endpoint {self._url}: {why}; see that it runs") from None
         if not answer.is_success:
             raise EndpointError(f"inference.endpoint {self._url}: {_refusal(answer, body)}")
         return answer.json()

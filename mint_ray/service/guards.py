@@ -218,7 +218,7 @@ class Bounds:
                 await self._app(scope, body, sent)
         except TimeoutError:
             if not sent.status:
-                raise Problem("timeout", f"no answer within {self._limits.request_seconds:g} s") from None
+                raise _timed_out(self._limits) from None
 
     async def _check_length(self, headers: Headers, body: _BoundedBody) -> None:
         length = 0
@@ -265,6 +265,12 @@ class _BoundedBody:
                     message = await self._receive()
                     left -= len(message.get("body", b""))
                     self._complete = not message.get("more_body", False)
+
+
+def _timed_out(limits: HttpLimits) -> Problem:
+    """Its work is cancelled, so that it may be asked anew: Retry-After says so to clients."""
+    retry = {"Retry-After": str(limits.retry_after_seconds)}
+    return Problem("timeout", f"no answer within {limits.request_seconds:g} s", headers=retry)
 
 
 def _too_large(limits: HttpLimits) -> Problem:

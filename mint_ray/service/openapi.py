@@ -29,7 +29,7 @@ def _response(status: int, codes: list[str]) -> dict[str, Any]:
         "description": "; ".join(f"`{code}`: {CODES[code][1]}" for code in codes),
         "content": {MEDIA_TYPE: {"schema": schema}},
     }
-    if status == 503:
+    if status in (503, 504):
         found["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
     if status == 401:
         found["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}}}

@@ -173,7 +173,7 @@ def test_above_the_bound_on_requests_in_flight_too():
 
 def test_an_answer_that_takes_too_long_is_a_timeout():
     (answer,) = answers(ranking(), seconds=1.0, request_seconds=0.2)
-    assert (answer.status_code, answer.json()["code"]) == (504, "timeout")
+    assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (504, "timeout", "1")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.7", "scorer.hospital.example", "", None])

@@ -14,7 +14,8 @@ import psutil
 import pytest
 import yaml
 
-from mint_ray.client import QueryCase, Ranked, Retries, ScorerClient, ServiceError
+from mint_ray.client import QueryCase, Ranked, ScorerClient, ServiceError
+from mint_ray.transport import Patience
 from tests.conftest import REPOSITORY
 from tests.service.running import command, environment, running, write_config
 
@@ -71,14 +72,14 @@ def test_weights_that_are_none_end_the_command_with_status_1_and_leave_nothing_b
 class Load:
     """Clients that rank one case after the other until told to stop, and what came of it."""
 
-    def __init__(self, url: str, clients: int, retries: Retries):
-        self.url, self.retries = url, retries
+    def __init__(self, url: str, clients: int, patience: Patience):
+        self.url, self.patience = url, patience
         self.done, self.failed, self.digests = 0, [], set()
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._ask, args=(i,)) for i in range(clients)]
 
     def _ask(self, number: int) -> None:
-        with ScorerClient(self.url, retries=self.retries, timeout=20) as client:
+        with ScorerClient(self.url, patience=self.patience, timeout=20) as client:
             while not self._stop.is_set():
                 try:
                     (result,) = client.rank([QueryCase(id=str(number), text="Seizure")])
@@ -130,7 +131,7 @@ def on_cluster(code: str, address: str) -> str:
 @pytest.mark.slow
 def test_a_replica_that_is_killed_costs_the_clients_repeats_and_no_failure(tmp_path):
     config = write_config(tmp_path, toy(tmp_path / "toy", seconds=0.02), replicas=2)
-    with running(config) as service, Load(service.url, 8, Retries(attempts=8, base=0.2)).on() as load:
+    with running(config) as service, Load(service.url, 8, Patience(seconds=60)).on() as load:
         load.wait_for(100)
         assert on_cluster(KILL, service.ray_address) == "2"
         load.wait_for(300)
@@ -169,7 +170,7 @@ def scorer_processes() -> list[psutil.Process]:
 @pytest.mark.slow
 def test_a_scorer_that_is_killed_takes_its_replica_along_and_costs_the_clients_repeats_alone(tmp_path):
     config = write_config(tmp_path, toy(tmp_path / "toy", seconds=0.02), replicas=2)
-    with running(config) as service, Load(service.url, 8, Retries(attempts=12, base=0.2)).on() as load:
+    with running(config) as service, Load(service.url, 8, Patience(seconds=120)).on() as load:
         load.wait_for(100)
         first, second = scorer_processes()
         first.kill()
@@ -188,7 +189,7 @@ def test_a_scorer_that_is_killed_takes_its_replica_along_and_costs_the_clients_r
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_an_update_under_load_fails_no_request_even_without_repeats(tmp_path, replicas):
     config = write_config(tmp_path, toy(tmp_path / "old", "old0"), replicas=replicas)
-    with running(config) as service, Load(service.url, 6, Retries(attempts=1)).on() as load:
+    with running(config) as service, Load(service.url, 6, Patience(seconds=0)).on() as load:
         load.wait_for(50)
         settings = yaml.safe_load(config.read_text())
         settings["applications"][0]["args"]["scorer"] = str(toy(tmp_path / "new", "new1"))
