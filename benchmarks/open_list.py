@@ -24,11 +24,11 @@ from transformers import AutoTokenizer
 
 from mint_ray import hpo
 from mint_ray.corpora.phenopackets import read_packet
-from mint_ray.corpora.simulated_patients import SimulatedPatients
 from mint_ray.evaluation.grounding import NameIndex
 from mint_ray.evaluation.intervals import bootstrap
 from mint_ray.models import resolve_model
 from mint_ray.records import Case, Ranking, to_table
+from mint_ray.synthetic.patients import SimulatedPatients
 from mint_ray.tasks.rare_disease import RareDisease, disease_label
 
 NAMES = 10  # an answer

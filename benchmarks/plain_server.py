@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from mint_ray.scorers import load_scorer
 from mint_ray.sections import resolve_kind
 from mint_ray.service.api import CaseIn, CaseRanking, Health, RankedLabel, RankResponse, ScorerName, Strict
+from mint_ray.tasks.base import Task
 
 
 class Request(Strict):
@@ -24,7 +25,7 @@ class Request(Strict):
 
 
 def plain_app(folder: str, kind: str) -> FastAPI:
-    scorer, task, app = load_scorer(folder), resolve_kind("mint_ray.tasks", {"kind": kind}), FastAPI()
+    scorer, task, app = load_scorer(folder), resolve_kind(Task, {"kind": kind}), FastAPI()
 
     @app.get("/livez")
     async def live() -> Health:

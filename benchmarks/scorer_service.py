@@ -126,8 +126,9 @@ def run_alone(scorer: str, cases: str, task: str, batch: str, seconds: str) -> N
     from mint_ray.scorers import load_scorer
     from mint_ray.sections import resolve_kind
     from mint_ray.service.api import CaseIn
+    from mint_ray.tasks.base import Task
 
-    model, kind = load_scorer(scorer), resolve_kind("mint_ray.tasks", {"kind": task})
+    model, kind = load_scorer(scorer), resolve_kind(Task, {"kind": task})
     queries = run_cases(Path(cases), 256)
     fields = [{name: value for name, value in vars(query).items() if name != "image"} for query in queries]
     images = [base64.b64encode(query.image) for query in queries]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from mint_ray.corpora.simulated_nuclei import SimulatedNuclei
+from mint_ray.synthetic.patches import SimulatedNuclei
 
 COLUMNS, SIDE, CAPTION = 5, 132, 16
 TARGET = Path(__file__).parent.parent / "docs" / "images" / "synthetic_nuclei.png"

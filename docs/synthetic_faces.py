@@ -11,9 +11,9 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from mint_ray.config import load_config
-from mint_ray.corpora.faces import Look, neutral_face, portrait
-from mint_ray.corpora.faces.findings import FINDINGS
 from mint_ray.records import Case
+from mint_ray.synthetic.faces import Look, neutral_face, portrait
+from mint_ray.synthetic.faces.findings import FINDINGS
 
 TILE, COLUMNS = 104, 14
 DEMO = Path(__file__).parent.parent / "configs" / "demo.yaml"

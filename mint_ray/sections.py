@@ -1,18 +1,15 @@
 """The building blocks of the configuration: a strict section, and a section whose class its `kind` names.
 
-Every module of `mint_ray.tasks`, `mint_ray.corpora` and `mint_ray.scorers` that sets `KIND` to a
-`KindSection` subclass is one kind, by the module's name. Adding a kind is adding a module.
+Kinds of tasks, corpora and scorers are entry points of installed packages; see `mint_ray.plugins`.
 """
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import pkgutil
-import reprlib
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from mint_ray import plugins
 
 # `auto`: bf16 where the device has instructions for it, else fp32; see mint_ray.precision.
 Precision = Literal["auto", "bf16", "fp32"]
@@ -32,9 +29,13 @@ class Section(BaseModel):
 
 
 class KindSection(Section):
-    """A section whose first key, `kind`, names the module that implements it."""
+    """A section whose first key, `kind`, names the class that implements it, among the entry points of that group."""
 
+    entry_points: ClassVar[str]
     kind: str
+
+
+K = TypeVar("K", bound=KindSection)
 
 
 def hardware(default: Any, **constraints: Any) -> Any:
@@ -66,31 +67,32 @@ def differing(first: Any, second: Any, key: str = "") -> list[tuple[str, Any, An
     return [] if first == second else [(key, first, second)]
 
 
-def kinds(package: str) -> list[str]:
-    """The kinds that a package offers: its modules, but for the shared ones."""
-    return sorted(name for name in _modules(package) if hasattr(importlib.import_module(f"{package}.{name}"), "KIND"))
+def kinds(base: type[KindSection]) -> list[str]:
+    """The names that `kind` may have in sections of this base."""
+    return plugins.names(base.entry_points)
 
 
-def _modules(package: str) -> list[str]:
-    return [module.name for module in pkgutil.iter_modules(importlib.import_module(package).__path__)]
+def kind_of(base: type[K], kind: Any) -> type[K]:
+    """The class of a kind.
+
+    Raises:
+        ValueError: there is none by that name, it cannot be imported, or it is of another base.
+    """
+    try:
+        found = plugins.load(base.entry_points, kind)
+    except plugins.PartError as error:
+        raise ValueError(f"kind {error}") from error
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ValueError(
+            f"kind is {kind}, which is registered in {base.entry_points} and no subclass of {base.__name__}"
+        )
+    return found
 
 
-def kind_of(package: str, kind: Any) -> type[KindSection] | None:
-    """The class of a kind; None where the package has none by that name."""
-    module = importlib.import_module(f"{package}.{kind}") if kind in _modules(package) else None
-    return getattr(module, "KIND", None)
-
-
-def resolve_kind(package: str, value: Any) -> KindSection:
+def resolve_kind(base: type[K], value: Any) -> K:
     """Validate a section by the class that its `kind` names; raises ValueError with the kinds on offer."""
-    if isinstance(value, KindSection):
+    if isinstance(value, base):
         return value
     if not isinstance(value, dict):
-        raise ValueError(f"expected a section whose kind is one of {', '.join(kinds(package))}")
-    kind = cast("dict[str, Any]", value).get("kind")
-    if section := kind_of(package, kind):
-        return section.model_validate(value)
-    known = kinds(package)
-    near = difflib.get_close_matches(kind, known, n=1) if isinstance(kind, str) else []
-    hint = f"did you mean {near[0]}? Expected" if near else "expected"
-    raise ValueError(f"kind is {reprlib.repr(kind)}; {hint} one of {', '.join(known)}")
+        raise ValueError(f"expected a section whose kind is one of {', '.join(kinds(base))}")
+    return kind_of(base, cast("dict[str, Any]", value).get("kind")).model_validate(value)

@@ -1,7 +1,6 @@
 """The configuration refuses wrong settings in the user's words, and every shipped recipe is valid."""
 
 import copy
-import importlib
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +13,11 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from mint_ray.config import Configuration, load_config, parse_config
+from mint_ray.corpora.base import Corpus
 from mint_ray.errors import ConfigError
-from mint_ray.sections import kinds, result_settings
+from mint_ray.scorers.base import ScorerSection
+from mint_ray.sections import kind_of, kinds, result_settings
+from mint_ray.tasks.base import Task
 from mint_ray.yaml_text import parse_yaml
 from tests.conftest import REPOSITORY
 
@@ -267,10 +269,8 @@ def keys(section: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple
 def every_key() -> list[tuple[str | None, tuple[str, ...]]]:
     """The kind, where a section has several, and the key."""
     found = [(None, key) for key in keys(Configuration)]
-    for section, package in (("task", "tasks"), ("corpus", "corpora"), ("scorer", "scorers")):
-        for kind in kinds(f"mint_ray.{package}"):
-            module = importlib.import_module(f"mint_ray.{package}.{kind}")
-            found += [(kind, (section, *key)) for key in keys(module.KIND)]
+    for section, base in (("task", Task), ("corpus", Corpus), ("scorer", ScorerSection)):
+        found += [(kind, (section, *key)) for kind in kinds(base) for key in keys(kind_of(base, kind))]
     return sorted(set(found), key=str)
 
 

@@ -86,7 +86,8 @@ def test_a_folder_leads_to_itself(tiny):
     ("name", "told"),
     [
         ("/no/such/folder", "no such folder"),
-        ("packaged:another", "packaged:smollm2-135m-instruct"),
+        ("packaged:another", "expected one of .*smollm2-135m-instruct"),
+        ("packaged:smollm-135m", "did you mean smollm2-135m-instruct"),
         ("organisation/model", "cannot be reached"),
         ("no model at all", "neither a folder nor a hub id"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mint_ray.records import Case, Refusal
 from mint_ray.sections import KindSection
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 class Corpus(KindSection):
     """A source on disk or in an object store, or a simulation. Subclasses import ray inside `outcomes`, never at the top."""
+
+    entry_points: ClassVar[str] = "mint_ray.corpora"
 
     def label_count(self) -> int | None:
         """The number of labels where the settings alone tell it, so that wrong settings are refused at once."""

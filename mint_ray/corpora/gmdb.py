@@ -248,6 +248,3 @@ def ethnicity_of(category: str, sub_category: str) -> str | None:
 def _by_number(syndrome: str) -> tuple[bool, int, str]:
     number = re.fullmatch("[0-9]{1,9}", syndrome)
     return (number is None, int(syndrome) if number else 0, syndrome)
-
-
-KIND = Gmdb

@@ -206,6 +206,3 @@ def _is_grey(image: Image.Image) -> bool:
 
     red, green, blue = image.split()
     return ImageChops.difference(red, green).getbbox() is None and ImageChops.difference(green, blue).getbbox() is None
-
-
-KIND = ImageFolder

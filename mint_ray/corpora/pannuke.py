@@ -183,6 +183,3 @@ def encode_patch(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(np.rint(pixels).astype(np.uint8)).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
-
-
-KIND = PanNuke

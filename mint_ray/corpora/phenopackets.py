@@ -360,6 +360,3 @@ def _middle(field: str, ends: list[float | None]) -> float | None:
     if age is not None and not 0 <= age <= MAX_YEARS:
         raise RowError("wrong-field", field, "years out of bounds", f"0 to {MAX_YEARS} years")
     return age
-
-
-KIND = Phenopackets

@@ -256,6 +256,3 @@ def _image(columns: dict[str, Any], folder: Path) -> bytes | None:
         return check_image(base64.b64decode(encoded, validate=True))
     except (TypeError, ValueError):
         raise RowError("wrong-field", "image", type(encoded).__name__, "an image in base64") from None
-
-
-KIND = Table

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from mint_ray.errors import ModelError
+from mint_ray.scorers.base import ScorerSection
+from mint_ray.sections import resolve_kind
 from mint_ray.storage import local_copy, location
 
 if TYPE_CHECKING:
-    from mint_ray.scorers.base import Scorer, ScorerSection
+    from mint_ray.scorers.base import Scorer
 
 
 def load_scorer(folder: Path | str, device: str = "cpu") -> Scorer:
@@ -32,10 +35,17 @@ def scorer_section(folder: Path | str) -> tuple[ScorerSection, Path]:
     """
     try:
         folder = local_copy(location(folder) if isinstance(folder, str) else folder)
-        section = json.loads((folder / "scorer.json").read_text())
-        kind = importlib.import_module(f"mint_ray.scorers.{section['kind']}").KIND
-        return kind.model_validate(section), folder
-    except (OSError, ValueError, TypeError, KeyError, ImportError, AttributeError) as error:
+        settings = json.loads((folder / "scorer.json").read_text())
+    except (OSError, ValueError) as error:
         raise ModelError(
             f"{folder}: is no scorer's folder (no readable scorer.json, {type(error).__name__}); fit one, or name another"
         ) from None
+    try:
+        return resolve_kind(ScorerSection, settings), folder
+    except ValidationError as error:
+        field, rule = ".".join(map(str, error.errors()[0]["loc"])), error.errors()[0]["msg"]
+        raise ModelError(
+            f"{folder}: its scorer.json is no scorer's: {field}: {rule}; fit one, or name another"
+        ) from None
+    except ValueError as error:
+        raise ModelError(f"{folder}: its scorer.json is of no scorer here: {error}") from None

@@ -6,7 +6,7 @@ import base64
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import Field, model_validator
 
@@ -67,6 +67,7 @@ class ScorerSection(KindSection):
     `scorer.json` (`{"kind": ...}`), and is all that `mint_ray.scorers.load_scorer` needs.
     """
 
+    entry_points: ClassVar[str] = "mint_ray.scorers"
     folder: Location | None = None
 
     @property

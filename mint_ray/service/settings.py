@@ -160,7 +160,7 @@ class ServiceSection(HttpSection):
     """One scorer as a service."""
 
     scorer: Location = Field(description="a finished scorer's folder or its URL, e.g. runs/demo/scorer")
-    task: Annotated[SerializeAsAny[Task], BeforeValidator(lambda value: resolve_kind("mint_ray.tasks", value))]
+    task: Annotated[SerializeAsAny[Task], BeforeValidator(lambda value: resolve_kind(Task, value))]
     num_cpus: float = Field(default=1.0, ge=0, description="a replica's logical CPUs")
     num_gpus: float = Field(default=0.0, ge=0, description="a replica's share of a GPU, e.g. 0.25")
     threads: int | None = Field(

@@ -91,6 +91,7 @@ _QUOTES = "'\"‘’“”`"
 class Task(KindSection):
     """An application. The prompt is a contract: pair maker, trainer, evaluation and service call `prompt`."""
 
+    entry_points: ClassVar[str] = "mint_ray.tasks"
     header: ClassVar[str]
     entity: ClassVar[Literal["disease", "gene"] | None] = None  # what PhEval calls the labels, if it knows such
     exact_names: ClassVar[bool] = False  # whether a name that is nearly a label's is another one

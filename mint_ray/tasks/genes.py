@@ -19,6 +19,3 @@ class Genes(RareDisease):
 
     def diseases_of(self, label: Label) -> tuple[str, ...]:
         return gene_diseases().get(label.name, ())
-
-
-KIND = Genes

@@ -139,6 +139,3 @@ def patient_text(case: Case, phenotypes: list[Phenotype]) -> str:
     if case.text:
         lines.append("Note: " + case.text)
     return "\n".join(lines)
-
-
-KIND = RareDisease

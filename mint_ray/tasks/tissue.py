@@ -92,6 +92,3 @@ def tissue(name: str) -> Label:
     near = difflib.get_close_matches(name.casefold(), known, n=1, cutoff=0.5)
     hint = f"did you mean {known[near[0]]}?" if near else f"one of {', '.join(_BY_ID)}"
     raise RowError("unknown-tissue", "tissue", repr(name), hint)
-
-
-KIND = Tissue

@@ -2,11 +2,11 @@
 
 import pytest
 
-from mint_ray.assembly import assemble
 from mint_ray.inference.predict import predict
 from mint_ray.inference.store import answer_table, refusal_table
 from mint_ray.models import resolve_model
 from mint_ray.runs import Run
+from mint_ray.synthetic.eyes import assemble
 from mint_ray.tasks.tissue import Tissue
 from tests.alignment.seeing import picture
 from tests.tiny_run import tiny_case, tiny_config, write_cases

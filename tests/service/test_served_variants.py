@@ -3,9 +3,9 @@
 import httpx
 import pytest
 
-from mint_ray.assembly import assemble
 from mint_ray.inference.asking import chat_request
 from mint_ray.models import resolve_model
+from mint_ray.synthetic.eyes import assemble
 from mint_ray.tasks.tissue import Tissue
 from tests.aligned_run import MODEL, aligned_run
 from tests.alignment.seeing import picture

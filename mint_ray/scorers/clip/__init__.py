@@ -123,6 +123,3 @@ class Clip(FittedSection):
         from mint_ray.scorers.clip.scorer import ClipScorer
 
         return ClipScorer(self, folder, device)
-
-
-KIND = Clip

@@ -116,6 +116,3 @@ class Vilt(FittedSection):
         from mint_ray.scorers.vilt.model import load_inputs, read_config
 
         return load_inputs(folder, read_config(folder), self.missing_text).tokens_cut
-
-
-KIND = Vilt

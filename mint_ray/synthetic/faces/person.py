@@ -10,8 +10,8 @@ from types import MappingProxyType
 import numpy as np
 
 from mint_ray import hpo
-from mint_ray.corpora.faces.findings import FINDINGS, NOT_SEEN, PARAMETERS
-from mint_ray.corpora.faces.pen import BACKGROUNDS, HAIRS, IRISES, SHIRTS, SKINS, between
+from mint_ray.synthetic.faces.findings import FINDINGS, NOT_SEEN, PARAMETERS
+from mint_ray.synthetic.faces.pen import BACKGROUNDS, HAIRS, IRISES, SHIRTS, SKINS, between
 
 # A finding shows more in one patient than in another: its amount is multiplied by a number from this range.
 EXPRESSION = (0.75, 1.25)

@@ -1,6 +1,6 @@
 """Synthetic patches of 19 tissues: H&E-like drawings with captions, slides as groups, one seed.
 
-Every patch is drawn from its tissue's row of `mint_ray.corpora.nuclei.table`; every slide has stains,
+Every patch is drawn from its tissue's row of `mint_ray.synthetic.nuclei.table`; every slide has stains,
 light, focus and biology of its own, so what is learned from some slides is asked on others. A patch
 depends on the seed and its own id alone: neither on its neighbours nor on how many are drawn.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import ray.data
 
-    from mint_ray.corpora.nuclei import Slide
+    from mint_ray.synthetic.nuclei import Slide
 
 SOURCE = "simulated nuclei"
 _ROWS_PER_BLOCK = 64
@@ -72,8 +72,8 @@ class SimulatedNuclei(Corpus):
 
     def patch(self, number: int, seed: int) -> Case:
         """The case of that number; tissues take turns, so that any stretch of numbers has all of them."""
-        from mint_ray.corpora.nuclei import Slide, draw_patch
-        from mint_ray.corpora.nuclei.table import APPEARANCES
+        from mint_ray.synthetic.nuclei import Slide, draw_patch
+        from mint_ray.synthetic.nuclei.table import APPEARANCES
 
         rest, which = divmod(number, len(self.tissues))
         label = tissue(self.tissues[which])
@@ -108,6 +108,3 @@ def caption(label: Label, words: str, slide: Slide, rng: np.random.Generator) ->
     stain = "dark" if slide.strength[0] > 1.1 else "pale" if slide.strength[0] < 0.9 else "well"
     focus = ", slightly out of focus" if slide.blur > 1 else ""
     return f"{opening}: {words}, {stain} stained{focus}."
-
-
-KIND = SimulatedNuclei

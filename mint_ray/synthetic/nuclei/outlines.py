@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mint_ray.corpora.nuclei.noise import FIELD, normal, texture
-from mint_ray.corpora.nuclei.slide import Canvas
-from mint_ray.corpora.nuclei.table import Appearance
+from mint_ray.synthetic.nuclei.noise import FIELD, normal, texture
+from mint_ray.synthetic.nuclei.slide import Canvas
+from mint_ray.synthetic.nuclei.table import Appearance
 
 Window = tuple[slice, slice]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mint_ray.corpora.faces.pen import WHITE, Pen, ellipse, mix
+from mint_ray.synthetic.faces.pen import WHITE, Pen, ellipse, mix
 
 INSIDE, TONGUE, FURROW, CLEFT = (74, 22, 26), (214, 104, 112), (170, 70, 80), (96, 30, 34)
 OPEN = 0.012  # a mouth that is open less far counts as closed

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from mint_ray.corpora.nuclei.noise import FIELD, noise
+from mint_ray.synthetic.nuclei.noise import FIELD, noise
 
 _HEMATOXYLIN = np.array([0.65, 0.70, 0.29], np.float32)
 _EOSIN = np.array([0.10, 0.88, 0.42], np.float32)

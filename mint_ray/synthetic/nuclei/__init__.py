@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mint_ray.corpora.nuclei.anatomy import lay_out
-from mint_ray.corpora.nuclei.painting import paint
-from mint_ray.corpora.nuclei.slide import Slide, encode
+from mint_ray.synthetic.nuclei.anatomy import lay_out
+from mint_ray.synthetic.nuclei.painting import paint
+from mint_ray.synthetic.nuclei.slide import Slide, encode
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from mint_ray.corpora.nuclei.table import Appearance
+    from mint_ray.synthetic.nuclei.table import Appearance
 
 
 def draw_patch(appearance: Appearance, slide: Slide, rng: np.random.Generator, size: int = 256) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mint_ray.corpora.faces.pen import DARK, EYE_HEIGHT, WHITE, Pen, ellipse, mix, spline
+from mint_ray.synthetic.faces.pen import DARK, EYE_HEIGHT, WHITE, Pen, ellipse, mix, spline
 
 BLUE, SORE, PUPIL = (130, 160, 214), (196, 84, 84), (12, 10, 10)
 

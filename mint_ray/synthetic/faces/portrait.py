@@ -6,9 +6,9 @@ import io
 
 from PIL import Image
 
-from mint_ray.corpora.faces import eyes, hair, head, mouth, nose
-from mint_ray.corpora.faces.pen import Pen
-from mint_ray.corpora.faces.person import Look
+from mint_ray.synthetic.faces import eyes, hair, head, mouth, nose
+from mint_ray.synthetic.faces.pen import Pen
+from mint_ray.synthetic.faces.person import Look
 
 
 def portrait(face: dict[str, float], look: Look, size: int) -> Image.Image:

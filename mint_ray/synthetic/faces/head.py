@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mint_ray.corpora.faces.pen import EYE_HEIGHT, WHITE, Pen, ellipse, mirrored, mix, spline
+from mint_ray.synthetic.faces.pen import EYE_HEIGHT, WHITE, Pen, ellipse, mirrored, mix, spline
 
 PATCH = (176, 36, 60)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage, spatial
 
-from mint_ray.corpora.nuclei.noise import FIELD, noise, soft
-from mint_ray.corpora.nuclei.table import Appearance
+from mint_ray.synthetic.nuclei.noise import FIELD, noise, soft
+from mint_ray.synthetic.nuclei.table import Appearance
 
 _Y, _X = np.mgrid[0:FIELD, 0:FIELD].astype(np.float32)
 

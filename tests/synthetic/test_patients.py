@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from mint_ray import hpo
 from mint_ray.config import load_config
-from mint_ray.corpora import faces
-from mint_ray.corpora.simulated_patients import Draw, SimulatedPatients, profile
 from mint_ray.errors import ConfigError, CorpusError
+from mint_ray.synthetic import faces
+from mint_ray.synthetic.patients import Draw, SimulatedPatients, profile
 
 KABUKI, NOONAN, WILLIAMS, APERT = "OMIM:147920", "OMIM:163950", "OMIM:194050", "OMIM:101200"
 
@@ -217,11 +217,11 @@ def test_checking_the_settings_loads_neither_ray_nor_torch():
 
 
 def test_the_stream_holds_every_patient_once_however_it_is_cut_into_blocks(local_ray, monkeypatch):
-    from mint_ray.corpora import simulated_patients
+    from mint_ray.synthetic import patients
 
     expected = {case.case_id: case.model_dump() for case in (corpus().patient(n, 3) for n in range(20))}
     for rows in (64, 3):
-        monkeypatch.setattr(simulated_patients, "_ROWS_PER_BLOCK", rows)
+        monkeypatch.setattr(patients, "_ROWS_PER_BLOCK", rows)
         rows_out = corpus().outcomes(3).take_all()
         assert all(row["refusal"] is None for row in rows_out)
         assert len(rows_out) == 20

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 from scipy import ndimage
 
-from mint_ray.corpora.nuclei.anatomy import Anatomy, maturity, scatter
-from mint_ray.corpora.nuclei.noise import FIELD, noise, slope, soft
-from mint_ray.corpora.nuclei.outlines import discs, paint_nuclei
-from mint_ray.corpora.nuclei.slide import Canvas, Slide
-from mint_ray.corpora.nuclei.table import FIBROBLAST, LYMPHOCYTE, Appearance
+from mint_ray.synthetic.nuclei.anatomy import Anatomy, maturity, scatter
+from mint_ray.synthetic.nuclei.noise import FIELD, noise, slope, soft
+from mint_ray.synthetic.nuclei.outlines import discs, paint_nuclei
+from mint_ray.synthetic.nuclei.slide import Canvas, Slide
+from mint_ray.synthetic.nuclei.table import FIBROBLAST, LYMPHOCYTE, Appearance
 
 
 def paint(anatomy: Anatomy, appearance: Appearance, slide: Slide, rng: np.random.Generator) -> Canvas:

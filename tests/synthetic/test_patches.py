@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from mint_ray.corpora.nuclei import Slide, draw_patch
-from mint_ray.corpora.nuclei.anatomy import scatter
-from mint_ray.corpora.nuclei.table import APPEARANCES
-from mint_ray.corpora.simulated_nuclei import SimulatedNuclei
+from mint_ray.synthetic.nuclei import Slide, draw_patch
+from mint_ray.synthetic.nuclei.anatomy import scatter
+from mint_ray.synthetic.nuclei.table import APPEARANCES
+from mint_ray.synthetic.patches import SimulatedNuclei
 from mint_ray.tasks.tissue import TISSUES
 
 CORPUS = SimulatedNuclei(kind="simulated_nuclei", slides=2, patches=2)

@@ -4,7 +4,7 @@
 other modules draw them with Pillow, part by part.
 """
 
-from mint_ray.corpora.faces.person import Look, drawable, effect, face, look, neutral_face
-from mint_ray.corpora.faces.portrait import encode_png, portrait
+from mint_ray.synthetic.faces.person import Look, drawable, effect, face, look, neutral_face
+from mint_ray.synthetic.faces.portrait import encode_png, portrait
 
 __all__ = ["Look", "drawable", "effect", "encode_png", "face", "look", "neutral_face", "portrait"]

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from mint_ray import hpo
-from mint_ray.corpora import faces
-from mint_ray.corpora.faces.findings import FINDINGS, NOT_SEEN, PARAMETERS
+from mint_ray.synthetic import faces
+from mint_ray.synthetic.faces.findings import FINDINGS, NOT_SEEN, PARAMETERS
 
 HEAD, EYE, OUTER_EAR, HAIR = "HP:0000234", "HP:0000478", "HP:0000356", "HP:0001595"
 HYPERTELORISM, HYPOTELORISM, PTOSIS, MICROGNATHIA = "HP:0000316", "HP:0000601", "HP:0000508", "HP:0000347"

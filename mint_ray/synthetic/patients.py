@@ -1,6 +1,6 @@
 """Synthetic patients of rare diseases: findings drawn by annotated frequency, a drawn face in place of a photograph.
 
-What a portrait shows (`mint_ray.corpora.faces`) is in the picture and in no text: a phenotype of modality
+What a portrait shows (`mint_ray.synthetic.faces`) is in the picture and in no text: a phenotype of modality
 `image`. Findings of the face that it cannot show are not recorded at all. Everything else is text, with what
 records of real patients suffer from: findings missing, put less precisely, beside the point, or excluded.
 A patient depends on the seed, the disease and the patient's number alone.
@@ -146,7 +146,7 @@ def profile(disease_id: str) -> Profile:
 @cache
 def shown_in(term_id: str) -> str | None:
     """`image` where a drawn portrait shows the finding, else `text`; None: of the face, and not drawn."""
-    from mint_ray.corpora.faces import drawable
+    from mint_ray.synthetic.faces import drawable
 
     if drawable(term_id):
         return "image"
@@ -223,7 +223,7 @@ class Draw:
         return [t for t in dict.fromkeys(drawn.tolist()) if t not in has and _possible(t, sex)]
 
     def picture(self, findings: list[str], sex: Sex, age: float) -> bytes:
-        from mint_ray.corpora import faces
+        from mint_ray.synthetic import faces
 
         settings = self.settings
         look = faces.look(self.family_rng, self.rng, sex, age, settings.variation)
@@ -282,6 +282,3 @@ def _weighted(terms: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
 def _differential(disease_ids: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     """The text findings of the diseases, and how many have each: what else one finds in such patients, or looks for."""
     return _weighted(t for d in disease_ids for t in profile(d).text)
-
-
-KIND = SimulatedPatients

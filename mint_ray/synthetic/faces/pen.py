@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 if TYPE_CHECKING:
-    from mint_ray.corpora.faces.person import Look
+    from mint_ray.synthetic.faces.person import Look
 
 Colour = tuple[int, int, int]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mint_ray.corpora.faces.pen import DARK, WHITE, Colour, Pen, ellipse, mirrored, mix, spline
+from mint_ray.synthetic.faces.pen import DARK, WHITE, Colour, Pen, ellipse, mirrored, mix, spline
 
 
 def behind(pen: Pen) -> None:
