@@ -1,13 +1,6 @@
-"""Align the language model to the pairs by ORPO on Ray Train. Leaves alignment/ in the run directory."""
+"""`mint-ray alignment`, as a script for `ray job submit`."""
 
-from mint_ray.command import run_stages
-
-
-def work():
-    from mint_ray.alignment.align import align
-
-    return align
-
+from mint_ray.command import main
 
 if __name__ == "__main__":
-    run_stages(__doc__, {"alignment": work})
+    main("alignment")

@@ -1,13 +1,6 @@
-"""Score every case with Ray Data and write preference pairs. Leaves preferences/ in the run directory."""
+"""`mint-ray preferences`, as a script for `ray job submit`."""
 
-from mint_ray.command import run_stages
-
-
-def work():
-    from mint_ray.preferences.build import build_preferences
-
-    return build_preferences
-
+from mint_ray.command import main
 
 if __name__ == "__main__":
-    run_stages(__doc__, {"preferences": work})
+    main("preferences")

@@ -1,14 +1,6 @@
-"""Grade the answers and write the report page. Leaves evaluation/ in the run directory."""
+"""`mint-ray evaluation`, as a script for `ray job submit`."""
 
-from mint_ray.command import run_stages
-
-
-def work():
-    from mint_ray.evaluation.evaluate import evaluate
-
-    return evaluate
-
+from mint_ray.command import main
 
 if __name__ == "__main__":
-    run = run_stages(__doc__, {"evaluation": work})
-    print(f"Report: {run.dir / 'evaluation' / 'report.html'}")
+    main("evaluation")

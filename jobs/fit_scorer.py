@@ -1,13 +1,6 @@
-"""Fit the upstream scorer on the training cases with Ray Train. Leaves scorer/ in the run directory."""
+"""`mint-ray scorer`, as a script for `ray job submit`."""
 
-from mint_ray.command import run_stages
-
-
-def work():
-    from mint_ray.scorers.fitting.fit import fit_scorer
-
-    return fit_scorer
-
+from mint_ray.command import main
 
 if __name__ == "__main__":
-    run_stages(__doc__, {"scorer": work})
+    main("scorer")

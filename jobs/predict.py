@@ -1,13 +1,6 @@
-"""Ask the base and the aligned model about the held-out cases, with vLLM on Ray Data. Leaves answers/."""
+"""`mint-ray answers`, as a script for `ray job submit`."""
 
-from mint_ray.command import run_stages
-
-
-def work():
-    from mint_ray.inference.predict import predict
-
-    return predict
-
+from mint_ray.command import main
 
 if __name__ == "__main__":
-    run_stages(__doc__, {"answers": work})
+    main("answers")

@@ -1,24 +1,6 @@
-"""The whole line, from cases to figures: every stage in its order, each resumed or skipped as it stands."""
+"""`mint-ray run`, as a script for `ray job submit`."""
 
-import align
-import build_preferences
-import evaluate
-import fit_scorer
-import predict
-import prepare_cases
-
-from mint_ray.command import run_stages
+from mint_ray.command import main
 
 if __name__ == "__main__":
-    run = run_stages(
-        __doc__,
-        {
-            "cases": prepare_cases.work,
-            "scorer": fit_scorer.work,
-            "preferences": build_preferences.work,
-            "alignment": align.work,
-            "answers": predict.work,
-            "evaluation": evaluate.work,
-        },
-    )
-    print(f"Report: {run.dir / 'evaluation' / 'report.html'}")
+    main("run")

@@ -1,6 +1,6 @@
 """Findings to a request of the served models, in the very words that alignment used; prints it as JSON.
 
-    python -m mint_ray.ask runs/demo --findings "Short stature; Hypotonia" --sex female --age 4 |
+    mint-ray ask runs/demo --findings "Short stature; Hypotonia" --sex female --age 4 |
       curl -s http://127.0.0.1:8001/v1/chat/completions -H 'Content-Type: application/json' -d @-
 
 A finding is a name or an id of the Human Phenotype Ontology. What the run's task shows its language model is shown,
@@ -36,7 +36,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="mint-ray ask", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=location, help="the run whose models are served, e.g. runs/demo")
     parser.add_argument("--model", default="aligned", help="the name that it is served by")
     parser.add_argument("--findings", default="", help="names or HPO ids, separated by ;")

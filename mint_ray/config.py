@@ -27,6 +27,7 @@ from pydantic import (
 
 from mint_ray.corpora.base import Corpus
 from mint_ray.errors import ConfigError, MintError
+from mint_ray.recipes import settings_file
 from mint_ray.scorers.base import ScorerSection
 from mint_ray.sections import KindSection, Precision, Section, hardware, kind_of, resolve_kind
 from mint_ray.storage import Location, remote
@@ -375,12 +376,13 @@ def label_conflicts(pairs: PreferencesSection, labels: int) -> list[str]:
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Configuration:
-    """Read, override and check a configuration.
+    """Read, override and check a configuration: a file's, or a recipe's where it is named by a text.
 
     Raises:
         ConfigError: with every problem at once, each by its dotted key.
     """
-    settings = read_settings(Path(path) if isinstance(path, str) else path, "sections", "configs/demo.yaml")
+    file = settings_file(path) if isinstance(path, str) else path
+    settings = read_settings(file, "sections", "the recipe `demo`")
     for key, value in parse_overrides(overrides).items():
         _override(settings, key, value)
     return parse_config(settings)

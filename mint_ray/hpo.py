@@ -155,11 +155,11 @@ def frequency(annotation: str) -> float:
 
 @lru_cache(maxsize=1)
 def disease_names() -> dict[str, str]:
-    """Id and name of the diseases that `diseases` returns, without reading their annotations (a tenth of a second)."""
-    observed = re.compile(r"\n(OMIM:\d+)\t([^\t]*)\t\t.*\tP\t")
-    return dict(
-        reversed(observed.findall(_data("phenotype.hpoa").read_text(encoding="utf-8")))
-    )  # the first name given stays
+    """Id and name, the first given, of the diseases that `diseases` returns, without reading their annotations."""
+    # A disease's lines stand together: the first that is observed, then over all others of the same id at once.
+    observed = re.compile(rb"\n(OMIM:\d+)\t([^\t]*)\t\t(?=(?:[^\t\n]*\t){7}P\t)(?:.*\n\1\t.*)*")
+    found = observed.findall(_data("phenotype.hpoa").read_bytes())
+    return {disease_id.decode(): name.decode() for disease_id, name in reversed(found)}
 
 
 @lru_cache(maxsize=1)

@@ -16,11 +16,14 @@ import re
 import types
 import typing
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Literal, get_args, get_origin
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
-import pyarrow as pa
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PAIR_SCHEMA_VERSION = 1
 MAX_CHARACTERS = 500  # of an id or a name: the longest name of a disease has 145
@@ -91,7 +94,7 @@ Shown = Annotated[str, BeforeValidator(_shown)]
 class Record(BaseModel):
     """A row of a Parquet file. Its repr shows ids alone: rows may hold patients' text and images."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({getattr(self, 'case_id', '')})"
@@ -237,19 +240,19 @@ class GradedAnswer(Answer):
     grounded_label_ids: list[str | None]
 
 
-_ARROW_TYPES: dict[Any, pa.DataType] = {
-    str: pa.string(),
-    bytes: pa.binary(),
-    bool: pa.bool_(),
-    int: pa.int64(),
-    float: pa.float64(),
-}
+@cache
+def _arrow_types() -> dict[Any, pa.DataType]:
+    import pyarrow as pa
+
+    return {str: pa.string(), bytes: pa.binary(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
 
 
 def _arrow_type(annotation: Any) -> pa.DataType:
+    import pyarrow as pa
+
     origin, arguments = get_origin(annotation), get_args(annotation)
-    if annotation in _ARROW_TYPES:
-        return _ARROW_TYPES[annotation]
+    if annotation in _arrow_types():
+        return _arrow_types()[annotation]
     if origin is Annotated:
         return _arrow_type(arguments[0])
     if origin in (typing.Union, types.UnionType):
@@ -269,11 +272,15 @@ def arrow_schema(record: type[BaseModel]) -> pa.Schema:
 
     Literals become plain strings, not dictionaries, so that blocks concatenate without unifying.
     """
+    import pyarrow as pa
+
     return pa.schema([pa.field(name, _arrow_type(field.annotation)) for name, field in record.model_fields.items()])
 
 
 def to_table(records: Iterable[Record], record: type[Record]) -> pa.Table:
     """Records as an Arrow table of exactly the record's schema, also when there are none."""
+    import pyarrow as pa
+
     return pa.Table.from_pylist([r.model_dump() for r in records], schema=arrow_schema(record))
 
 

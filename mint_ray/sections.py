@@ -18,7 +18,7 @@ Precision = Literal["auto", "bf16", "fp32"]
 class Section(BaseModel):
     """A part of the configuration. Unknown keys are errors; numbers are finite; values never change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
     @field_validator("*")
     @classmethod

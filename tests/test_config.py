@@ -77,7 +77,7 @@ def test_a_missing_file_is_said_to_be_missing_with_the_nearest_names(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "is empty; see configs/demo.yaml"),
+        (b"", "is empty; see the recipe `demo`"),
         (b"# nothing\n", "is empty"),
         (b"- run\n", "holds a list where sections are expected"),
         ("run: {dir: \xfcber}".encode("latin-1"), "is no text in UTF-8, from byte 11 on: save it as UTF-8"),

@@ -23,7 +23,6 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import pyarrow as pa
 from pydantic import ValidationError
 
 from mint_ray.corpora.base import outcome_table
@@ -34,6 +33,7 @@ from mint_ray.storage import location, opened, reaching, remote
 from mint_ray.yaml_text import Document, NotPlain, parse_yaml
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     import ray.data
 
 ROWS_PER_BLOCK = 128
@@ -43,7 +43,6 @@ LINES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 _YAML = (".yml", ".yaml", ".yml.gz", ".yaml.gz")
 DOCUMENTS = (".json", ".json.gz", *_YAML)
 _PROTOBUF = (".pb", ".pbtxt", ".txtpb", ".pb.txt", ".textproto", ".prototxt", ".binpb", ".protobuf")
-_TEXT = pa.schema([("source", pa.string()), ("row", pa.int64()), ("text", pa.binary()), ("problem", pa.string())])
 
 Row = dict[str, Any]
 Unit = dict[str, Any]
@@ -293,10 +292,17 @@ def _read_texts(unit: Unit) -> Iterator[pa.Table]:
         block.append(row)
         size += len(row["text"] or b"")
         if len(block) == ROWS_PER_BLOCK or size >= BLOCK_BYTES:
-            yield pa.Table.from_pylist(block, schema=_TEXT)
+            yield _text_table(block)
             block, size = [], 0
     if block:
-        yield pa.Table.from_pylist(block, schema=_TEXT)
+        yield _text_table(block)
+
+
+def _text_table(rows: list[Row]) -> pa.Table:
+    import pyarrow as pa
+
+    columns = [("source", pa.string()), ("row", pa.int64()), ("text", pa.binary()), ("problem", pa.string())]
+    return pa.Table.from_pylist(rows, schema=pa.schema(columns))
 
 
 def _unit_rows(unit: Unit) -> Iterator[Row]:

@@ -28,7 +28,6 @@ from itertools import accumulate, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 from pydantic import Field, ValidationError
 
 from mint_ray.corpora.base import Corpus
@@ -59,6 +58,7 @@ from mint_ray.storage import Location, location, parquet_file, reaching
 from mint_ray.tasks.base import Label, load_labels
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     import ray.data
 
 REQUIRED = ("case_id", "label_id")

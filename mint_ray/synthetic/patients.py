@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import Field, field_validator, model_validator
-from rapidfuzz import process
 
 from mint_ray import hpo
 from mint_ray.corpora.base import Corpus, outcome_table
@@ -25,6 +23,7 @@ from mint_ray.tasks.base import Label
 from mint_ray.tasks.rare_disease import disease_label
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
     import ray.data
 
@@ -157,6 +156,8 @@ class Draw:
     """The drawing of one patient: what the patient has, then what was recorded of it, then the picture."""
 
     def __init__(self, settings: SimulatedPatients, disease_id: str, index: int, seed: int):
+        import numpy as np
+
         self.settings, self.disease_id = settings, disease_id
         self.family = index // settings.patients_per_group
         self.name = f"synthetic-{disease_id.removeprefix('OMIM:')}-{index:05d}"
@@ -246,6 +247,8 @@ def _nearest(unknown: str) -> str:
     if number.isdecimal():
         nearest = min(names, key=lambda disease_id: abs(int(disease_id.removeprefix("OMIM:")) - int(number)))
     else:
+        from rapidfuzz import process
+
         _, _, nearest = process.extractOne(unknown, names, processor=str.lower)
     return f"nearest is {nearest} ({names[nearest]})"
 
@@ -274,6 +277,8 @@ def _two_above(term_id: str) -> tuple[str, ...]:
 
 
 def _weighted(terms: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
+    import numpy as np
+
     ids, counts = np.unique(list(terms), return_counts=True)
     return ids, counts / counts.sum()
 

@@ -22,7 +22,7 @@ from mint_ray.sections import KindSection
 class Label(BaseModel):
     """One possible answer: an id of its source (`OMIM:147920`, `Breast`), a name, other names."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     id: str
     name: str
@@ -35,7 +35,7 @@ class View(BaseModel):
     `context` is knowledge about labels that was looked up for the case; see mint_ray/inference/retrieval.py.
     """
 
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, defer_build=True)
 
     text: str | None = None
     image: bytes | None = None

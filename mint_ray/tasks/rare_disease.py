@@ -10,7 +10,6 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from mint_ray.hpo import disease_names, information_content, ontology, other_names
-from mint_ray.likelihood import LikelihoodRatio
 from mint_ray.records import Case, Message, Phenotype
 from mint_ray.tasks.base import Label, Ranker, Task, View
 
@@ -71,6 +70,8 @@ class RareDisease(Task):
         return (label.id,)
 
     def rankers(self, labels: Sequence[Label]) -> dict[str, Ranker]:
+        from mint_ray.likelihood import LikelihoodRatio
+
         ranker = LikelihoodRatio({label.id: self.diseases_of(label) for label in labels})
         return {
             "likelihood ratio, all findings": lambda case: ranker.rank(case.phenotypes),

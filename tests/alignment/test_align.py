@@ -178,7 +178,7 @@ import sys
 from pathlib import Path
 from mint_ray.alignment.align import align
 from mint_ray.cluster import ray_session
-from mint_ray.command import reported
+from mint_ray.job import reported
 from mint_ray.config import ClusterSection
 from tests.alignment.test_align import run_of
 
