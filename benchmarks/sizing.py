@@ -21,7 +21,8 @@ from mint_ray.config import load_config
 from mint_ray.corpora.cohort import Member
 from mint_ray.corpora.store import case_table
 from mint_ray.models import resolve_model
-from mint_ray.preferences.store import pair_dataset, ranking_table
+from mint_ray.preferences.store import pair_dataset
+from mint_ray.rankings.store import ranking_table
 from mint_ray.runs import STAGES, Run
 
 GROWING = ("cases", "preferences", "answers", "evaluation")  # folders that grow with the corpus; models do not

@@ -21,7 +21,7 @@ STAGES = {
     "preferences": ("Rank each case's labels, write preference pairs.", "mint_ray.preferences.build:build_preferences"),
     "alignment": ("Align the language model to the pairs.", "mint_ray.alignment.align:align"),
     "answers": ("Ask the base and the aligned model about held-out cases.", "mint_ray.inference.predict:predict"),
-    "evaluation": ("Grade the answers and write the report.", "mint_ray.evaluation.evaluate:evaluate"),
+    "evaluation": ("Grade the answers and write the report.", "mint_ray.reports.evaluate:evaluate"),
 }
 LINES = {
     "run": ("Run the whole line, from cases to the report.", "mint_ray.job:run_line"),

@@ -34,8 +34,10 @@ def run_stage(config: Configuration, options: argparse.Namespace) -> None:
 
 def compare(config: Configuration, options: argparse.Namespace) -> None:
     """`mint-ray compare`: every arm of the comparison. Leaves arms/ and comparison/."""
-    from mint_ray.arms import check_settings, clear_arms, compare_arms, works
+    from mint_ray.comparison.arms import check_settings
+    from mint_ray.comparison.run import clear_arms, works
     from mint_ray.readiness import check_ready
+    from mint_ray.reports.compare import compare_arms
 
     run = Run(config)
     with working_in(run):
@@ -59,7 +61,7 @@ def pool(arguments: list[str]) -> None:
     parser.add_argument("--to", type=location, required=True, help="where pooled.json and report.html are left")
     chosen = parser.parse_args(arguments)
     with reported(), plain_errors(chosen.to):
-        from mint_ray.evaluation.pooling import pool
+        from mint_ray.reports.pool import pool
 
         pool(chosen.runs, chosen.to)
     print(f"Pooled: {chosen.to / 'report.html'}")

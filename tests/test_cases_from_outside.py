@@ -22,7 +22,7 @@ from mint_ray.corpora.phenopackets import Phenopackets
 from mint_ray.corpora.prepare import prepare_cases
 from mint_ray.corpora.store import case_table, run_labels
 from mint_ray.corpora.table import Table
-from mint_ray.evaluation.pheval import file_stems
+from mint_ray.reports.pheval import file_stems
 from mint_ray.runs import Run
 from mint_ray.tasks.genes import Genes
 from mint_ray.tasks.rare_disease import RareDisease

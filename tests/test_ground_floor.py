@@ -20,7 +20,7 @@ def loaded_by(code: str) -> set[str]:
 
 def test_the_contract_layer_imports_nothing_heavy():
     modules = (
-        "records errors batches sections config recipes runs lock capacity command job arms hpo telemetry ask service.settings tasks.base "
+        "records errors batches sections config recipes runs lock capacity command job comparison.arms comparison.run hpo telemetry ask service.settings tasks.base "
         "tasks.rare_disease corpora.base scorers.base"
     )
     assert loaded_by("\n".join(f"import mint_ray.{m}" for m in modules.split())) == set()

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from mint_ray.errors import StorageError
-from mint_ray.evaluation.evaluate import evaluate
-from mint_ray.preferences.store import part_files
+from mint_ray.parquet import part_files, read_table
+from mint_ray.reports.evaluate import evaluate
 from mint_ray.scorers import load_scorer
 from mint_ray.scorers.fitting.fit import fit_scorer
-from mint_ray.storage import files_below, read_table
+from mint_ray.storage import files_below
 from mint_ray.tasks.base import View
 from tests.conftest import REPOSITORY
 from tests.object_store import SECRET

@@ -18,8 +18,9 @@ from mint_ray.config import ClusterSection
 from mint_ray.inference.predict import predict
 from mint_ray.inference.store import answer_folder, answer_table
 from mint_ray.models import model_digest
+from mint_ray.parquet import part_files
 from mint_ray.preferences.build import build_preferences
-from mint_ray.preferences.store import part_files, ranking_table
+from mint_ray.rankings.store import ranking_table
 from mint_ray.runs import Run, open_run
 from tests.aligned_run import save_adapter
 from tests.alignment.conftest import packaged_model, tiny_model, tokenizer  # noqa: F401

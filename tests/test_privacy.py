@@ -27,8 +27,8 @@ from mint_ray.corpora.base import Corpus
 from mint_ray.corpora.phenopackets import Phenopackets
 from mint_ray.corpora.prepare import prepare_cases
 from mint_ray.corpora.table import Table
-from mint_ray.evaluation.evaluate import evaluate
 from mint_ray.records import Phenotype
+from mint_ray.reports.evaluate import evaluate
 from mint_ray.runs import STAGES, Run
 from tests.alignment.conftest import packaged_model, tiny_model, tokenizer  # noqa: F401
 from tests.conftest import REPOSITORY

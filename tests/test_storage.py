@@ -16,9 +16,9 @@ from mint_ray.config import load_config
 from mint_ray.errors import ConfigError, ModelError, StorageError
 from mint_ray.inference.answering import Weights
 from mint_ray.models import resolve_model
+from mint_ray.parquet import arrow_filesystem, parquet_dataset, parquet_file, read_table
 from mint_ray.runs import Run, StageReport, plain_errors, write_atomically
 from mint_ray.storage import (
-    arrow_filesystem,
     arrow_path,
     check_there,
     create,
@@ -27,10 +27,7 @@ from mint_ray.storage import (
     local_copy,
     location,
     opened,
-    parquet_dataset,
-    parquet_file,
     reaching,
-    read_table,
     refused_somewhere,
     remove,
     remove_all_but,

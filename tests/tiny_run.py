@@ -12,7 +12,7 @@ from PIL import Image
 from mint_ray.config import Configuration
 from mint_ray.corpora.base import Corpus
 from mint_ray.inference.store import answer_folder
-from mint_ray.preferences.store import write_part
+from mint_ray.parquet import write_part
 from mint_ray.records import Answer, Case, Phenotype, Ranking, to_table
 from mint_ray.runs import Run, StageReport
 from mint_ray.scorers.base import ScorerSection

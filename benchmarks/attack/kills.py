@@ -271,7 +271,8 @@ def outcome(folder: Path) -> dict[str, Any]:
     from mint_ray.corpora.store import case_table
     from mint_ray.inference.store import answer_table
     from mint_ray.models import model_digest
-    from mint_ray.preferences.store import pair_dataset, ranking_table
+    from mint_ray.preferences.store import pair_dataset
+    from mint_ray.rankings.store import ranking_table
     from mint_ray.runs import digest_files, open_run
 
     run = open_run(folder)

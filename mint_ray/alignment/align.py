@@ -31,10 +31,11 @@ from mint_ray.errors import TrainingError
 from mint_ray.lock import followed
 from mint_ray.mending import template_date
 from mint_ray.models import load_tokenizer, model_digest, resolve_model
-from mint_ray.preferences.store import PAIR_SPLITS, pair_dataset, write_part
+from mint_ray.parquet import train_storage, write_part
+from mint_ray.preferences.store import PAIR_SPLITS, pair_dataset
 from mint_ray.records import Refusal, to_table
 from mint_ray.runs import Run, StageReport
-from mint_ray.storage import local_copy, train_storage
+from mint_ray.storage import local_copy
 
 logger = logging.getLogger(__name__)
 

@@ -29,18 +29,10 @@ from mint_ray.corpora.label_ids import shared_names
 from mint_ray.corpora.names import with_given_names, without_shared_names
 from mint_ray.corpora.store import LABELS
 from mint_ray.errors import ConfigError, CorpusError, StorageError
+from mint_ray.parquet import arrow_filesystem, parquet_file, read_table
 from mint_ray.records import Case, Refusal, Split, arrow_schema, to_table
 from mint_ray.runs import Run, StageReport, write_atomically
-from mint_ray.storage import (
-    arrow_filesystem,
-    arrow_path,
-    files_in,
-    location,
-    parquet_file,
-    read_table,
-    remove,
-    written,
-)
+from mint_ray.storage import arrow_path, files_in, location, remove, written
 from mint_ray.tasks.base import Label, save_labels
 
 logger = logging.getLogger(__name__)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from mint_ray.parquet import arrow_filesystem, parquet_dataset
 from mint_ray.records import Case, arrow_schema
 from mint_ray.runs import Run
-from mint_ray.storage import arrow_filesystem, arrow_path, files_in, parquet_dataset
+from mint_ray.storage import arrow_path, files_in
 from mint_ray.tasks.base import Label, load_labels
 
 if TYPE_CHECKING:

@@ -53,8 +53,9 @@ from mint_ray.corpora.reading import (
     unreadable,
 )
 from mint_ray.errors import CorpusError, RowError, StorageError
+from mint_ray.parquet import parquet_file
 from mint_ray.records import Case, Refusal, arrow_schema
-from mint_ray.storage import Location, location, parquet_file, reaching
+from mint_ray.storage import Location, location, reaching
 from mint_ray.tasks.base import Label, load_labels
 
 if TYPE_CHECKING:

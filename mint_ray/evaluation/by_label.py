@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from mint_ray.evaluation.evaluate import Result
+    from mint_ray.evaluation.results import Result
 
 MOST = 40  # labels up to which a page can show them one by one
 

@@ -17,7 +17,7 @@ from mint_ray.errors import ModelError, RowError
 from mint_ray.inference.retrieval import Passage, open_retriever
 from mint_ray.mending import mended
 from mint_ray.models import resolve_model
-from mint_ray.preferences.store import write_part
+from mint_ray.parquet import write_part
 from mint_ray.records import Answer, Case, Refusal, from_table, to_table
 from mint_ray.runs import digest_of
 from mint_ray.storage import local_copy

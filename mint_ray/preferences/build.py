@@ -19,10 +19,12 @@ import pyarrow.compute as pc
 from mint_ray import telemetry
 from mint_ray.corpora.store import case_files, case_table
 from mint_ray.errors import CorpusError, ModelError, RunError
+from mint_ray.parquet import part_files
 from mint_ray.preferences.parts import Loader, Part, PartScorer, case_parts
 from mint_ray.preferences.shuffling import Donors, draw_donors
 from mint_ray.preferences.soundness import check_soundness
-from mint_ray.preferences.store import part_files, ranking_table, refusal_table
+from mint_ray.preferences.store import refusal_table
+from mint_ray.rankings.store import ranking_table
 from mint_ray.runs import Run, StageReport
 from mint_ray.scorers import load_scorer, scorer_section
 from mint_ray.storage import remote
@@ -73,7 +75,7 @@ def own_loader(run: Run) -> Loader:
     settings, folder = run.config.preferences, run.stage("scorer").path
     if settings.application is None:
         return partial(load_scorer, folder, "cuda" if settings.gpus_per_actor else "cpu")
-    from mint_ray.service.handle import connect
+    from mint_ray.scorers.served import connect
 
     served, own = connect(settings.application).digest, load_scorer(folder).digest
     if served != own:
@@ -86,7 +88,7 @@ def own_loader(run: Run) -> Loader:
 
 def served_scorer(application: str, folder: Path) -> Scorer:
     """The scorer of a running application; what it cuts of a text is told from its own folder."""
-    from mint_ray.service.handle import connect
+    from mint_ray.scorers.served import connect
 
     scorer, (section, local) = connect(application), scorer_section(folder)
     scorer.tokens_cut = section.tokens_cut(local)

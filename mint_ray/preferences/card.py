@@ -9,10 +9,11 @@ import pyarrow.compute as pc
 import yaml
 
 from mint_ray.corpora.store import case_table
+from mint_ray.parquet import part_files
 from mint_ray.preferences.contents import Contents, figures, read_contents
 from mint_ray.preferences.parts import policy_of
 from mint_ray.preferences.plots import draw
-from mint_ray.preferences.store import PAIR_SPLITS, part_files
+from mint_ray.preferences.store import PAIR_SPLITS
 from mint_ray.runs import Run, StageReport, write_atomically
 
 LICENCE = (

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mint_ray.preferences.store import PAIR_SPLITS, part_files, read_pairs
+from mint_ray.parquet import part_files, read_table
+from mint_ray.preferences.store import PAIR_SPLITS, read_pairs
 from mint_ray.records import PreferencePair, arrow_schema
 from mint_ray.runs import Run
-from mint_ray.storage import read_table
 
 SIDES = ("chosen", "rejected")
 

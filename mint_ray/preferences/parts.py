@@ -20,9 +20,10 @@ import pyarrow.parquet as pq
 from mint_ray.batches import Batches
 from mint_ray.config import PreferencesSection, label_conflicts
 from mint_ray.errors import ConfigError, ModelError, RowError
+from mint_ray.parquet import parquet_file, write_part
 from mint_ray.preferences.policy import Preference, Ranked, Skip, choose, rank
 from mint_ray.preferences.shuffling import Donors
-from mint_ray.preferences.store import PAIR_SPLITS, pair_schema, write_part
+from mint_ray.preferences.store import PAIR_SPLITS, pair_schema
 from mint_ray.records import (
     Case,
     EncodedImage,
@@ -35,7 +36,7 @@ from mint_ray.records import (
     to_table,
 )
 from mint_ray.scorers.scoring import batches_of
-from mint_ray.storage import location, parquet_file, reaching
+from mint_ray.storage import location, reaching
 from mint_ray.tasks.base import Task, View
 
 if TYPE_CHECKING:

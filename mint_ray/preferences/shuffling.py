@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mint_ray.parquet import parquet_dataset
 from mint_ray.records import Case, arrow_schema, from_table
-from mint_ray.storage import parquet_dataset
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,11 @@ import pyarrow as pa
 
 from mint_ray.corpora.store import case_files
 from mint_ray.errors import ModelError
+from mint_ray.parquet import parquet_dataset, part_files
 from mint_ray.preferences.parts import scorer_view
 from mint_ray.preferences.policy import above
-from mint_ray.preferences.store import part_files
 from mint_ray.records import Case, Ranking, arrow_schema, from_table
 from mint_ray.runs import Run
-from mint_ray.storage import parquet_dataset
 
 NEARLY_ALL = 0.95  # of the cases; the rest may be those that the scorer can read
 SAME = 1e-5  # relative: scores of one view differ by less, whatever batch it stands in

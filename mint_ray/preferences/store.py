@@ -9,51 +9,23 @@ preferences/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import pyarrow as pa
 import pyarrow.dataset
-import pyarrow.parquet as pq
 
 from mint_ray.errors import RunError
-from mint_ray.records import PAIR_SCHEMA_VERSION, PreferencePair, Ranking, Refusal, arrow_schema
+from mint_ray.parquet import parquet_file, part_files, read_parts, read_table
+from mint_ray.records import PAIR_SCHEMA_VERSION, PreferencePair, Refusal, arrow_schema
 from mint_ray.runs import Run
-from mint_ray.storage import files_in, parquet_dataset, parquet_file, read_table, written
 
 if TYPE_CHECKING:
     import datasets
 
 PAIR_SPLITS = ("train", "validation")
-
-
-def part_files(folder: Path) -> list[Path]:
-    """The finished Parquet parts of a folder, in their order; none where there is no folder."""
-    return files_in(folder, "part-*.parquet")
-
-
-def write_part(table: pa.Table, path: Path) -> None:
-    """Write a part: it is there as a whole or not at all, however the writer ends."""
-    with written(path) as file:
-        pq.write_table(table, file, compression="zstd")
-
-
-def ranking_table(run: Run, splits: Sequence[str] | None = None, columns: list[str] | None = None) -> pa.Table:
-    """The scorer's rankings, columns as in `Ranking`, in the order of the cases.
-
-    Args:
-        splits: keep these splits only, e.g. `["test"]`.
-        columns: those wanted, in this order (all: None).
-
-    Raises:
-        RunError: there are no rankings yet.
-    """
-    folder = run.stage("preferences").path / "rankings"
-    if not part_files(folder):
-        raise RunError(f"{folder} holds no rankings: run the stage `preferences` first")
-    return _table(folder, arrow_schema(Ranking), splits, columns)
 
 
 def pair_dataset(run: Run, split: str) -> datasets.Dataset:
@@ -155,7 +127,7 @@ _MAY_BE_NULL = {name for name, field in PreferencePair.model_fields.items() if t
 
 def refusal_table(run: Run) -> pa.Table:
     """The cases that were refused, columns as in `Refusal`, in the order of the cases."""
-    return _table(run.stage("preferences").path / "refused", arrow_schema(Refusal))
+    return read_parts(run.stage("preferences").path / "refused", arrow_schema(Refusal))
 
 
 def pair_schema(images: bool) -> pa.Schema:
@@ -173,11 +145,3 @@ def pair_schema(images: bool) -> pa.Schema:
     features = datasets.Features.from_arrow_schema(schema)
     features["images"] = datasets.List(datasets.Image())
     return schema.with_metadata(features.arrow_schema.metadata)
-
-
-def _table(folder: Path, schema: pa.Schema, splits=None, columns=None) -> pa.Table:
-    files = part_files(folder)
-    if not files:
-        return schema.empty_table().select(columns or schema.names)
-    kept = None if splits is None else pyarrow.dataset.field("split").isin(list(splits))
-    return parquet_dataset(files, schema).to_table(columns=columns, filter=kept)

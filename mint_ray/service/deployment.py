@@ -19,10 +19,10 @@ from starlette.types import ASGIApp
 
 from mint_ray.errors import RowError
 from mint_ray.scorers import load_scorer
+from mint_ray.scorers.served import Card
 from mint_ray.service.app import create_app
 from mint_ray.service.connections import bound_connections
 from mint_ray.service.engine import Engine
-from mint_ray.service.handle import Card
 from mint_ray.service.metrics import Metrics
 from mint_ray.service.scoring import Load, ScorerPool
 from mint_ray.service.settings import ServiceSection

@@ -17,7 +17,8 @@ import pytest
 from mint_ray.alignment.align import align
 from mint_ray.config import parse_config
 from mint_ray.errors import ConfigError, TrainingError
-from mint_ray.preferences.store import pair_schema, write_part
+from mint_ray.parquet import write_part
+from mint_ray.preferences.store import pair_schema
 from mint_ray.runs import Run
 from tests.alignment.conftest import pair
 

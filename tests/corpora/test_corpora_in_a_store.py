@@ -16,9 +16,10 @@ from mint_ray.corpora.prepare import prepare_cases
 from mint_ray.corpora.store import case_table, run_labels
 from mint_ray.corpora.table import Table
 from mint_ray.errors import StorageError
+from mint_ray.parquet import read_table
 from mint_ray.records import Case, to_table
 from mint_ray.runs import Run
-from mint_ray.storage import files_below, files_in, read_table, remote
+from mint_ray.storage import files_below, files_in, remote
 from mint_ray.tasks.rare_disease import RareDisease
 from tests.corpora.pictures import jpeg
 from tests.corpora.test_gmdb import database, patient

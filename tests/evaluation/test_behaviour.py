@@ -68,7 +68,7 @@ def asked(tmp_path_factory):
     from mint_ray.config import load_config
     from mint_ray.corpora.store import case_table, run_labels
     from mint_ray.errors import MintError
-    from mint_ray.evaluation.evaluate import name_index
+    from mint_ray.evaluation.measure import name_index
     from mint_ray.inference.predict import weights
     from mint_ray.runs import Run
 
@@ -97,7 +97,7 @@ def asked(tmp_path_factory):
 
 def answers(run, loaded, ways, index, folder) -> dict[str, dict[str, list[str | None]]]:
     """Label ids of the answers by way and case; every case is answered."""
-    from mint_ray.evaluation.evaluate import grade
+    from mint_ray.evaluation.measure import grade
     from mint_ray.inference.generation import TransformersEngine
 
     section, asked = run.config.inference, {}

@@ -5,10 +5,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from mint_ray.errors import EvaluationError
-from mint_ray.evaluation.evaluate import Reply, evaluate, known_truths, measure, swapped
+from mint_ray.evaluation.measure import known_truths, measure, swapped
+from mint_ray.evaluation.results import Reply
 from mint_ray.inference.store import answer_folder, refusal_folder
-from mint_ray.preferences.store import write_part
+from mint_ray.parquet import write_part
 from mint_ray.records import GradedAnswer, Refusal, from_table, to_table
+from mint_ray.reports.evaluate import evaluate
 from mint_ray.tasks.base import save_labels
 from mint_ray.tasks.rare_disease import RareDisease
 from tests.tiny_run import LABELS, answered_run, tiny_case, truth_first, write_answers, write_cases, write_rankings

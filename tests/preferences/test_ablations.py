@@ -9,7 +9,8 @@ from mint_ray.corpora.store import case_files
 from mint_ray.preferences.build import donors_of
 from mint_ray.preferences.parts import PartScorer, case_parts
 from mint_ray.preferences.policy import Ranked, choose
-from mint_ray.preferences.store import pair_dataset, ranking_table
+from mint_ray.preferences.store import pair_dataset
+from mint_ray.rankings.store import ranking_table
 from mint_ray.records import Phenotype
 from mint_ray.tasks.rare_disease import RareDisease
 from tests.preferences.toys import LABELS, WordScorer, toy_cases, toy_run, weight

@@ -16,8 +16,10 @@ from transformers import PreTrainedTokenizerFast
 from trl.data_utils import is_conversational, maybe_apply_chat_template, maybe_extract_prompt
 
 from mint_ray.errors import CorpusError, ModelError
+from mint_ray.parquet import part_files
 from mint_ray.preferences.build import build_preferences
-from mint_ray.preferences.store import pair_dataset, part_files, ranking_table, refusal_table
+from mint_ray.preferences.store import pair_dataset, refusal_table
+from mint_ray.rankings.store import ranking_table
 from tests.conftest import REPOSITORY
 from tests.preferences.toys import WordScorer, hard_cases, toy_cases, toy_run
 

@@ -13,8 +13,10 @@ from PIL import Image
 
 from mint_ray.corpora.store import case_files
 from mint_ray.errors import ConfigError, ModelError, RowError
+from mint_ray.parquet import part_files
 from mint_ray.preferences.parts import PartScorer, case_parts, read_rows, score_views
-from mint_ray.preferences.store import pair_dataset, pair_schema, part_files, ranking_table, refusal_table
+from mint_ray.preferences.store import pair_dataset, pair_schema, refusal_table
+from mint_ray.rankings.store import ranking_table
 from mint_ray.records import PreferencePair, Ranking, arrow_schema
 from mint_ray.scorers.scoring import batches_of
 from mint_ray.tasks.base import View

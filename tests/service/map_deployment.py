@@ -11,7 +11,8 @@ from pathlib import Path
 from mint_ray.cluster import ray_session
 from mint_ray.config import ClusterSection
 from mint_ray.preferences.build import build_preferences
-from mint_ray.preferences.store import pair_dataset, ranking_table, refusal_table
+from mint_ray.preferences.store import pair_dataset, refusal_table
+from mint_ray.rankings.store import ranking_table
 from mint_ray.records import Case
 from mint_ray.runs import Run, StageReport
 from tests.scorers.tiny import coloured_run, picture, tiny_scorer, tiny_section

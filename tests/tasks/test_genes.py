@@ -1,4 +1,4 @@
-from mint_ray.evaluation.evaluate import name_index
+from mint_ray.evaluation.measure import name_index
 from mint_ray.hpo import gene_diseases
 from mint_ray.records import Case, Phenotype
 from mint_ray.runs import Run

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mint_ray.corpora.store import case_files, case_table, run_labels
+from mint_ray.parquet import parquet_dataset
 from mint_ray.records import Case, Split, arrow_schema
 from mint_ray.runs import Run
-from mint_ray.storage import parquet_dataset
 
 HELD_OUT = ("validation", "test")
 

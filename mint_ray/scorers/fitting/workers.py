@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 
 from mint_ray.corpora.store import case_dataset
 from mint_ray.errors import CorpusError, TrainingError
+from mint_ray.parquet import train_storage
 from mint_ray.records import Case
 from mint_ray.scorers.fitting.examples import Encoded, Inputs, encode_cases
 from mint_ray.scorers.fitting.survey import fitting_split
 from mint_ray.scorers.fitting.training import PROGRESS, Plan, restore_weights, train_worker
-from mint_ray.storage import train_storage
 from mint_ray.tasks.base import Label, View
 
 if TYPE_CHECKING:

@@ -4,15 +4,16 @@ import sys
 
 import pytest
 
+from mint_ray.comparison.pooling import open_comparisons, spread
 from mint_ray.config import load_config
 from mint_ray.errors import EvaluationError, RunError
-from mint_ray.evaluation.comparison import compare
 from mint_ray.evaluation.intervals import Interval
-from mint_ray.evaluation.pooling import open_comparisons, pool, spread
+from mint_ray.reports.compare import compare
+from mint_ray.reports.pool import pool
 from mint_ray.runs import Run
+from tests.comparison.test_comparison import arm, cases
 from tests.conftest import REPOSITORY
-from tests.evaluation.test_comparison import arm, cases
-from tests.evaluation.test_report import Collected
+from tests.reports.test_report import Collected
 from tests.tiny_run import truth_first, write_cases, write_rankings
 
 HITS = {3: {"base": 0, "sft": 20, "mint": 24}, 4: {"sft": 24, "mint": 22}}  # cases of 24 named first, by seed

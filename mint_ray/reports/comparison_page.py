@@ -9,14 +9,15 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from mint_ray.evaluation import comparison_plots
-from mint_ray.evaluation.comparison import REFERENCE, Comparison, Difference, primary
-from mint_ray.evaluation.evaluate import PRIOR, SCORER, extent
+from mint_ray.comparison.measure import REFERENCE, Comparison, Difference, primary
 from mint_ray.evaluation.intervals import Interval
+from mint_ray.evaluation.measure import extent
 from mint_ray.evaluation.metrics import Figure
-from mint_ray.evaluation.pages import provenance, write_page
-from mint_ray.evaluation.tables import plain, shown
-from mint_ray.evaluation.terminal import figure_table, print_wide
+from mint_ray.evaluation.results import PRIOR, SCORER
+from mint_ray.reports import comparison_plots
+from mint_ray.reports.pages import provenance, write_page
+from mint_ray.reports.tables import plain, shown
+from mint_ray.reports.terminal import figure_table, print_wide
 from mint_ray.runs import Run
 
 TITLES = {

@@ -4,13 +4,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from mint_ray.comparison.measure import measure_arms
 from mint_ray.errors import EvaluationError
-from mint_ray.evaluation.comparison import compare, measure_arms
-from mint_ray.evaluation.comparison_plots import searched
 from mint_ray.inference.store import answer_folder
 from mint_ray.records import GradedAnswer, Phenotype, from_table
+from mint_ray.reports.compare import compare
+from mint_ray.reports.comparison_plots import searched
 from mint_ray.runs import Run, StageReport
-from tests.evaluation.test_report import Collected
+from tests.reports.test_report import Collected
 from tests.tiny_run import (
     NAMES,
     finish_stage,
@@ -179,7 +180,7 @@ def test_what_an_arm_tells_of_its_cost_and_its_search_is_shown(tmp_path):
 
 def test_a_case_that_one_arm_could_not_answer_counts_for_none(tmp_path):
     from mint_ray.inference.store import refusal_folder
-    from mint_ray.preferences.store import write_part
+    from mint_ray.parquet import write_part
     from mint_ray.records import Refusal, to_table
 
     test, train = cases()
@@ -248,7 +249,7 @@ def test_a_comparison_that_stops_while_it_is_written_no_longer_says_that_it_is_w
     compare(run, arms)
     kept = run.dir / "comparison" / "config.yaml"
     assert kept.read_text() == run.config.as_yaml()
-    monkeypatch.setattr("mint_ray.evaluation.comparison_page.write_page", lambda *_: 1 / 0)
+    monkeypatch.setattr("mint_ray.reports.comparison_page.write_page", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         compare(run, arms)
     assert not kept.exists()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mint_ray.errors import RowError
-from mint_ray.service.handle import Card, ServedScorer
+from mint_ray.scorers.served import Card, ServedScorer
 from mint_ray.tasks.base import Label, View
 from tests.conftest import REPOSITORY
 from tests.service.running import environment
@@ -91,7 +91,7 @@ def test_a_replica_that_dies_costs_repeats_and_no_rows(service, own, tmp_path):
 
 
 def test_an_application_that_does_not_run_is_named(service, tmp_path):
-    code = "import ray; ray.init(log_to_driver=False); from mint_ray.service.handle import connect; connect('nobody')"
+    code = "import ray; ray.init(log_to_driver=False); from mint_ray.scorers.served import connect; connect('nobody')"
     environ = environment(RAY_ADDRESS=service.ray_address)
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, env=environ, capture_output=True, text=True, timeout=120

@@ -4,11 +4,11 @@ import warnings
 
 import pytest
 
-from mint_ray.evaluation.comparison_page import title_of
-from mint_ray.evaluation.comparison_plots import curves, ladder
 from mint_ray.evaluation.intervals import Interval
-from mint_ray.evaluation.plots import svg
-from tests.evaluation.test_report import Collected
+from mint_ray.reports.comparison_page import title_of
+from mint_ray.reports.comparison_plots import curves, ladder
+from mint_ray.reports.plots import svg
+from tests.reports.test_report import Collected
 
 NAMES = ["$x^$", "_x", "<b>&amp;", "歌舞伎 😀", 'a id="axes_1" xmlns="y" #0b0b01']
 

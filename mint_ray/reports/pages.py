@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mint_ray.corpora.store import case_table
-from mint_ray.evaluation.tables import plain
+from mint_ray.reports.tables import plain
 from mint_ray.runs import Run, write_atomically
 
 

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from mint_ray.evaluation.evaluate import evaluate
+from mint_ray.reports.evaluate import evaluate
 from mint_ray.tasks.base import Label, save_labels
 from tests.tiny_run import answered_run, tiny_case, truth_first, write_answers, write_cases, write_rankings
 

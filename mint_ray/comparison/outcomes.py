@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mint_ray.arms import arm_folder
+from mint_ray.comparison.arms import arm_folder
 from mint_ray.corpora.store import case_table
 from mint_ray.errors import EvaluationError
-from mint_ray.evaluation.evaluate import graded_answers
 from mint_ray.evaluation.grounding import NameIndex
+from mint_ray.evaluation.measure import graded_answers
 from mint_ray.inference.store import refusal_table
 from mint_ray.records import LEARNED_FROM, GradedAnswer
 from mint_ray.runs import Run

@@ -18,10 +18,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from mint_ray.arms import ARMS
-from mint_ray.corpora.store import run_labels
-from mint_ray.errors import EvaluationError, RunError
-from mint_ray.evaluation.comparison import (
+from mint_ray.comparison.arms import ARMS
+from mint_ray.comparison.measure import (
     COMPARISON,
     REFERENCE,
     Difference,
@@ -31,13 +29,17 @@ from mint_ray.evaluation.comparison import (
     measure_replies,
     primary,
 )
-from mint_ray.evaluation.evaluate import Reply, Truth, keyed, replies_of, resampled
+from mint_ray.corpora.store import run_labels
+from mint_ray.errors import EvaluationError, RunError
 from mint_ray.evaluation.intervals import Interval
+from mint_ray.evaluation.measure import keyed, replies_of, resampled
 from mint_ray.evaluation.metrics import Figure
+from mint_ray.evaluation.results import Reply, Truth
+from mint_ray.parquet import read_table
 from mint_ray.records import GradedAnswer, from_table
-from mint_ray.runs import CONFIG, Run, open_run, write_json
+from mint_ray.runs import CONFIG, Run, open_run
 from mint_ray.sections import differing, result_settings
-from mint_ray.storage import reaching, read_table
+from mint_ray.storage import reaching
 
 _TWO_SIDED = stats.norm.ppf(0.975)  # standard errors from the middle of a 95 % interval to its end
 _FREE = ("run", "cluster")  # sections in which repetitions may differ
@@ -69,25 +71,6 @@ class Pooled:
     def run(self) -> Run:
         """The first repetition, whose settings are those of all."""
         return next(iter(self.runs.values()))
-
-
-def pool(folders: Sequence[Path], to: Path) -> Pooled:
-    """Take finished comparisons together; leave pooled.json and report.html in `to` and print the table.
-
-    Args:
-        folders: `run.dir` of each.
-
-    Raises:
-        RunError: a folder holds no finished comparison, or its stages were made anew since.
-        EvaluationError: they are no repetitions of one comparison; see `open_comparisons`. They share no arm but MINT.
-    """
-    from mint_ray.evaluation.pooling_page import print_pooled, write_pooled
-
-    result = measure_pooled(open_comparisons(folders))
-    write_json(to / "pooled.json", summary(result))
-    write_pooled(result, to / "report.html")
-    print_pooled(result)
-    return result
 
 
 def open_comparisons(folders: Sequence[Path]) -> dict[int, Run]:

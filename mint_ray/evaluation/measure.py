@@ -1,13 +1,11 @@
-"""Answers, truths and rankings to figures with intervals, graded answers and the report page."""
+"""Answers, truths and rankings to figures with intervals."""
 
 from __future__ import annotations
 
 import dataclasses
-import logging
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -19,81 +17,13 @@ from mint_ray.evaluation.by_label import by_label
 from mint_ray.evaluation.grounding import NameIndex, spelling
 from mint_ray.evaluation.intervals import Bootstrap, Interval, bootstrap
 from mint_ray.evaluation.metrics import Figure, Preferred, catalogue, grounded, published
+from mint_ray.evaluation.results import PRIOR, SCORER, SWAPPED, Reply, Result, Truth
 from mint_ray.inference.store import answer_folder, answer_table, refusal_table
 from mint_ray.preferences.shuffling import draw_donors
-from mint_ray.preferences.store import ranking_table, write_part
-from mint_ray.records import Answer, GradedAnswer, from_table, to_table
-from mint_ray.runs import Run, StageReport, write_json
+from mint_ray.rankings.store import ranking_table
+from mint_ray.records import Answer, GradedAnswer, from_table
+from mint_ray.runs import Run
 from mint_ray.tasks.base import Label
-
-logger = logging.getLogger(__name__)
-
-SCORER = "scorer"  # its ranking's first names, as if it had answered
-PRIOR = "prior"  # the most frequent labels of the training cases, the same answer for every case
-SWAPPED = "swapped"  # what the aligned model said of another case
-REFERENCES = (SCORER, PRIOR, SWAPPED)  # which no model was asked for
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What a model, the scorer or the prior names for a case, and the label that each name grounds to."""
-
-    names: list[str]
-    label_ids: list[str | None]
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What is known of a case that was asked about."""
-
-    case_id: str
-    group_id: str
-    label_id: str | None
-    ranking: list[str] | None
-
-
-@dataclass(frozen=True)
-class Result:
-    """Everything the report shows: the cases that every model answered, what was replied, the figures.
-
-    `difference` is aligned minus base, `over_prior` aligned minus the prior; both paired, None without their models.
-    `ambiguous` is what `ambiguity` counts.
-    """
-
-    truths: list[Truth]
-    replies: dict[str, dict[str, Reply]]
-    graded: dict[str, list[GradedAnswer]]
-    figures: list[Figure]
-    intervals: dict[str, list[Interval]]
-    difference: list[Interval] | None
-    over_prior: list[Interval] | None
-    labels: list[Label]
-    ambiguous: dict[str, Any]
-
-
-def evaluate(run: Run) -> StageReport:
-    """Grade all answers, write evaluation/graded, pheval, metrics.json and report.html, print the table.
-
-    Raises:
-        EvaluationError: answers of another data set, cases without an answer, too few groups.
-    """
-    from mint_ray.evaluation.pheval import write_pheval
-    from mint_ray.evaluation.report import write_report
-    from mint_ray.evaluation.terminal import print_table
-
-    result = measure(run)
-    folder = run.stage("evaluation").path
-    for model, answers in result.graded.items():
-        write_part(to_table(answers, GradedAnswer), folder / "graded" / model / "part-00000.parquet")
-    write_json(folder / "metrics.json", summary(run, result))
-    write_pheval(run, result, folder / "pheval")
-    write_report(run, result, folder / "report.html")
-    print_table(result)
-    graded = sum(len(answers) for answers in result.graded.values())
-    figures = {name: values(result.figures, found) for name, found in result.intervals.items()}
-    if shared := result.ambiguous["names"]:
-        logger.warning("%d names stand for several labels; in the answers: %s", shared, result.ambiguous["answered"])
-    return StageReport(graded, graded, {}, figures | {"ambiguous_names": result.ambiguous})
 
 
 def measure(run: Run) -> Result:

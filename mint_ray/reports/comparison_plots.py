@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mint_ray.evaluation.comparison import REFERENCE, Comparison
-from mint_ray.evaluation.evaluate import SCORER
+from mint_ray.comparison.measure import REFERENCE, Comparison
 from mint_ray.evaluation.intervals import Interval
-from mint_ray.evaluation.plots import COLOURS, finish, name_of, svg
+from mint_ray.evaluation.results import SCORER
+from mint_ray.reports.plots import COLOURS, finish, name_of, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

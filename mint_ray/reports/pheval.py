@@ -23,8 +23,9 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 
 from mint_ray.corpora.store import case_table
-from mint_ray.evaluation.evaluate import REFERENCES, SCORER, Result
-from mint_ray.preferences.store import ranking_table, write_part
+from mint_ray.evaluation.results import REFERENCES, SCORER, Result
+from mint_ray.parquet import write_part
+from mint_ray.rankings.store import ranking_table
 from mint_ray.runs import Run
 from mint_ray.storage import remove
 

@@ -19,13 +19,14 @@ import pyarrow.compute as pc
 
 from mint_ray.corpora.images import open_image
 from mint_ray.corpora.store import case_table
-from mint_ray.evaluation import plots
 from mint_ray.evaluation.by_label import by_label
-from mint_ray.evaluation.evaluate import PRIOR, SWAPPED, Reply, Result, Truth, extent
+from mint_ray.evaluation.measure import extent
 from mint_ray.evaluation.metrics import rank_of
-from mint_ray.evaluation.pages import provenance, write_page
-from mint_ray.evaluation.tables import TITLES, digests, endings, families, headline, plain, tiles
+from mint_ray.evaluation.results import PRIOR, SWAPPED, Reply, Result, Truth
 from mint_ray.records import Case
+from mint_ray.reports import plots
+from mint_ray.reports.pages import provenance, write_page
+from mint_ray.reports.tables import TITLES, digests, endings, families, headline, plain, tiles
 from mint_ray.runs import STAGES, Run
 from mint_ray.storage import files_in
 

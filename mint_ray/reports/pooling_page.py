@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from mint_ray.evaluation.comparison import REFERENCE, primary
-from mint_ray.evaluation.comparison_page import LOG_WIDTH, figure_tables, gap_cell, p_text, title_of
-from mint_ray.evaluation.comparison_plots import ladder, plot
-from mint_ray.evaluation.pages import provenance, write_page
-from mint_ray.evaluation.plots import COLOURS
-from mint_ray.evaluation.pooling import Pooled, extent
-from mint_ray.evaluation.tables import shown
-from mint_ray.evaluation.terminal import gap_text, plain_table, print_wide
+from mint_ray.comparison.measure import REFERENCE, primary
+from mint_ray.comparison.pooling import Pooled, extent
+from mint_ray.reports.comparison_page import LOG_WIDTH, figure_tables, gap_cell, p_text, title_of
+from mint_ray.reports.comparison_plots import ladder, plot
+from mint_ray.reports.pages import provenance, write_page
+from mint_ray.reports.plots import COLOURS
+from mint_ray.reports.tables import shown
+from mint_ray.reports.terminal import gap_text, plain_table, print_wide
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mint_ray.evaluation.evaluate import PRIOR, SCORER, SWAPPED, Result
 from mint_ray.evaluation.intervals import Interval
+from mint_ray.evaluation.results import PRIOR, SCORER, SWAPPED, Result
 
 TITLES = {
     "base": "Base",

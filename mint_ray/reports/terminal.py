@@ -8,10 +8,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from mint_ray.evaluation.evaluate import Result, Truth
 from mint_ray.evaluation.intervals import Interval
 from mint_ray.evaluation.metrics import Figure
-from mint_ray.evaluation.tables import TITLES, shown
+from mint_ray.evaluation.results import Result, Truth
+from mint_ray.reports.tables import TITLES, shown
 from mint_ray.tasks.base import Label
 
 LOG_WIDTH = 112  # where there is no terminal

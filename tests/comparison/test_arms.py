@@ -6,10 +6,11 @@ from functools import partial
 
 import pytest
 
-from mint_ray import arms
-from mint_ray.arms import ARMS, check_settings, run_arms
+from mint_ray.comparison import run as running
+from mint_ray.comparison.arms import ARMS, check_settings
+from mint_ray.comparison.run import run_arms
 from mint_ray.errors import ConfigError, CorpusError
-from mint_ray.preferences.store import write_part
+from mint_ray.parquet import write_part
 from mint_ray.records import Case, to_table
 from mint_ray.runs import Run, StageReport
 from mint_ray.tasks.base import save_labels
@@ -70,7 +71,7 @@ def carried_out(tmp_path, monkeypatch):
 
     def carry_out(cases=CASES, stops_at=None, **comparison):
         line = Line(cases, stops_at)
-        monkeypatch.setattr(arms, "works", line.works)
+        monkeypatch.setattr(running, "works", line.works)
         alignment = {"model": "packaged:smollm2-135m-instruct", "beta": 0.2, "nll_scope": "sequence"}
         run = Run(tiny_config(tmp_path / "run", comparison=comparison, alignment=alignment))
         try:

@@ -1,6 +1,6 @@
 import pytest
 
-from mint_ray.evaluation.strata import terciles
+from mint_ray.comparison.strata import terciles
 
 
 @pytest.mark.parametrize(

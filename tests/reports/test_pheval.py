@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mint_ray.evaluation.evaluate import evaluate
-from mint_ray.evaluation.pheval import LONGEST, Ranked, file_name, file_stems, in_order, own_file, result_table
 from mint_ray.inference.store import answer_folder, refusal_folder
-from mint_ray.preferences.store import write_part
+from mint_ray.parquet import write_part
 from mint_ray.records import Answer, Refusal, from_table, to_table
+from mint_ray.reports.evaluate import evaluate
+from mint_ray.reports.pheval import LONGEST, Ranked, file_name, file_stems, in_order, own_file, result_table
 from mint_ray.runs import Run
 from tests.tiny_run import LABELS, answered_run, tiny_case, write_cases
 

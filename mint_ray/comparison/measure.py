@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from mint_ray.comparison.outcomes import Arm, read_arms
+from mint_ray.comparison.strata import Stratum, terciles
 from mint_ray.corpora.store import case_table, run_labels
 from mint_ray.errors import EvaluationError
-from mint_ray.evaluation.arms import Arm, read_arms
-from mint_ray.evaluation.evaluate import (
-    Reply,
-    Truth,
+from mint_ray.evaluation.intervals import MINIMUM_GROUPS, Bootstrap, Interval, holm
+from mint_ray.evaluation.measure import (
     depth_and_tail,
     extent,
     figure_values,
@@ -33,15 +33,11 @@ from mint_ray.evaluation.evaluate import (
     references,
     replies_of,
     resampled,
-    values,
 )
-from mint_ray.evaluation.intervals import MINIMUM_GROUPS, Bootstrap, Interval, holm
 from mint_ray.evaluation.metrics import Figure, catalogue
-from mint_ray.evaluation.strata import Stratum, terciles
-from mint_ray.preferences.store import write_part
-from mint_ray.records import Case, GradedAnswer, from_table, to_table
-from mint_ray.runs import CONFIG, Run, StageReport, write_atomically, write_json
-from mint_ray.storage import remove
+from mint_ray.evaluation.results import Reply, Truth
+from mint_ray.records import Case, from_table
+from mint_ray.runs import Run
 from mint_ray.tasks.base import Label
 
 COMPARISON = "comparison"  # its folder in the run's directory
@@ -81,33 +77,6 @@ class Comparison:
     def place(self, key: str) -> int:
         """Where a figure stands in the lists of intervals."""
         return next(i for i, figure in enumerate(self.figures) if figure.key == key)
-
-
-def compare(run: Run, arms: dict[str, Run]) -> StageReport:
-    """Grade the arms on the cases that all answered; leave comparison/ in the run's folder and print the table.
-
-    Args:
-        run: whose cases, rankings and settings of evaluation hold for all arms.
-        arms: completed runs by the arm's name, each with the answers of one model.
-
-    Raises:
-        EvaluationError: the arms cannot be compared; see `read_arms`. Too few groups for an interval.
-    """
-    from mint_ray.evaluation.comparison_page import print_comparison, write_comparison
-
-    result = measure_arms(run, arms)
-    folder = run.dir / COMPARISON
-    remove(folder / CONFIG)
-    for arm in result.arms:
-        write_part(to_table(arm.answers, GradedAnswer), graded_path(run, arm.name))
-    write_json(folder / "comparison.json", summary(run, result))
-    write_comparison(run, result, folder / "report.html")
-    write_atomically(folder / CONFIG, run.config.as_yaml())
-    print_comparison(result)
-    graded = sum(len(arm.answers) for arm in result.arms)
-    return StageReport(
-        graded, graded, {}, {name: values(result.figures, found) for name, found in result.intervals.items()}
-    )
 
 
 def graded_path(run: Run, arm: str) -> Path:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mint_ray.evaluation.evaluate import Result
 from mint_ray.evaluation.metrics import depths, rank_of
-from mint_ray.evaluation.tables import plain
+from mint_ray.evaluation.results import Result
+from mint_ray.reports.tables import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
