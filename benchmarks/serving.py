@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,8 +141,10 @@ async def _answer(reader: asyncio.StreamReader) -> int:
 
 
 @contextmanager
-def service(scorer: Path, task: str, folder: Path, flags: tuple[str, ...] = (), **args) -> Iterator[int]:
-    """The service as its command starts it; its port."""
+def service(
+    scorer: Path, task: str, folder: Path, flags: tuple[str, ...] = (), beside: Sequence[dict] = (), **args
+) -> Iterator[int]:
+    """The service as its command starts it, and other applications beside it; its port."""
     port = free_ports(1)[0]
     application = {
         "name": "scorer",
@@ -155,7 +157,7 @@ def service(scorer: Path, task: str, folder: Path, flags: tuple[str, ...] = (), 
             {
                 "proxy_location": "HeadOnly",
                 "http_options": {"host": "127.0.0.1", "port": port},
-                "applications": [application],
+                "applications": [application, *beside],
             }
         )
     )
@@ -187,8 +189,8 @@ def _wait(server: subprocess.Popen, url: str, log: Path) -> None:
     raise SystemExit(f"the server did not start; see {log}")
 
 
-def counters(port: int) -> dict[str, float]:
+def counters(port: int, prefix: str = "") -> dict[str, float]:
     """The service's metrics by name and labels, without the replica's."""
-    lines = httpx.get(f"http://127.0.0.1:{port}/metrics").text.splitlines()
+    lines = httpx.get(f"http://127.0.0.1:{port}{prefix}/metrics").text.splitlines()
     pairs = [re.sub(r'replica="[^"]*",?', "", line).rsplit(" ", 1) for line in lines if not line.startswith("#")]
     return {name: float(value) for name, value in pairs}

@@ -18,8 +18,9 @@ from mint_ray.service.api import CaseProblem, CaseRanking, RankedLabel
 from mint_ray.service.batching import Batcher, ForwardFailed, QueueFull
 from mint_ray.service.metrics import Metrics
 from mint_ray.service.problems import Problem, overloaded
-from mint_ray.service.scoring import WARM_UP, Row, Scoring
+from mint_ray.service.scoring import WARM_UP, Scoring
 from mint_ray.service.settings import LimitsSection
+from mint_ray.service.wire import Row
 from mint_ray.tasks.base import Task, View
 
 FINDINGS = Case(  # to put them in order, a task reads the ontology, which no request shall wait for

@@ -19,7 +19,6 @@ import ctypes
 import logging
 import multiprocessing
 import os
-import pickle
 import signal
 import time
 from collections.abc import Callable
@@ -30,7 +29,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from socket import socket as Socket
 from socket import socketpair
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -38,28 +37,20 @@ from mint_ray.batches import Batches, Unsound
 from mint_ray.corpora.images import check_image
 from mint_ray.errors import MintError, ModelError, RowError
 from mint_ray.scorers.base import Scorer
+from mint_ray.service import wire
 from mint_ray.service.api import EXAMPLE_IMAGE
+from mint_ray.service.wire import Card, Scored
 from mint_ray.tasks.base import Label, View
 
 logger = logging.getLogger(__name__)
 
 Load = Callable[[Path, str], Scorer]
-Row = np.ndarray | RowError
 GIVES_WAY = 5  # to the event loop, on cores that both want: an answer that is ready waits for no forward
 TRIM_SECONDS = 1.0
 BROKEN = 3  # status of a process whose scorer fails at every view
 PNG_OR_JPEG = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 NOT_SCORABLE = "not-scorable"
-LENGTH = 8  # bytes before a message, its length
 WARM_UP = View(text="warm-up", image=base64.b64decode(EXAMPLE_IMAGE))
-
-
-class Scored(NamedTuple):
-    """What became of a batch: for each view its scores over all labels, or why it has none; seconds of both stages."""
-
-    rows: list[Row]
-    prepare: float
-    forward: float
 
 
 class Scoring(Protocol):
@@ -159,8 +150,7 @@ class ScorerPool:
         threads: of all of them together, for images and forwards; at least one each.
 
     Raises:
-        MintError: what `load` raised.
-        ModelError: it failed in another way, or a process ended.
+        ModelError: `load` failed, with its words where they are our own, or a process ended.
     """
 
     def __init__(self, load: Load, folder: Path, device: str, processes: int, threads: int):
@@ -168,7 +158,7 @@ class ScorerPool:
         self._processes = [_ScorerProcess(load, folder, device, share) for _ in range(processes)]
         try:
             cards = [process.card() for process in self._processes]
-        except MintError:
+        except ModelError:
             self.stop()
             raise
         self.name, self.digest, self.labels, self.modalities = cards[0]
@@ -212,16 +202,13 @@ class _ScorerProcess:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self.pid, self.sentinel = self._process.pid, self._process.sentinel
 
-    def card(self) -> tuple:
-        """Name, digest, labels and modalities of what it loaded, once a forward has run there."""
+    def card(self) -> Card:
+        """What it loaded, once a forward has run there."""
         try:
             with self._socket.makefile("rb") as stream:
-                card = _receive(stream)
+                return wire.unpacked_card(wire.receive(stream))
         except EOFError:
             raise ModelError(f"{self._folder}: the scorer's process ended with {self.join()} while loading") from None
-        if isinstance(card, Exception):
-            raise card
-        return card
 
     @property
     def alive(self) -> bool:
@@ -237,10 +224,10 @@ class _ScorerProcess:
             self._streams = await asyncio.open_unix_connection(sock=self._socket)
         reader, writer = self._streams
         try:
-            writer.write(_framed(views))
+            writer.write(wire.framed(wire.packed_views(views)))
             await writer.drain()
-            length = int.from_bytes(await reader.readexactly(LENGTH))
-            return pickle.loads(await reader.readexactly(length))
+            length = int.from_bytes(await reader.readexactly(wire.LENGTH))
+            return wire.unpacked_scored(await reader.readexactly(length))
         except (EOFError, OSError) as error:
             raise ConnectionError(f"the scorer's process is gone ({type(error).__name__})") from None
 
@@ -257,18 +244,18 @@ def _serve(socket: Socket, load: Load, folder: Path, device: str, threads: int) 
     os.nice(GIVES_WAY)
     try:
         scoring = LocalScoring(load(folder, device), threads)
-    except MintError as error:
-        socket.sendall(_framed(error))
-        return
     except Exception as error:
-        socket.sendall(_framed(ModelError(f"{folder}: the scorer cannot be loaded: {type(error).__name__}: {error}")))
+        why = str(error) if isinstance(error, MintError) else f"{type(error).__name__}: {error}"
+        socket.sendall(wire.framed(wire.packed_card(f"{folder}: the scorer cannot be loaded: {why}")))
         return
     scoring([WARM_UP])
-    socket.sendall(_framed((scoring.name, scoring.digest, scoring.labels, scoring.modalities)))
+    card = Card(scoring.name, scoring.digest, scoring.labels, scoring.modalities)
+    socket.sendall(wire.framed(wire.packed_card(card)))
     give_back = _memory_returner()
     with socket.makefile("rb") as stream, suppress(EOFError):
         while True:
-            socket.sendall(_framed(_scored(scoring, _receive(stream))))
+            scored = _scored(scoring, wire.unpacked_views(wire.receive(stream)))
+            socket.sendall(wire.framed(wire.packed_scored(scored)))
             give_back()
 
 
@@ -297,17 +284,3 @@ def _memory_returner() -> Callable[[], None]:
             last = time.monotonic()
 
     return give_back
-
-
-def _framed(message: Any) -> bytes:
-    pickled = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-    return len(pickled).to_bytes(LENGTH) + pickled
-
-
-def _receive(stream: BinaryIO) -> Any:
-    """The next message; EOFError where the other side has gone."""
-    length = int.from_bytes(stream.read(LENGTH))
-    message = stream.read(length)
-    if not length or len(message) < length:
-        raise EOFError
-    return pickle.loads(message)

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import pickle
 import signal
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import torch
 import uvloop
 
 from mint_ray.errors import ModelError, RowError
+from mint_ray.service import wire
 from mint_ray.service.scoring import BROKEN, LocalScoring, ScorerPool
 from mint_ray.tasks.base import View
 from tests.service.pictures import encoded, picture
@@ -142,7 +142,7 @@ def test_batches_beside_each_other_keep_their_rows(apart, run):
 
 def test_batches_and_rows_larger_than_a_sockets_buffer_cross_over_whole(apart, run):
     views = [View(text=f"{number} " * 60) for number in range(4000)]
-    assert len(pickle.dumps(views)) > 2**20
+    assert len(wire.packed_views(views)) > 2**20
     here = LocalScoring(ToyScorer("00ff"), threads=2)
     for _ in range(3):
         np.testing.assert_array_equal(np.stack(run(apart.score(views)).rows), np.stack(here(views).rows))
