@@ -21,7 +21,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-LONGEST_WAIT = 30.0
+LONGEST_WAIT = 10.0
 BUSY = frozenset({429, 502, 503})
 GONE = (httpx.NetworkError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.RemoteProtocolError)
 
@@ -31,7 +31,7 @@ class Patience:
     """No try begins later than `seconds` after the first.
 
     The wait before a repeat is what the server asks for, and a random time beside: up to `base` seconds at first, then up
-    to twice as long each time, 30 seconds at most.
+    to twice as long each time, 10 seconds at most.
     """
 
     seconds: float = 10.0

@@ -8,7 +8,6 @@ service; a replica that dies, or one that is full, costs repeats and no rows.
 
 from __future__ import annotations
 
-import random
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -20,12 +19,13 @@ import numpy as np
 
 from mint_ray.errors import MintError, ModelError, RowError
 from mint_ray.tasks.base import Label, View
+from mint_ray.transport import Patience
 
 if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle
 
 IN_FLIGHT = 4
-PATIENCE_SECONDS = 120.0  # a replica's start: process, libraries, weights, one forward
+PATIENCE = Patience(seconds=120, base=0.05)  # a replica's start: process, libraries, weights, one forward
 SECONDS_A_REQUEST = 60.0
 
 
@@ -63,7 +63,6 @@ class ServedScorer:
 
     def __init__(self, handle: DeploymentHandle):
         self._handle = handle
-        self._chance = random.Random()
         card: Card = self._patiently(handle.card.remote())
         self.name, self.digest, self.labels, self.modalities = card.name, card.digest, card.labels, card.modalities
         self._chunk = card.chunk
@@ -102,8 +101,7 @@ class ServedScorer:
 
     def _patiently(self, response: Any, views: list[View] | None = None):
         """A response, asked for anew while replicas are dying, starting, or full."""
-        until = time.monotonic() + PATIENCE_SECONDS
-        wait = 0.05
+        tries = PATIENCE.tries()
         while True:
             try:
                 return response.result(timeout_s=SECONDS_A_REQUEST)
@@ -112,10 +110,9 @@ class ServedScorer:
                     _give_up(response)  # it still runs
                 if not _may_pass(error):
                     raise
-                if time.monotonic() > until:
-                    raise TimeoutError(f"no replica answered within {PATIENCE_SECONDS:g} s") from None
-            time.sleep(self._chance.uniform(0, wait))
-            wait = min(wait * 2, 2.0)
+                if (wait := tries.wait()) is None:
+                    raise TimeoutError(f"no replica answered within {PATIENCE.seconds:g} s") from None
+            time.sleep(wait)
             response = self._handle.card.remote() if views is None else self._handle.scores.remote(views)
 
 
