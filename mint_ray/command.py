@@ -5,6 +5,7 @@ Nothing is imported before the command is known, so that help and mistakes are a
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -94,6 +95,7 @@ def checked(options: argparse.Namespace) -> Configuration:
 
     try:
         file = settings_file(options.config)
+        os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it looks for some in every installed package
         from mint_ray.config import load_config  # by now there is a file to read
 
         return load_config(file, options.set)

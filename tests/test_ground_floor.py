@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 
-HEAVY = {"torch", "ray", "vllm", "trl", "transformers", "datasets", "matplotlib"}
+HEAVY = {"torch", "ray", "vllm", "trl", "transformers", "datasets", "matplotlib", "numpy", "pyarrow", "scipy", "PIL"}
 JOBS = sorted(p.name for p in (REPOSITORY / "jobs").glob("*.py"))
 
 

@@ -53,7 +53,6 @@ from mint_ray.corpora.reading import (
     unreadable,
 )
 from mint_ray.errors import CorpusError, RowError, StorageError
-from mint_ray.parquet import parquet_file
 from mint_ray.records import Case, Refusal, arrow_schema
 from mint_ray.storage import Location, location, reaching
 from mint_ray.tasks.base import Label, load_labels
@@ -130,6 +129,8 @@ class Table(Corpus):
 
 def _row_groups(path: Path, root: Path) -> list[Unit]:
     """One unit a row group, once the file's columns are known to be a case's; else one that is refused."""
+    from mint_ray.parquet import parquet_file
+
     source = path.relative_to(root).as_posix()
     try:
         with reaching(path), parquet_file(path) as file:
@@ -163,6 +164,8 @@ def _check_columns(names: list[str]) -> None:
 
 
 def _read_row_group(unit: Unit) -> Iterator[Outcome]:
+    from mint_ray.parquet import parquet_file
+
     path, numbers = location(unit["root"]) / unit["source"], count(unit["first"])
     with reaching(path), parquet_file(path) as file:
         for batch in file.iter_batches(ROWS_PER_BLOCK, row_groups=[unit["group"]]):
