@@ -349,13 +349,14 @@ class Run:
             telemetry.count("rows_refused", rows, self.name, stage, reason=reason)
 
 
-def open_run(folder: Path, config: str = CONFIG) -> Run:
-    """The run that a directory holds, by the configuration of its last command or by another that it keeps.
+def open_run(folder: Path | str, config: str = CONFIG) -> Run:
+    """The run that a directory, or its URL, holds: by the configuration of its last command, or by another that it keeps.
 
     Raises:
         RunError: there is none.
         ConfigError: its configuration is no longer valid.
     """
+    folder = storage.location(folder) if isinstance(folder, str) else folder
     path = folder / config
     with storage.reaching(folder):
         if not path.exists():
