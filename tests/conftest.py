@@ -59,7 +59,7 @@ def bucket(object_store, request):
     object_store.refuse(lambda method, path: None)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def real_data():
     """A function from a name to a path of real data; skips where the folder is not there."""
 

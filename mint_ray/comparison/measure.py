@@ -19,7 +19,7 @@ import numpy as np
 
 from mint_ray.comparison.outcomes import Arm, read_arms
 from mint_ray.comparison.strata import Stratum, terciles
-from mint_ray.corpora.store import case_table, run_labels
+from mint_ray.corpora.store import case_table, held_out, run_labels
 from mint_ray.errors import EvaluationError
 from mint_ray.evaluation.intervals import MINIMUM_GROUPS, Bootstrap, Interval, holm
 from mint_ray.evaluation.measure import (
@@ -136,7 +136,7 @@ def common_truths(run: Run, replies: dict[str, dict[str, Reply]]) -> list[Truth]
 
 
 def knowledge(run: Run, truths: list[Truth], labels: list[Label]) -> dict[str, dict[str, Reply]]:
-    """What the task's rankers would answer, from published knowledge alone."""
+    """What the task's rankers would answer, from published knowledge that leaves the held-out publications out."""
     columns = [name for name in Case.model_fields if name != "image"]
     rows = from_table(case_table(run, columns, [run.config.inference.split]), Case)
     asked = {truth.case_id for truth in truths}
@@ -144,7 +144,7 @@ def knowledge(run: Run, truths: list[Truth], labels: list[Label]) -> dict[str, d
     size, names = run.config.task.answer_size, {label.id: label.name for label in labels}
     return {
         title: {c.case_id: first_names(ranking, names, size) for c in cases if (ranking := ranker(c)) is not None}
-        for title, ranker in run.config.task.rankers(labels).items()
+        for title, ranker in run.config.task.rankers(labels, held_out(run)).items()
     }
 
 

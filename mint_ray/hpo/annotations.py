@@ -5,7 +5,7 @@ finding (`3/7`). Whoever tests on the patients of these publications takes them 
 on them alone go, and where a row rests on others, too, their patients leave its count.
 """
 
-from __future__ import annotations
+from __future__ import annotations as _annotations
 
 import csv
 import math
@@ -153,7 +153,8 @@ def annotations() -> tuple[Annotation, ...]:
 
 
 def _measured(annotation: str) -> tuple[float, float | None, float | None]:
-    return (frequency(annotation), *(count(annotation) or (None, None)))
+    shown, examined = count(annotation) or (None, None)
+    return frequency(annotation), shown, examined
 
 
 def _grounds(row: Mapping[str, str]) -> tuple[tuple[str, ...], str]:

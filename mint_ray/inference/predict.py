@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections import Counter
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ from typing import Any
 from mint_ray import telemetry
 from mint_ray.alignment.start import adapted_model
 from mint_ray.config import ASKING_CPUS, InferenceSection
-from mint_ray.corpora.store import case_dataset, case_table, run_labels
+from mint_ray.corpora.store import case_dataset, case_table, held_out, run_labels
 from mint_ray.errors import StorageError
+from mint_ray.hpo import taken_out
 from mint_ray.inference.answering import TOKENS, AnswerEngine, Weights
 from mint_ray.inference.retrieval import read_passages
 from mint_ray.inference.store import answer_folder, answer_table, refusal_folder, refusal_table
@@ -58,8 +60,16 @@ def predict(run: Run) -> StageReport:
         report.rows_out += answers.num_rows
         report.refused = dict(Counter(report.refused) + Counter(refusals["reason"].to_pylist()))
         figures[model] = summary(answers.to_pylist()) | ({"template_date": dated} if dated else {})
-    report.figures = figures
+    report.figures = figures | knowledge_figures(run)
     return report
+
+
+def knowledge_figures(run: Run) -> dict[str, Any]:
+    """What taking the publications of held-out cases out of the annotations cost, where passages are made of these."""
+    retrieval, without = run.config.inference.retrieval, held_out(run)
+    if retrieval is None or retrieval.knowledge != "hpo" or without is None:
+        return {}
+    return {"annotations_taken_out": dataclasses.asdict(taken_out(without))}
 
 
 def settled(run: Run, model: str) -> set[str]:
@@ -75,7 +85,7 @@ def ask(run: Run, model: str, loaded: Weights, pending: set[str]) -> None:
 
     section = run.config.inference
     folders = answer_folder(run, model), refusal_folder(run, model)
-    passages = read_passages(section.retrieval, run_labels(run)) if section.retrieval else None
+    passages = read_passages(section.retrieval, run_labels(run), held_out(run)) if section.retrieval else None
     counts = (
         case_dataset(run)
         .filter(expr=col("case_id").is_in(sorted(pending)))

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from mint_ray.config import RetrievalSection
 from mint_ray.errors import ConfigError
 from mint_ray.storage import location
 from mint_ray.tasks.base import Label
+
+if TYPE_CHECKING:
+    from mint_ray.hpo import Withheld
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +46,11 @@ class Retriever(Protocol):
         ...
 
 
-def read_passages(section: RetrievalSection, labels: Sequence[Label]) -> list[Passage]:
+def read_passages(section: RetrievalSection, labels: Sequence[Label], without: Withheld | None = None) -> list[Passage]:
     """The knowledge that a section names, about these labels alone, in their order.
+
+    Args:
+        without: publications that HPO annotations are to know nothing of.
 
     Raises:
         ConfigError: a file that cannot be read or knows none of the labels, or packages that `dense` needs are missing.
@@ -57,13 +63,13 @@ def read_passages(section: RetrievalSection, labels: Sequence[Label]) -> list[Pa
             ]
         )
     if section.knowledge == "hpo":
-        return hpo_passages(labels)
+        return hpo_passages(labels, without)
     passages = summary_passages(location(section.knowledge).expanduser(), labels)
     logger.info("retrieval: %s knows %d of %d labels", section.knowledge, len(passages), len(labels))
     return passages
 
 
-def hpo_passages(labels: Sequence[Label]) -> list[Passage]:
+def hpo_passages(labels: Sequence[Label], without: Withheld | None = None) -> list[Passage]:
     """Name and annotated findings, the most frequent first; a label without annotations is its name.
 
     A finding of frequency 0 was looked for in patients and never there (`0/7`), so it is none of the disease's.
@@ -73,7 +79,7 @@ def hpo_passages(labels: Sequence[Label]) -> list[Passage]:
     """
     from mint_ray.hpo import diseases, ontology
 
-    known, terms = diseases(), ontology().terms
+    known, terms = diseases(without), ontology().terms
     if not any(label.id in known for label in labels):
         raise ConfigError(
             ["inference.retrieval.knowledge is 'hpo', which knows none of the labels: name a JSON file of summaries"]

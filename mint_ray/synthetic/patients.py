@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator, model_validator
@@ -132,7 +132,7 @@ class Profile:
     text: dict[str, float]
 
 
-@cache
+@hpo.remembered(maxsize=None)
 def profile(disease_id: str) -> Profile:
     """The findings of a disease, less those of the face that a drawn portrait cannot show."""
     frequencies = hpo.diseases()[disease_id].frequencies
@@ -142,7 +142,7 @@ def profile(disease_id: str) -> Profile:
     return Profile(**seen)
 
 
-@cache
+@hpo.remembered(maxsize=None)
 def shown_in(term_id: str) -> str | None:
     """`image` where a drawn portrait shows the finding, else `text`; None: of the face, and not drawn."""
     from mint_ray.synthetic.faces import drawable
@@ -253,20 +253,19 @@ def _nearest(unknown: str) -> str:
     return f"nearest is {nearest} ({names[nearest]})"
 
 
-@cache
-@cache
+@hpo.remembered(maxsize=None)
 def _most_facial(least: int) -> tuple[str, ...]:
     """Diseases with so many drawable findings, and any in text; those first that show the most on average."""
     eligible = [d for d in hpo.diseases() if len(profile(d).image) >= least and profile(d).text]
     return tuple(sorted(eligible, key=lambda d: (-sum(profile(d).image.values()), d)))
 
 
-@cache
+@hpo.remembered(maxsize=None)
 def _possible(term_id: str, sex: Sex) -> bool:
     return ONE_SEX.get(sex) not in hpo.ontology().ancestors(term_id)
 
 
-@cache
+@hpo.remembered(maxsize=None)
 def _two_above(term_id: str) -> tuple[str, ...]:
     """Parents and their parents, but for the top of the ontology and its organ systems."""
     living = hpo.ontology()
@@ -283,7 +282,7 @@ def _weighted(terms: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
     return ids, counts / counts.sum()
 
 
-@cache
+@hpo.remembered(maxsize=None)
 def _differential(disease_ids: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     """The text findings of the diseases, and how many have each: what else one finds in such patients, or looks for."""
     return _weighted(t for d in disease_ids for t in profile(d).text)

@@ -11,12 +11,15 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mint_ray.records import Case, Message
 from mint_ray.sections import KindSection
+
+if TYPE_CHECKING:
+    from mint_ray.hpo import Withheld
 
 
 class Label(BaseModel):
@@ -117,8 +120,12 @@ class Task(KindSection):
     def prompt(self, view: View) -> list[Message]:
         """The messages before the answer. Images stand in the view, not in the messages."""
 
-    def rankers(self, labels: Sequence[Label]) -> dict[str, Ranker]:
-        """By title: rankings from published knowledge alone, which nothing was trained for. None by default."""
+    def rankers(self, labels: Sequence[Label], without: Withheld | None = None) -> dict[str, Ranker]:
+        """By title: rankings from published knowledge alone, which nothing was trained for. None by default.
+
+        Args:
+            without: publications that this knowledge is to know nothing of; then there is a ranking with them, too.
+        """
         return {}
 
     def answer(self, names: list[str]) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from mint_ray.hpo import disease_names, information_content, ontology, other_names
+from mint_ray.hpo import Withheld, disease_names, information_content, ontology, other_names, remembered
 from mint_ray.records import Case, Message, Phenotype
 from mint_ray.tasks.base import Label, Ranker, Task, View
 
@@ -69,14 +68,19 @@ class RareDisease(Task):
         """The OMIM diseases that a label stands for."""
         return (label.id,)
 
-    def rankers(self, labels: Sequence[Label]) -> dict[str, Ranker]:
+    def rankers(self, labels: Sequence[Label], without: Withheld | None = None) -> dict[str, Ranker]:
         from mint_ray.likelihood import LikelihoodRatio
 
-        ranker = LikelihoodRatio({label.id: self.diseases_of(label) for label in labels})
-        return {
+        diseases = {label.id: self.diseases_of(label) for label in labels}
+        ranker = LikelihoodRatio(diseases, without)
+        found: dict[str, Ranker] = {
             "likelihood ratio, all findings": lambda case: ranker.rank(case.phenotypes),
             "likelihood ratio, findings shown": lambda case: ranker.rank(self._seen(case)),
         }
+        if without is not None:
+            leaky = LikelihoodRatio(diseases)
+            found["likelihood ratio, all findings, annotations as shipped"] = lambda case: leaky.rank(case.phenotypes)
+        return found
 
 
 def disease_label(disease_id: str) -> Label:
@@ -86,7 +90,7 @@ def disease_label(disease_id: str) -> Label:
     return Label(id=disease_id, name=name.capitalize() if name.isupper() else name, synonyms=tuple(synonyms))
 
 
-@lru_cache
+@remembered(maxsize=128)
 def _branches(roots: tuple[str, ...]) -> frozenset[str]:
     return frozenset[str]().union(*(ontology().descendants(root) for root in roots))
 

@@ -46,7 +46,7 @@ def test_a_disease_is_found_by_its_own_findings(method, place):
 
 def test_a_finding_that_no_patient_had_is_none_of_the_diseases(monkeypatch):
     annotated = Disease(IDS[0], "Kabuki syndrome 1", {"HP:0001250": 0.0, "HP:0001252": 0.4, "HP:0004322": 0.9})
-    monkeypatch.setattr("mint_ray.hpo.diseases", lambda: {IDS[0]: annotated})
+    monkeypatch.setattr("mint_ray.hpo.diseases", lambda without=None: {IDS[0]: annotated})
     (passage, *_) = read_passages(RetrievalSection(), LABELS)
     assert passage.text == f"{LABELS[0].name}: Short stature; Hypotonia"
 
