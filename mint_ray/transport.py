@@ -21,6 +21,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
+TOKEN = "MINT_RAY_TOKEN"  # the environment variable that services and those who ask them read
 LONGEST_WAIT = 10.0
 BUSY = frozenset({429, 502, 503})
 GONE = (httpx.NetworkError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.RemoteProtocolError)

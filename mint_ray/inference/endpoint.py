@@ -15,14 +15,13 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from mint_ray.client import TOKEN
 from mint_ray.config import InferenceSection
 from mint_ray.errors import EndpointError
 from mint_ray.inference.answering import AnswerEngine, Prompt, Said, Weights
 from mint_ray.inference.asking import chat_request
 from mint_ray.mending import TEMPLATE_KWARGS, template_date
 from mint_ray.records import Case
-from mint_ray.transport import Patience, PatientTransport, proxy_of
+from mint_ray.transport import TOKEN, Patience, PatientTransport, proxy_of
 
 logger = logging.getLogger(__name__)
 

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from mint_ray.client import TOKEN
 from mint_ray.config import EngineSection
 from mint_ray.errors import ConfigError
 from mint_ray.sections import Section, resolve_kind
 from mint_ray.storage import Location
 from mint_ray.tasks.base import Task
+from mint_ray.transport import TOKEN
 
 MEBI = 2**20
 BASE, ALIGNED = "base", "aligned"  # as inference.models names them

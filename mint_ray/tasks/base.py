@@ -137,10 +137,17 @@ class Task(KindSection):
 
         Lines before the header are ignored where there is a header; lines without a number always are.
         """
-        _, found, after = text.partition(self.header)
-        names: list[str] = []
-        for line in (after if found else text).splitlines():
+        return [text[start:end] for start, end in self.spans(text)]
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Where the names of an answer stand in it: first character, and first after; see `parse`."""
+        found = text.find(self.header)
+        at = 0 if found < 0 else found + len(self.header)
+        spans: list[tuple[int, int]] = []
+        for line in text[at:].splitlines(keepends=True):
             match = _NUMBERED_LINE.match(line)
             if match and (name := match[2].strip(_QUOTES + " ").strip()):
-                names.append(name)
-        return names[: self.answer_size]
+                start = at + line.index(name, match.start(2))
+                spans.append((start, start + len(name)))
+            at += len(line)
+        return spans[: self.answer_size]
