@@ -2,17 +2,24 @@
 
 import asyncio
 import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
 import pytest
+import yaml
 
 from mint_ray.client import Answer, AsyncModelClient, ModelClient, Named, ServiceError
 from mint_ray.client.model import log_probabilities
+from mint_ray.config import load_config
+from mint_ray.runs import Run
 from mint_ray.tasks.base import Label
 from mint_ray.tasks.rare_disease import RareDisease
 from mint_ray.tasks.tissue import Tissue
 from mint_ray.transport import Patience
-from tests.tiny_run import tiny_case
+from tests.conftest import REPOSITORY
+from tests.tiny_run import tiny_case, write_cases
 
 URL = "http://models.example/v1"
 TASK = RareDisease(kind="rare_disease", withhold_branches=["HP:0000271"])
@@ -135,3 +142,37 @@ def test_a_refusal_has_its_code_and_quotes_nothing(answer, status, code):
 
 def test_an_answers_text_is_not_shown_by_accident():
     assert "Hypotonia" not in repr(Answer([], "the patient has Hypotonia", complete=True))
+
+
+class Served(BaseHTTPRequestHandler):
+    """A models' service that has one answer."""
+
+    asked = []
+
+    def do_POST(self) -> None:
+        Served.asked.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+        body = completion(tokens=spoken()).content
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_the_example_of_the_documentation_runs(tmp_path, capsys):
+    run = Run(load_config(REPOSITORY / "configs/demo.yaml", [f"run.dir={tmp_path}"]))
+    write_cases(run, [tiny_case(0)])
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(run.config.model_dump(mode="json")))
+    page = (REPOSITORY / "docs/aligned_model.md").read_text()
+    (example,) = [each for each in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "client.ask(" in each]
+    with HTTPServer(("127.0.0.1", 0), Served) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{server.server_port}"
+        exec(example.replace("127.0.0.1:8001", address).replace("runs/demo", str(tmp_path)), {})
+        server.shutdown()
+    assert "1 Noonan syndrome 1 OMIM:3 -1.25\n2 Märchen-Syndrom None -2.75\n" in capsys.readouterr().out
+    (message,) = Served.asked[0]["messages"]
+    assert "Findings: Hypotonia, Short stature" in message["content"].replace(";", ",")

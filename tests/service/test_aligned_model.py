@@ -7,6 +7,8 @@ import torch
 from peft import PeftModel
 from transformers import AutoTokenizer
 
+from mint_ray.client import ModelClient
+from mint_ray.client.model import log_probabilities
 from mint_ray.errors import ConfigError, ModelError, RunError
 from mint_ray.inference.asking import chat_request
 from mint_ray.inference.predict import predict
@@ -90,6 +92,21 @@ def test_an_answer_may_be_streamed(service):
     pieces = [chunk.choices[0].delta.content for chunk in client.chat.completions.create(**words("base"), stream=True)]
     whole = client.chat.completions.create(**words("base"))
     assert "".join(filter(None, pieces)) == whole.choices[0].message.content
+
+
+def test_the_client_asks_as_alignment_did_and_knows_how_probable_each_token_was(service, run):
+    with ModelClient(f"{service.url}/v1", TOKEN, task=run.config.task, max_tokens=4) as client:
+        answer = client.ask(tiny_case(0))
+    adapter = run.stage("alignment").path / "adapter"
+    model = PeftModel.from_pretrained(load_model(resolve_model(MODEL), torch.float32), adapter)
+    assert (answer.text, answer.complete) == (first_words(run, model, tiny_case(0)), False)
+    body = words("base", logprobs=True)
+    said = httpx.post(f"{service.url}/v1/chat/completions", json=body, headers={"Authorization": f"Bearer {TOKEN}"})
+    (choice,) = said.json()["choices"]
+    tokens = [(bytes(token["bytes"]), token["logprob"]) for token in choice["logprobs"]["content"]]
+    text = choice["message"]["content"]
+    (whole,) = log_probabilities(text, [(0, len(text))], tokens)
+    assert whole == pytest.approx(sum(value for _, value in tokens)) and whole < 0
 
 
 @pytest.mark.parametrize("name", ["nobody", "aligned:other", ""])
