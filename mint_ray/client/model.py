@@ -123,6 +123,7 @@ class ModelClient(Client):
     Args:
         base_url: with its /v1, as OpenAI's clients and `inference.endpoint` have it.
         task, labels, model, max_tokens: see `Asking`.
+        timeout, patience: see `ScorerClient`.
     """
 
     def __init__(

@@ -92,7 +92,12 @@ def _result(result: dict[str, Any]) -> Ranked | Refused:
 
 
 class ScorerClient(Client):
-    """The scorer's service from synchronous code."""
+    """The scorer's service from synchronous code.
+
+    Args:
+        timeout: for each phase of each try, in seconds.
+        patience: for how long a request is sent again that may fare better.
+    """
 
     def rank(self, cases: Sequence[QueryCase], top_k: int = 10, bottom_q: int = 0) -> list[Ranked | Refused]:
         """One result for each case, in order.
