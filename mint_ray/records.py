@@ -118,6 +118,22 @@ class Phenotype(Record):
         return "Phenotype()"
 
 
+class Mention(Record):
+    """A place in a case's `text` that names a finding: characters `start` to `end`, and what is said of it there.
+
+    `family` is a relative's finding; `uncertain` one that is suspected, to be looked for, or was not looked for.
+    """
+
+    id: Line
+    name: Line = ""
+    start: Annotated[int, Field(ge=0)]
+    end: Annotated[int, Field(ge=0)]
+    status: Literal["observed", "excluded", "uncertain", "family"] = "observed"
+
+    def __repr__(self) -> str:
+        return "Mention()"
+
+
 class Case(Record):
     """One patient or one patch, as its source has it: nothing flattened away, nothing withheld yet.
 
@@ -139,6 +155,7 @@ class Case(Record):
     image: bytes | None = None
     text: Text | None = None
     phenotypes: list[Phenotype] = []
+    mentions: list[Mention] = []
     sex: Sex | None = None
     age_years: Years | None = None
     ethnicity: Line | None = None

@@ -22,6 +22,7 @@ from mint_ray.hpo.annotations import (
 )
 from mint_ray.hpo.ontology import FACE, PHENOTYPIC_ABNORMALITY, Ontology, Term, ontology
 from mint_ray.hpo.release import FOLDER, dates, remembered, use
+from mint_ray.hpo.wording import Synonym, definitions, names
 
 __all__ = [
     "FACE",
@@ -31,16 +32,19 @@ __all__ = [
     "Disease",
     "Ontology",
     "Patient",
+    "Synonym",
     "TakenOut",
     "Term",
     "Withheld",
     "annotations",
     "dates",
+    "definitions",
     "disease_names",
     "diseases",
     "frequency",
     "gene_diseases",
     "information_content",
+    "names",
     "ontology",
     "other_names",
     "remembered",

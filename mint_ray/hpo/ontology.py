@@ -121,18 +121,18 @@ def _of_graphs(document: dict[str, Any]) -> Ontology:
     parents: dict[str, list[str]] = {}
     for edge in graph["edges"]:
         if edge["pred"] == "is_a":
-            parents.setdefault(_curie(edge["sub"]), []).append(_curie(edge["obj"]))
+            parents.setdefault(curie(edge["sub"]), []).append(curie(edge["obj"]))
     terms: dict[str, Term] = {}
     heirs: dict[str, tuple[str, ...]] = {}
     merged: dict[str, tuple[str, ...]] = {}
     for node in graph["nodes"]:
-        if not (node_id := _curie(node["id"])).startswith("HP:"):
+        if not (node_id := curie(node["id"])).startswith("HP:"):
             continue
         meta = node.get("meta", {})
         terms[node_id] = Term(
             node_id, node.get("lbl", node_id), tuple(parents.get(node_id, ())), meta.get("deprecated", False)
         )
-        said = [(each["pred"], _curie(each["val"])) for each in meta.get("basicPropertyValues", ())]
+        said = [(each["pred"], curie(each["val"])) for each in meta.get("basicPropertyValues", ())]
         merged |= {value: (node_id,) for pred, value in said if pred == _ALTERNATIVE}
         if found := tuple(value for pred, value in said if pred == _REPLACED_BY):
             heirs[node_id] = found
@@ -140,5 +140,5 @@ def _of_graphs(document: dict[str, Any]) -> Ontology:
     return Ontology(f"hp/releases/{version[1] if version else 'unknown'}", terms, merged | heirs)
 
 
-def _curie(iri: str) -> str:
+def curie(iri: str) -> str:
     return iri.rpartition("/")[2].replace("_", ":", 1)
