@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from mint_ray.alignment.rows import Row, mask_of
 from mint_ray.errors import ModelError, RowError
 
 if TYPE_CHECKING:
@@ -135,14 +135,14 @@ class Collator:
     """Encoded pairs to one batch: a row holds a prompt once, then its answers, the chosen one first.
 
     All answers start at the position after the prompt, and the mask hides them from each other, so each
-    token sees exactly what it would see in a sequence of its own. The prompt is computed once a pair
-    instead of twice.
+    token sees exactly what it would see in a sequence of its own. What sequences of a row begin with alike is computed
+    once: the prompt of a pair; with pairs `together`, the instruction that all prompts begin with, too.
 
     A batch has
-        input_ids, position_ids  (pairs, time)
-        attention_mask           (pairs, 1, time, time) bool, true where a row may look at a column
-        spans      the same in lengths: prompt, chosen, rejected of each row; its rest is padding
-        positions  (n,)  where each scored token is predicted, in the flattened (pairs * time)
+        input_ids, position_ids  (rows, time)
+        attention_mask           (rows, 1, time, time) bool, true where a row may look at a column
+        spans      the same as the `Span`s of each row; its rest is padding
+        positions  (n,)  where each scored token is predicted, in the flattened (rows * time)
         targets    (n,)  the scored tokens
         segments   (n,)  i: chosen answer of pair i; pairs + i: its rejected; after the answers' come the prompts'
         case_ids   for messages about a batch; `tokens`, how many are no padding
@@ -156,71 +156,68 @@ class Collator:
         score_prompt: bool = False,
         vision: VisionInputs | None = None,
         answers: Sequence[Literal["chosen", "rejected"]] = ("chosen", "rejected"),
+        together: bool = False,
     ):
         """
         Args:
             score_prompt: score the prompt's own tokens, too, for the `sequence` scope of the NLL; image tokens never.
             vision: of a model that sees images.
             answers: those that a row holds.
+            together: all pairs in one row, of a text model; else a row for each.
         """
         self.pad_token_id, self.score_prompt, self.vision, self.answers = pad_token_id, score_prompt, vision, answers
+        self.together = together
 
     def __call__(self, pairs: list[EncodedPair]) -> dict[str, Any]:
-        parts = [(pair.prompt, *(getattr(pair, side) for side in self.answers)) for pair in pairs]
-        spans = [tuple(map(len, row)) for row in parts]
-        rows = [torch.tensor([token for tokens in row for token in tokens]) for row in parts]
-        input_ids = pad_sequence(rows, batch_first=True, padding_value=self.pad_token_id)
-        time = input_ids.shape[1]
-        layouts = [_layout(lengths, time) for lengths in spans]
-        scored = [self._scored(row, i, len(pairs), i * time) for i, row in enumerate(parts)]
-        positions, targets, segments = (torch.cat(columns) for columns in zip(*scored, strict=True))
-        position_ids = torch.stack([position_ids for position_ids, _ in layouts])
-        images: dict[str, Tensor] = {}
+        rows = [Row()] if self.together else [Row() for _ in pairs]
+        laid = [self._lay(rows[i % len(rows)], pair) for i, pair in enumerate(pairs)]
+        spans = [row.spans() for row in rows]
+        input_ids, position_ids = (
+            pad_sequence([torch.tensor(x) for x in columns], batch_first=True, padding_value=padding)
+            for columns, padding in [
+                ([row.tokens for row in rows], self.pad_token_id),
+                ([row.positions for row in rows], 0),
+            ]
+        )
+        time, images = input_ids.shape[1], {}
         if self.vision:
             images = self.vision.tensors([pair.image for pair in pairs], input_ids)
             position_ids = self.vision.positions(input_ids, position_ids, [len(pair.prompt) for pair in pairs], images)
+        scored = [
+            (i % len(rows) * time + place, target, number * len(pairs) + i)
+            for i, parts in enumerate(laid)
+            for number, part in enumerate(parts)
+            for place, target in part
+        ]
+        positions, targets, segments = torch.tensor(scored).T.contiguous()
+        rejected = (segments >= len(pairs)) & (segments < len(self.answers) * len(pairs))
         return {
             "input_ids": input_ids,
             "position_ids": position_ids,
-            "attention_mask": torch.stack([mask for _, mask in layouts])[:, None],
+            "attention_mask": torch.stack([mask_of(row, time) for row in spans])[:, None],
             "spans": spans,
             "positions": positions,
             "targets": targets,
             "segments": segments,
             "case_ids": [pair.case_id for pair in pairs],
-            "tokens": sum(len(row) for row in rows),
-            "likely": len(targets) - sum(sum(lengths[2:]) for lengths in spans),
+            "tokens": sum(len(row.tokens) for row in rows),
+            "likely": int((~rejected).sum()),
             "images": images,
         }
 
-    def _scored(self, row: Sequence[list[int]], index: int, count: int, offset: int) -> tuple[Tensor, Tensor, Tensor]:
-        prompt, *answers = row
-        parts, start = [], len(prompt)
-        for number, answer in enumerate(answers):
-            where = [len(prompt) - 1, *range(start, start + len(answer) - 1)]
-            parts.append((where, answer, number * count + index))
-            start += len(answer)
+    def _lay(self, row: Row, pair: EncodedPair) -> list[list[tuple[int, int]]]:
+        """Lay a pair into a row; for each answer, and for the prompt where it is scored, where each token is predicted."""
+        prompt = row.add(pair.prompt)
+        parts = []
+        for side in self.answers:
+            answer = getattr(pair, side)
+            places = row.add(answer, after=prompt[-1])
+            parts.append(list(zip([prompt[-1], *places], answer, strict=False)))
         if self.score_prompt:
             image_token = self.vision.image_token_id if self.vision else None
-            where = [p for p in range(len(prompt) - 1) if prompt[p + 1] != image_token]
-            parts.append((where, [prompt[p + 1] for p in where], len(answers) * count + index))
-        positions = torch.tensor([p + offset for where, _, _ in parts for p in where])
-        targets = torch.tensor([t for _, tokens, _ in parts for t in tokens])
-        segments = torch.tensor([segment for _, tokens, segment in parts for _ in tokens])
-        return positions, targets, segments
-
-
-def _layout(spans: Sequence[int], time: int) -> tuple[Tensor, Tensor]:
-    """Positions (time,) and what may be seen (time, time) in a row of a prompt, its answers, padding."""
-    prompt, *answers = spans
-    position_ids = torch.arange(time)
-    mask = torch.ones(time, time, dtype=torch.bool).tril()
-    start = prompt
-    for answer in answers:
-        mask[start:, prompt:start] = False
-        position_ids[start:] = torch.arange(prompt, prompt + time - start)
-        start += answer
-    return position_ids, mask
+            scored = zip(prompt, pair.prompt[1:], strict=False)
+            parts.append([(place, token) for place, token in scored if token != image_token])
+        return parts
 
 
 class InParts:
@@ -229,17 +226,27 @@ class InParts:
     A part knows the pairs of its whole batch as `batch_pairs`, and their `likely` tokens as `batch_likely`.
     """
 
-    def __init__(self, collate: Collator, size: int):
+    def __init__(self, collate: Collator, size: int, tokens: int | None = None):
         """
         Args:
-            size: pairs that go through the model at once.
+            size: pairs that go through the model at once, at most.
+            tokens: their tokens at most, one pair apart; None: as many as they have.
         """
-        self.collate, self.size = collate, size
+        self.collate, self.size, self.tokens = collate, size, tokens
 
     def __call__(self, pairs: list[EncodedPair]) -> list[dict[str, Any]]:
-        parts = [self.collate(pairs[start : start + self.size]) for start in range(0, len(pairs), self.size)]
+        parts = [self.collate(part) for part in self._cut(pairs)]
         whole = {"batch_pairs": len(pairs), "batch_likely": sum(part["likely"] for part in parts)}
         return [part | whole for part in parts]
+
+    def _cut(self, pairs: list[EncodedPair]) -> list[list[EncodedPair]]:
+        parts: list[list[EncodedPair]] = [[]]
+        for pair in pairs:
+            together = sum(len(p.prompt) + len(p.chosen) + len(p.rejected) for p in [*parts[-1], pair])
+            if len(parts[-1]) == self.size or (parts[-1] and self.tokens and together > self.tokens):
+                parts.append([])
+            parts[-1].append(pair)
+        return parts
 
 
 class PairOrder(torch.utils.data.Sampler[int]):

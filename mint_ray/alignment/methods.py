@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
+# On a CPU. More would hold more activations at once, of which no cache has room.
+_TOKENS_A_ROW = 1024
+
 Pairs = dict[str, list[EncodedPair]]
 
 
@@ -65,10 +68,13 @@ def method_of(section: AlignmentSection) -> tuple[type[PairTrainer], dict[str, A
 
 
 def in_parts(section: AlignmentSection, pad_token_id: int, vision: VisionInputs | None) -> InParts:
-    """Batches for the method. On a CPU pairs go through the model one by one: none is padded, and each fits its caches."""
+    """Batches for the method. On a CPU, where nothing is gained by many rows, pairs lie in one, as many as it may hold."""
     answers = ("chosen",) if section.method == "sft" else ("chosen", "rejected")
-    collate = Collator(pad_token_id, section.nll_scope == "sequence", vision, answers)
-    return InParts(collate, section.batch_size if section.use_gpu else 1)
+    if vision or section.use_gpu:
+        collate = Collator(pad_token_id, section.nll_scope == "sequence", vision, answers)
+        return InParts(collate, section.batch_size if section.use_gpu else 1)
+    collate = Collator(pad_token_id, section.nll_scope == "sequence", None, answers, together=True)
+    return InParts(collate, section.batch_size, tokens=_TOKENS_A_ROW)
 
 
 def build_model(section: AlignmentSection, folder: Path, seed: int) -> PeftModel:

@@ -107,3 +107,21 @@ def test_a_row_of_the_chosen_answer_alone_is_a_plain_sequence():
     assert batch["position_ids"].tolist() == [[0, 1, 2, 3, 4]]
     assert torch.equal(batch["attention_mask"][0, 0], torch.ones(5, 5, dtype=torch.bool).tril())
     assert batch["segments"].tolist() == [0, 0]
+
+
+def test_pairs_of_one_row_are_scored_as_in_rows_of_their_own():
+    pairs = [PAIR._replace(prompt=[*range(50, 60), 10]), PAIR._replace(case_id="c", prompt=[*range(50, 60), 11])]
+    alone, together = (Collator(pad_token_id=0, score_prompt=True, together=is_so)(pairs) for is_so in (False, True))
+    assert together["tokens"] == alone["tokens"] - 10
+    assert together["likely"] == alone["likely"]
+    for batch in (alone, together):
+        batch["at"] = [batch["input_ids"].flatten()[p].item() for p in batch["positions"]]
+    for name in ("at", "targets", "segments"):
+        assert list(alone[name]) == list(together[name])
+
+
+def test_a_part_holds_as_many_pairs_as_its_tokens_allow_and_one_at_least():
+    parts = InParts(Collator(pad_token_id=0), 3, tokens=12)([PAIR, SHORT, SHORT, SHORT, SHORT, SHORT, PAIR])
+    assert [part["case_ids"] for part in parts] == [["a", "b"], ["b", "b", "b"], ["b", "a"]]
+    parts = InParts(Collator(pad_token_id=0), 3, tokens=1)([PAIR, SHORT])
+    assert [part["case_ids"] for part in parts] == [["a"], ["b"]]
