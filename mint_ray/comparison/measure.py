@@ -10,37 +10,33 @@ comparison/
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mint_ray.comparison.outcomes import Arm, read_arms
 from mint_ray.comparison.strata import Stratum, terciles
-from mint_ray.corpora.store import case_table, held_out, run_labels
 from mint_ray.errors import EvaluationError
+from mint_ray.evaluation.inputs import Known, Rules
 from mint_ray.evaluation.intervals import MINIMUM_GROUPS, Bootstrap, Interval, holm
 from mint_ray.evaluation.measure import (
-    depth_and_tail,
     extent,
     figure_values,
+    figures_of,
     first_names,
     keyed,
-    known_truths,
     name_index,
     references,
     replies_of,
     resampled,
 )
-from mint_ray.evaluation.metrics import Figure, catalogue
+from mint_ray.evaluation.metrics import Figure
 from mint_ray.evaluation.results import Reply, Truth
-from mint_ray.records import Case, from_table
-from mint_ray.runs import Run
-from mint_ray.tasks.base import Label
 
-COMPARISON = "comparison"  # its folder in the run's directory
+if TYPE_CHECKING:
+    from mint_ray.comparison.outcomes import Arm, Given
+    from mint_ray.tasks.base import Label
+
 REFERENCE = "mint"  # the arm that the others are held against
 
 
@@ -79,78 +75,72 @@ class Comparison:
         return next(i for i, figure in enumerate(self.figures) if figure.key == key)
 
 
-def graded_path(run: Run, arm: str) -> Path:
-    """Where an arm's graded answers are kept."""
-    return run.dir / COMPARISON / "graded" / arm / "part-00000.parquet"
+def measure_arms(given: Given, arms: list[Arm]) -> Comparison:
+    """All figures of a comparison.
 
-
-def measure_arms(run: Run, runs: dict[str, Run]) -> Comparison:
-    """All figures of a comparison, without writing anything."""
-    if not runs:
-        raise EvaluationError("there is no arm to compare: name one or more")
-    labels = run_labels(run)
-    arms = read_arms(run, runs, name_index(run, labels))
-    measured = measure_replies(run, {arm.name: replies_of(arm.answers) for arm in arms}, labels)
-    draws = {name: resampled(run, measured.truths, array) for name, array in measured.arrays.items()}
+    Raises:
+        EvaluationError: see `common_truths`; too few groups for an interval.
+    """
+    known, rules = given.known, given.known.rules
+    measured = measure_replies(given, {arm.name: replies_of(arm.answers) for arm in arms})
+    draws = {name: resampled(rules, measured.truths, array) for name, array in measured.arrays.items()}
     return Comparison(
         arms=arms,
         truths=measured.truths,
-        labels=labels,
+        labels=known.labels,
         figures=measured.figures,
         intervals={name: drawn.intervals() for name, drawn in draws.items()},
-        differences=differences({arm.name: draws[arm.name] for arm in arms}, measured.figures, primary(run)),
-        strata=stratified(run, measured.truths, measured.arrays),
+        differences=differences({arm.name: draws[arm.name] for arm in arms}, measured.figures, primary(rules)),
+        strata=stratified(given, measured),
     )
 
 
-def measure_replies(run: Run, replies: dict[str, dict[str, Reply]], labels: list[Label]) -> Measured:
+def measure_replies(given: Given, replies: dict[str, dict[str, Reply]]) -> Measured:
     """The figures of arms' replies on the cases that all of them answered, and of the references beside them.
 
     Raises:
         EvaluationError: see `common_truths`.
     """
-    truths, index = common_truths(run, replies), name_index(run, labels)
-    told = replies | references(run, truths, labels) | knowledge(run, truths, labels)
-    figures = catalogue(run.config.task.answer_size, *depth_and_tail(run))
+    known, rules = given.known, given.known.rules
+    truths, index, figures = common_truths(known, replies), name_index(rules, known.labels), figures_of(rules)
+    told = replies | references(known, truths) | knowledge(given, truths)
     return Measured(
         truths,
         figures,
-        {name: figure_values(run, truths, by_case, figures, index) for name, by_case in told.items()},
+        {name: figure_values(rules, truths, by_case, figures, index) for name, by_case in told.items()},
     )
 
 
-def common_truths(run: Run, replies: dict[str, dict[str, Reply]]) -> list[Truth]:
-    """The cases that every arm answered, as the run knows them.
+def common_truths(known: Known, replies: dict[str, dict[str, Reply]]) -> list[Truth]:
+    """The cases that every arm answered, as they are known.
 
     Raises:
         EvaluationError: there is none, or the arms answered cases that the run does not have.
     """
     common = set.intersection(*(set(by_case) for by_case in replies.values()))
-    truths = known_truths(run, common)
+    truths = known.truths(common)
     if not truths or len(truths) < len(common):
         raise EvaluationError(
             f"{len(common)} cases were answered by all arms ({', '.join(replies)}), and {len(truths)} of them are "
-            f"{run.config.inference.split} cases of {run.stage('cases').path}: compare arms of one data set, on its split"
+            f"{known.rules.split} cases of {known.place}: compare arms of one data set, on its split"
         )
     return truths
 
 
-def knowledge(run: Run, truths: list[Truth], labels: list[Label]) -> dict[str, dict[str, Reply]]:
+def knowledge(given: Given, truths: list[Truth]) -> dict[str, dict[str, Reply]]:
     """What the task's rankers would answer, from published knowledge that leaves the held-out publications out."""
-    columns = [name for name in Case.model_fields if name != "image"]
-    rows = from_table(case_table(run, columns, [run.config.inference.split]), Case)
-    asked = {truth.case_id for truth in truths}
-    cases = [case for case in rows if case.case_id in asked]
-    size, names = run.config.task.answer_size, {label.id: label.name for label in labels}
+    known, asked = given.known, {truth.case_id for truth in truths}
+    cases = [case for case in given.cases if case.case_id in asked]
+    size, names = known.rules.task.answer_size, {label.id: label.name for label in known.labels}
     return {
         title: {c.case_id: first_names(ranking, names, size) for c in cases if (ranking := ranker(c)) is not None}
-        for title, ranker in run.config.task.rankers(labels, held_out(run)).items()
+        for title, ranker in known.rules.task.rankers(known.labels, given.held_out).items()
     }
 
 
-def primary(run: Run) -> list[str]:
+def primary(rules: Rules) -> list[str]:
     """The figures that the arms are judged by, and that the correction for many comparisons covers."""
-    return ["grounded_top_1", f"grounded_top_{run.config.task.answer_size}"]
+    return ["grounded_top_1", f"grounded_top_{rules.task.answer_size}"]
 
 
 def differences(draws: dict[str, Bootstrap], figures: list[Figure], judged: list[str]) -> dict[str, Difference]:
@@ -173,38 +163,38 @@ def differences(draws: dict[str, Bootstrap], figures: list[Figure], judged: list
     }
 
 
-def stratified(
-    run: Run, truths: list[Truth], values: dict[str, np.ndarray]
-) -> dict[str, list[tuple[Stratum, dict[str, list[Interval]]]]]:
+def stratified(given: Given, measured: Measured) -> dict[str, list[tuple[Stratum, dict[str, list[Interval]]]]]:
     """All figures by how often the disease was trained on, and by how many findings the case has."""
-    trained = Counter(case_table(run, ["label_id"], ["train"])["label_id"].to_pylist())
-    rows = case_table(run, ["case_id", "phenotypes"], [run.config.inference.split]).to_pylist()
-    findings = {row["case_id"]: sum(not p["excluded"] for p in row["phenotypes"]) for row in rows}
+    rules, truths = given.known.rules, measured.truths
+    findings = {case.case_id: sum(not p.excluded for p in case.phenotypes) for case in given.cases}
     counts = {
-        "training cases of the truth": [trained[truth.label_id] for truth in truths],
+        "training cases of the truth": [given.known.trained[truth.label_id] for truth in truths],
         "findings observed": [findings[truth.case_id] for truth in truths],
     }
     return {
-        title: [(stratum, {n: within(run, truths, v, stratum.member) for n, v in values.items()}) for stratum in strata]
+        title: [
+            (stratum, {n: within(rules, truths, v, stratum.member) for n, v in measured.arrays.items()})
+            for stratum in strata
+        ]
         for title, each in counts.items()
         if (strata := terciles(each))
     }
 
 
-def within(run: Run, truths: list[Truth], values: np.ndarray, member: np.ndarray) -> list[Interval]:
+def within(rules: Rules, truths: list[Truth], values: np.ndarray, member: np.ndarray) -> list[Interval]:
     """The figures of some cases; means without ends where their groups are too few for an interval."""
     some = [truth for truth, inside in zip(truths, member, strict=True) if inside]
     if len({truth.group_id for truth in some}) >= MINIMUM_GROUPS:
-        return resampled(run, some, values[member]).intervals()
+        return resampled(rules, some, values[member]).intervals()
     counted = [column[~np.isnan(column)] for column in values[member].T]
     return [Interval(float(seen.mean()) if len(seen) else None, None, None) for seen in counted]
 
 
-def summary(run: Run, result: Comparison) -> dict[str, Any]:
+def summary(rules: Rules, result: Comparison) -> dict[str, Any]:
     """What comparison.json holds."""
     return {
-        **extent(run, result.truths, result.labels),
-        "primary": primary(run),
+        **extent(rules, result.truths, result.labels),
+        "primary": primary(rules),
         "rows": {name: keyed(result.figures, intervals) for name, intervals in result.intervals.items()},
         f"minus_{REFERENCE}": {name: difference_summary(result, name) for name in result.differences},
         "strata": {

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mint_ray import hpo
 from mint_ray.comparison.arms import arm_folder
-from mint_ray.corpora.store import case_table
+from mint_ray.corpora.store import case_table, held_out
 from mint_ray.errors import EvaluationError
 from mint_ray.evaluation.grounding import NameIndex
-from mint_ray.evaluation.measure import graded_answers
+from mint_ray.evaluation.inputs import Known, read_answers, read_known
+from mint_ray.evaluation.measure import grade, name_index
 from mint_ray.inference.store import refusal_table
-from mint_ray.records import LEARNED_FROM, GradedAnswer
+from mint_ray.records import LEARNED_FROM, Case, GradedAnswer, from_table
 from mint_ray.runs import Run
 
+COMPARISON = "comparison"  # its folder in the run's directory
 SHOWN = 3  # ids that a message names
 
 
@@ -36,16 +39,48 @@ class Arm:
     search: list[dict[str, Any]]
 
 
-def read_arms(home: Run, runs: dict[str, Run], index: NameIndex) -> list[Arm]:
-    """The arms, graded; `home` is the run whose arms they are, where their costs and searches are told.
+@dataclass(frozen=True)
+class Given:
+    """What the arms of a comparison share: what is known, the cases asked about without their images, and the
+    publications that published knowledge has to leave out (None: no case has any)."""
+
+    known: Known
+    cases: list[Case]
+    held_out: hpo.Withheld | None
+
+
+def graded_path(run: Run, arm: str) -> Path:
+    """Where an arm's graded answers are kept."""
+    return run.dir / COMPARISON / "graded" / arm / "part-00000.parquet"
+
+
+def read_given(run: Run) -> Given:
+    """What a run gives to all arms."""
+    columns = [name for name in Case.model_fields if name != "image"]
+    asked = case_table(run, columns, [run.config.inference.split])
+    return Given(read_known(run), list(from_table(asked, Case)), held_out(run))
+
+
+def read_comparison(home: Run, runs: dict[str, Run]) -> tuple[Given, list[Arm]]:
+    """What the arms share, and the arms, graded.
+
+    Args:
+        home: the run whose arms they are, where their costs and searches are told.
+        runs: by the arm's name.
 
     Raises:
-        EvaluationError: an arm has answers of two models; arms do not share the split; a group is both trained on and
+        EvaluationError: there is no arm; an arm has answers of two models; arms do not share the split; a group is both trained on and
             asked about; answers belong to another data set; an arm answered nothing.
     """
+    if not runs:
+        raise EvaluationError("there is no arm to compare: name one or more")
     models = {name: answered_model(name, run) for name, run in runs.items()}
     check_splits(runs)
-    return [read_arm(name, run, models[name], index, arm_folder(home.config, name)) for name, run in runs.items()]
+    given = read_given(home)
+    known = given.known
+    index = name_index(known.rules, known.labels)
+    arms = [read_arm(name, run, models[name], index, arm_folder(home.config, name)) for name, run in runs.items()]
+    return given, arms
 
 
 def answered_model(name: str, run: Run) -> str:
@@ -104,7 +139,8 @@ def _told(ids: list[str]) -> str:
 
 
 def read_arm(name: str, run: Run, model: str, index: NameIndex, folder: Path) -> Arm:
-    answers = graded_answers(run, model, index)
+    asked = case_table(run, ["case_id", "group_id", "label_id"], [run.config.inference.split])
+    answers = [grade(run.config.task, answer, index) for answer in read_answers(run, model, asked)]
     if not answers:
         raise EvaluationError(f"arm {name}: {run.stage('answers').path} holds no answers; run its stage `answers`")
     return Arm(

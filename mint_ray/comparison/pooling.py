@@ -8,11 +8,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,29 +17,22 @@ from scipy import stats
 
 from mint_ray.comparison.arms import ARMS
 from mint_ray.comparison.measure import (
-    COMPARISON,
     REFERENCE,
     Difference,
     Measured,
     differences,
-    graded_path,
     measure_replies,
     primary,
 )
-from mint_ray.corpora.store import run_labels
-from mint_ray.errors import EvaluationError, RunError
+from mint_ray.comparison.repetitions import Repetition
+from mint_ray.errors import EvaluationError
+from mint_ray.evaluation.inputs import Rules
 from mint_ray.evaluation.intervals import Interval
-from mint_ray.evaluation.measure import keyed, replies_of, resampled
+from mint_ray.evaluation.measure import keyed, resampled
 from mint_ray.evaluation.metrics import Figure
-from mint_ray.evaluation.results import Reply, Truth
-from mint_ray.parquet import read_table
-from mint_ray.records import GradedAnswer, from_table
-from mint_ray.runs import CONFIG, Run, open_run
-from mint_ray.sections import differing, result_settings
-from mint_ray.storage import reaching
+from mint_ray.evaluation.results import Truth
 
 _TWO_SIDED = stats.norm.ppf(0.975)  # standard errors from the middle of a 95 % interval to its end
-_FREE = ("run", "cluster")  # sections in which repetitions may differ
 
 
 @dataclass(frozen=True)
@@ -50,6 +40,7 @@ class Pooled:
     """Everything the page shows. Seeds in the order in which they were named, arms and references by name.
 
     Args:
+        rules: what all repetitions are judged by, with the seed of the first.
         truths: the cases of all seeds. A group that several seeds tested is resampled as one.
         intervals: for other cases of the trainings that were made.
         differences: the same, arm minus MINT, paired.
@@ -58,7 +49,8 @@ class Pooled:
         left_out: by seed, the arms that not all seeds have.
     """
 
-    runs: dict[int, Run]
+    seeds: list[int]
+    rules: Rules
     truths: list[Truth]
     figures: list[Figure]
     intervals: dict[str, list[Interval]]
@@ -67,79 +59,37 @@ class Pooled:
     over_trainings: dict[str, list[Interval]]
     left_out: dict[int, list[str]]
 
-    @property
-    def run(self) -> Run:
-        """The first repetition, whose settings are those of all."""
-        return next(iter(self.runs.values()))
 
+def measure_pooled(repetitions: Mapping[int, Repetition]) -> Pooled:
+    """All figures of comparisons taken together.
 
-def open_comparisons(folders: Sequence[Path]) -> dict[int, Run]:
-    """The runs of finished comparisons, by seed.
+    Args:
+        repetitions: by seed.
 
     Raises:
-        RunError: a folder holds no finished comparison, or stages that were made from another configuration since.
-        EvaluationError: fewer than two; a seed stands twice, so that its patients would count twice; settings differ.
+        EvaluationError: they share no arm to hold against MINT.
     """
-    runs = [open_comparison(folder) for folder in folders]
-    if len(runs) < 2:
-        raise EvaluationError("one comparison cannot be pooled: name the run.dir of two or more, each of another seed")
-    seeds = Counter(run.config.run.seed for run in runs)
-    if twice := [seed for seed, times in seeds.items() if times > 1]:
-        there = ", ".join(str(run.dir) for run in runs if run.config.run.seed == twice[0])
-        raise EvaluationError(
-            f"run.seed is {twice[0]} in {there}: their cases are the same and would count twice; name one of them"
-        )
-    first, *others = runs
-    for other in others:
-        if found := differing(repeated_settings(first), repeated_settings(other)):
-            told = "\n  ".join(f"{key}: {here!r} and {there!r}" for key, here, there in found)
-            raise EvaluationError(
-                f"{first.dir} and {other.dir} are no repetitions of one comparison:\n  {told}\n"
-                "Pool runs that differ in run.seed alone."
-            )
-    for run in runs:
-        for stage in ("cases", "preferences"):
-            run.stage(stage).require()
-    return {run.config.run.seed: run for run in runs}
-
-
-def open_comparison(folder: Path) -> Run:
-    """The run of a finished comparison, under the configuration that its figures hold for."""
-    kept = f"{COMPARISON}/{CONFIG}"
-    with reaching(folder):
-        if not (folder / kept).exists():
-            raise RunError(
-                f"{folder}: holds no finished comparison (no {kept}): run jobs/compare.py with this run.dir first, or "
-                "once more if it is of an earlier version; what is complete there is kept"
-            )
-    return open_run(folder, kept)
-
-
-def repeated_settings(run: Run) -> dict[str, Any]:
-    """What repetitions must have in common: all that a result depends on, but for the seed and the choice of arms."""
-    settings = {key: value for key, value in result_settings(run.config).items() if key not in _FREE}
-    return settings | {"comparison": {k: v for k, v in settings["comparison"].items() if k != "arms"}}
-
-
-def measure_pooled(runs: dict[int, Run]) -> Pooled:
-    """All figures of comparisons taken together, without writing anything."""
-    told = {seed: compared_arms(run) for seed, run in runs.items()}
+    told = {seed: list(each.replies) for seed, each in repetitions.items()}
     common = [name for name in ARMS if all(name in arms for arms in told.values())]
     if REFERENCE not in common or len(common) < 2:
         listed = "; ".join(f"seed {seed}: {', '.join(arms)}" for seed, arms in told.items())
         raise EvaluationError(f"the comparisons share no arm beside {REFERENCE} to hold against it ({listed})")
-    parts = {seed: measured(run, common) for seed, run in runs.items()}
-    run, first = next(iter(runs.values())), next(iter(parts.values()))
+    parts = {
+        seed: measure_replies(each.given, {name: each.replies[name] for name in common})
+        for seed, each in repetitions.items()
+    }
+    rules, first = next(iter(repetitions.values())).given.known.rules, next(iter(parts.values()))
     truths = [truth for part in parts.values() for truth in part.truths]
     names = [name for name in first.arrays if all(name in part.arrays for part in parts.values())]
     arrays = {name: np.concatenate([part.arrays[name] for part in parts.values()]) for name in names}
-    by_seed = {seed: gaps(runs[seed], part, common) for seed, part in parts.items()}
+    by_seed = {seed: gaps(repetitions[seed].given.known.rules, part, common) for seed, part in parts.items()}
     return Pooled(
-        runs=runs,
+        seeds=list(repetitions),
+        rules=rules,
         truths=truths,
         figures=first.figures,
-        intervals={name: resampled(run, truths, array).intervals() for name, array in arrays.items()},
-        differences=gaps(run, Measured(truths, first.figures, arrays), common),
+        intervals={name: resampled(rules, truths, array).intervals() for name, array in arrays.items()},
+        differences=gaps(rules, Measured(truths, first.figures, arrays), common),
         by_seed=by_seed,
         over_trainings={
             name: spread([found[name].intervals for found in by_seed.values()]) for name in common if name != REFERENCE
@@ -148,25 +98,10 @@ def measure_pooled(runs: dict[int, Run]) -> Pooled:
     )
 
 
-def compared_arms(run: Run) -> list[str]:
-    """The arms of a finished comparison."""
-    return list(json.loads((run.dir / COMPARISON / "comparison.json").read_text())["arms"])
-
-
-def measured(run: Run, arms: Sequence[str]) -> Measured:
-    """The figures of every case of one comparison, from the graded answers that it left."""
-    return measure_replies(run, {name: graded_replies(run, name) for name in arms}, run_labels(run))
-
-
-def graded_replies(run: Run, arm: str) -> dict[str, Reply]:
-    """What an arm replied, by case."""
-    return replies_of(from_table(read_table(graded_path(run, arm)), GradedAnswer))
-
-
-def gaps(run: Run, part: Measured, arms: Sequence[str]) -> dict[str, Difference]:
+def gaps(rules: Rules, part: Measured, arms: Sequence[str]) -> dict[str, Difference]:
     """Every arm minus MINT, paired; Holm's correction runs over the arms and the primary figures."""
-    draws = {name: resampled(run, part.truths, part.arrays[name]) for name in arms}
-    return differences(draws, part.figures, primary(run))
+    draws = {name: resampled(rules, part.truths, part.arrays[name]) for name in arms}
+    return differences(draws, part.figures, primary(rules))
 
 
 def spread(by_seed: Sequence[Sequence[Interval]]) -> list[Interval]:
@@ -198,7 +133,7 @@ def summary(result: Pooled) -> dict[str, Any]:
     """What pooled.json holds."""
     return {
         **extent(result),
-        "primary": primary(result.run),
+        "primary": primary(result.rules),
         "left_out": result.left_out,
         "rows": {name: keyed(result.figures, intervals) for name, intervals in result.intervals.items()},
         f"minus_{REFERENCE}": {name: difference_summary(result, name) for name in result.differences},
@@ -208,8 +143,8 @@ def summary(result: Pooled) -> dict[str, Any]:
 def extent(result: Pooled) -> dict[str, Any]:
     """What the figures are over."""
     return {
-        "seeds": list(result.runs),
-        "split": result.run.config.inference.split,
+        "seeds": result.seeds,
+        "split": result.rules.split,
         "cases": len(result.truths),
         "groups": len({truth.group_id for truth in result.truths}),
     }

@@ -98,11 +98,15 @@ def choose_point(config: Configuration, name: str, searched: dict[Point, Run]) -
 
 def validation_figures(run: Run) -> dict[str, float]:
     """`top`: the share of answered cases whose truth is named; `mrr`: its mean reciprocal rank; `cases`: how many."""
-    from mint_ray.corpora.store import run_labels
-    from mint_ray.evaluation.measure import graded_answers, name_index
+    from mint_ray.corpora.store import case_table, run_labels
+    from mint_ray.evaluation.inputs import read_answers, rules_of
+    from mint_ray.evaluation.measure import grade, name_index
     from mint_ray.evaluation.metrics import rank_of
 
-    answers = graded_answers(run, "aligned", name_index(run, run_labels(run)))
+    rules = rules_of(run.config)
+    index = name_index(rules, run_labels(run))
+    asked = case_table(run, ["case_id", "group_id", "label_id"], [rules.split])
+    answers = [grade(rules.task, answer, index) for answer in read_answers(run, "aligned", asked)]
     ranks = [rank_of(answer.grounded_label_ids, answer.label_id) for answer in answers if answer.label_id is not None]
     if not ranks:
         raise ConfigError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from mint_ray import hpo
 from mint_ray.parquet import arrow_filesystem, parquet_dataset
-from mint_ray.records import LEARNED_FROM, Case, Split, arrow_schema
+from mint_ray.records import LEARNED_FROM, Case, Split, arrow_schema, from_table
 from mint_ray.runs import Run
 from mint_ray.storage import arrow_path, files_in
 from mint_ray.tasks.base import Label, load_labels
@@ -84,6 +84,22 @@ def patient(case: Mapping[str, Any]) -> hpo.Patient:
             found[finding["excluded"]].add(term.id)
     papers = frozenset(name for paper in case["publications"] for name in paper)
     return hpo.Patient(case["label_id"], papers, frozenset(found[False]), frozenset(found[True]))
+
+
+def some_cases(run: Run, case_ids: Sequence[str]) -> list[Case]:
+    """These cases whole, images too, in their order; an id that no case has is left out.
+
+    Raises:
+        RunError: the stage `cases` is not complete.
+    """
+    import pyarrow.compute as pc
+
+    if not case_ids:
+        return []
+    stored = parquet_dataset(case_files(run), arrow_schema(Case))
+    table = stored.to_table(filter=pc.field("case_id").isin(list(case_ids)))
+    found = {case.case_id: case for case in from_table(table, Case)}
+    return [found[case_id] for case_id in case_ids if case_id in found]
 
 
 def run_labels(run: Run) -> list[Label]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from mint_ray.comparison.measure import COMPARISON, graded_path, measure_arms, summary
+from mint_ray.comparison.measure import measure_arms, summary
+from mint_ray.comparison.outcomes import COMPARISON, graded_path, read_comparison
 from mint_ray.comparison.run import run_arms
 from mint_ray.evaluation.measure import values
 from mint_ray.parquet import write_part
 from mint_ray.records import GradedAnswer, to_table
 from mint_ray.reports.comparison_page import print_comparison, write_comparison
+from mint_ray.reports.pages import provenance
 from mint_ray.runs import CONFIG, Run, StageReport, write_atomically, write_json
 from mint_ray.storage import remove
 
@@ -30,15 +32,17 @@ def compare(run: Run, arms: dict[str, Run]) -> StageReport:
         arms: completed runs by the arm's name, each with the answers of one model.
 
     Raises:
-        EvaluationError: the arms cannot be compared; see `read_arms`. Too few groups for an interval.
+        EvaluationError: the arms cannot be compared; see `read_comparison`. Too few groups for an interval.
     """
-    result = measure_arms(run, arms)
+    given, read = read_comparison(run, arms)
+    known, result = given.known, measure_arms(given, read)
     folder = run.dir / COMPARISON
     remove(folder / CONFIG)
     for arm in result.arms:
         write_part(to_table(arm.answers, GradedAnswer), graded_path(run, arm.name))
-    write_json(folder / "comparison.json", summary(run, result))
-    write_comparison(run, result, folder / "report.html")
+    write_json(folder / "comparison.json", summary(known.rules, result))
+    background = provenance(run.config, known.synthetic, run.stage("cases").manifest)
+    write_comparison(background, known.rules, result, folder / "report.html")
     write_atomically(folder / CONFIG, run.config.as_yaml())
     print_comparison(result)
     graded = sum(len(arm.answers) for arm in result.arms)

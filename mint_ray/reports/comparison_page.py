@@ -10,15 +10,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from mint_ray.comparison.measure import REFERENCE, Comparison, Difference, primary
+from mint_ray.evaluation.inputs import Rules
 from mint_ray.evaluation.intervals import Interval
 from mint_ray.evaluation.measure import extent
 from mint_ray.evaluation.metrics import Figure
 from mint_ray.evaluation.results import PRIOR, SCORER
 from mint_ray.reports import comparison_plots
-from mint_ray.reports.pages import provenance, write_page
+from mint_ray.reports.pages import write_page
 from mint_ray.reports.tables import plain, shown
 from mint_ray.reports.terminal import figure_table, print_wide
-from mint_ray.runs import Run
 
 TITLES = {
     "base": "Base",
@@ -43,17 +43,21 @@ def title_of(name: str) -> str:
     return TITLES.get(name, plain(name[:1].upper() + name[1:], LONGEST_TITLE))
 
 
-def write_comparison(run: Run, result: Comparison, path: Path) -> None:
+def write_comparison(background: dict[str, Any], rules: Rules, result: Comparison, path: Path) -> None:
     """Render the page beside, then rename it to `path`."""
-    write_page(path, "comparison.html.j2", page(run, result))
+    write_page(path, "comparison.html.j2", page(background, rules, result))
 
 
-def page(run: Run, result: Comparison) -> dict[str, Any]:
-    """Everything that the template shows, as plain data."""
-    judged = [result.figures[result.place(key)] for key in dict.fromkeys(primary(run))]
+def page(background: dict[str, Any], rules: Rules, result: Comparison) -> dict[str, Any]:
+    """Everything that the template shows, as plain data.
+
+    Args:
+        background: what every page says of the run behind it, see `pages.provenance`.
+    """
+    judged = [result.figures[result.place(key)] for key in dict.fromkeys(primary(rules))]
     return {
-        **provenance(run, run.stage("cases").manifest),
-        "counts": extent(run, result.truths, result.labels),
+        **background,
+        "counts": extent(rules, result.truths, result.labels),
         "judged": [figure.title for figure in judged],
         "gaps": gaps(result, [result.place(figure.key) for figure in judged]),
         "families": figure_tables(result.figures, result.intervals, {arm.name for arm in result.arms}),
@@ -63,7 +67,7 @@ def page(run: Run, result: Comparison) -> dict[str, Any]:
         "curves": comparison_plots.learning(result, title_of),
         "refused": {title_of(arm.name): arm.refused for arm in result.arms if arm.refused},
         "digests": digests(result),
-        "bootstrap": run.config.evaluation.bootstrap,
+        "bootstrap": rules.section.bootstrap,
     }
 
 

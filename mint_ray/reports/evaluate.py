@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 
+from mint_ray.evaluation.inputs import read_inputs
 from mint_ray.evaluation.measure import measure, summary, values
 from mint_ray.parquet import write_part
 from mint_ray.records import GradedAnswer, to_table
+from mint_ray.reports.background import read_background
 from mint_ray.reports.pheval import write_pheval
 from mint_ray.reports.report import write_report
 from mint_ray.reports.terminal import print_table
@@ -21,13 +23,14 @@ def evaluate(run: Run) -> StageReport:
     Raises:
         EvaluationError: answers of another data set, cases without an answer, too few groups.
     """
-    result = measure(run)
+    inputs = read_inputs(run)
+    known, result = inputs.known, measure(inputs)
     folder = run.stage("evaluation").path
     for model, answers in result.graded.items():
         write_part(to_table(answers, GradedAnswer), folder / "graded" / model / "part-00000.parquet")
-    write_json(folder / "metrics.json", summary(run, result))
-    write_pheval(run, result, folder / "pheval")
-    write_report(run, result, folder / "report.html")
+    write_json(folder / "metrics.json", summary(known.rules, result))
+    write_pheval(known, result, folder / "pheval")
+    write_report(read_background(run, result.truths), known, result, folder / "report.html")
     print_table(result)
     graded = sum(len(answers) for answers in result.graded.values())
     figures = {name: values(result.figures, found) for name, found in result.intervals.items()}

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from mint_ray.corpora.store import case_table
 from mint_ray.reports.tables import plain
-from mint_ray.runs import Run, write_atomically
+from mint_ray.runs import write_atomically
+
+if TYPE_CHECKING:
+    from mint_ray.config import Configuration
 
 
 def write_page(path: Path, template: str, page: dict[str, Any]) -> None:
@@ -32,20 +32,14 @@ def _plain(value: Any) -> Any:
     return plain(value) if type(value) is str else value
 
 
-def provenance(run: Run, manifest: dict[str, Any] | None) -> dict[str, Any]:
+def provenance(config: Configuration, synthetic: float, manifest: dict[str, Any] | None) -> dict[str, Any]:
     """What every page says of itself: task, corpus, share of simulated cases, versions, configuration, time."""
     return {
-        "task": run.config.task.kind.replace("_", " "),
-        "corpus": run.config.corpus.kind.replace("_", " "),
-        "synthetic": synthetic_share(run),
+        "task": config.task.kind.replace("_", " "),
+        "corpus": config.corpus.kind.replace("_", " "),
+        "synthetic": synthetic,
         "versions": (manifest or {}).get("versions", {}),
         "commit": (manifest or {}).get("commit"),
-        "config": run.config.as_yaml(),
+        "config": config.as_yaml(),
         "made": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
     }
-
-
-def synthetic_share(run: Run) -> float:
-    """The share of the run's cases that were simulated."""
-    synthetic: Any = case_table(run, ["synthetic"])["synthetic"].cast(pa.int8())
-    return pc.mean(synthetic).as_py() or 0.0

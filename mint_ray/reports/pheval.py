@@ -22,11 +22,9 @@ from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 
-from mint_ray.corpora.store import case_table
+from mint_ray.evaluation.inputs import Known
 from mint_ray.evaluation.results import REFERENCES, SCORER, Result
 from mint_ray.parquet import write_part
-from mint_ray.rankings.store import ranking_table
-from mint_ray.runs import Run
 from mint_ray.storage import remove
 
 _RANKED = [("rank", pa.int64()), ("score", pa.float64())]
@@ -48,17 +46,17 @@ class Ranked:
     score: float
 
 
-def write_pheval(run: Run, result: Result, folder: Path) -> None:
+def write_pheval(known: Known, result: Result, folder: Path) -> None:
     """What each model and the scorer say, one folder each; nothing for a task whose labels PhEval does not know."""
-    entity = run.config.task.entity
+    entity = known.rules.task.entity
     if entity is None:
         return
     remove(folder)  # a file under a name that no case has any more would count as one
-    cases = case_table(run, ["case_id", "source", "split", "label_id"]).to_pylist()
+    cases: list[dict[str, str]] = known.cases.select(["case_id", "source"]).to_pylist()
     stems = file_stems({case["case_id"]: case["source"] for case in cases}, entity)
-    asked = [case for case in cases if case["split"] == run.config.inference.split]
+    asked = known.asked.select(["case_id", "source", "label_id"]).to_pylist()
     names = {label.id: label.name for label in result.labels}
-    for model, said_of in said(run, result).items():
+    for model, said_of in said(known, result).items():
         for case in asked:
             table = result_table(entity, said_of.get(case["case_id"], []), case["label_id"], names)
             write_part(table, folder / model / f"pheval_{entity}_results" / file_name(stems[case["case_id"]], entity))
@@ -66,15 +64,14 @@ def write_pheval(run: Run, result: Result, folder: Path) -> None:
     write_part(pa.Table.from_pylist(rows, schema=FILES), folder / "files.parquet")
 
 
-def said(run: Run, result: Result) -> dict[str, dict[str, list[Ranked]]]:
+def said(known: Known, result: Result) -> dict[str, dict[str, list[Ranked]]]:
     """By model and case, the labels in order: a model's answer, the scorer's whole ranking."""
     found = {
         model: {case_id: in_order(reply.label_ids) for case_id, reply in replies.items()}
         for model, replies in result.replies.items()
         if model not in REFERENCES
     }
-    columns = ["case_id", "label_ids", "scores"]
-    rankings = ranking_table(run, [run.config.inference.split], columns).to_pylist()
+    rankings = known.rankings.to_pylist()
     found[SCORER] = {row["case_id"]: scored(row["label_ids"], row["scores"]) for row in rankings}
     return found
 

@@ -13,7 +13,7 @@ from mint_ray.comparison.measure import REFERENCE, primary
 from mint_ray.comparison.pooling import Pooled, extent
 from mint_ray.reports.comparison_page import LOG_WIDTH, figure_tables, gap_cell, p_text, title_of
 from mint_ray.reports.comparison_plots import ladder, plot
-from mint_ray.reports.pages import provenance, write_page
+from mint_ray.reports.pages import write_page
 from mint_ray.reports.plots import COLOURS
 from mint_ray.reports.tables import shown
 from mint_ray.reports.terminal import gap_text, plain_table, print_wide
@@ -22,29 +22,29 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def write_pooled(result: Pooled, path: Path) -> None:
+def write_pooled(background: dict[str, Any], result: Pooled, path: Path) -> None:
     """Render the page beside, then rename it to `path`."""
-    write_page(path, "pooling.html.j2", page(result))
+    write_page(path, "pooling.html.j2", page(background, result))
 
 
-def page(result: Pooled) -> dict[str, Any]:
-    """Everything that the template shows, as plain data."""
+def page(background: dict[str, Any], result: Pooled) -> dict[str, Any]:
+    """Everything that the template shows, as plain data; `background` as `pages.provenance` has it."""
     places = judged(result)
     return {
-        **provenance(result.run, result.run.stage("cases").manifest),
+        **background,
         "counts": extent(result),
         "left_out": left_out(result),
         "judged": [{"title": result.figures[i].title, "rows": gap_rows(result, i)} for i in places],
         "families": figure_tables(result.figures, result.intervals, {REFERENCE, *result.differences}),
         "plots": [each for i in places for each in plots(result, i)],
-        "bootstrap": result.run.config.evaluation.bootstrap,
+        "bootstrap": result.rules.section.bootstrap,
         "digests": {},
     }
 
 
 def judged(result: Pooled) -> list[int]:
     """Where the primary figures stand."""
-    return [i for i, figure in enumerate(result.figures) if figure.key in primary(result.run)]
+    return [i for i, figure in enumerate(result.figures) if figure.key in primary(result.rules)]
 
 
 def left_out(result: Pooled) -> str:

@@ -9,26 +9,25 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pyarrow.compute as pc
+from typing import TYPE_CHECKING, Any
 
 from mint_ray.corpora.images import open_image
-from mint_ray.corpora.store import case_table
 from mint_ray.evaluation.by_label import by_label
+from mint_ray.evaluation.inputs import Known
 from mint_ray.evaluation.measure import extent
 from mint_ray.evaluation.metrics import rank_of
 from mint_ray.evaluation.results import PRIOR, SWAPPED, Reply, Result, Truth
 from mint_ray.records import Case
 from mint_ray.reports import plots
+from mint_ray.reports.background import Background
 from mint_ray.reports.pages import provenance, write_page
 from mint_ray.reports.tables import TITLES, digests, endings, families, headline, plain, tiles
-from mint_ray.runs import STAGES, Run
-from mint_ray.storage import files_in
+
+if TYPE_CHECKING:
+    from mint_ray.evaluation.inputs import Rules
+    from mint_ray.tasks.base import Task
 
 THUMBNAIL = (160, 160)  # pixels
 LONGEST_NAME = 100  # characters shown; a model that explains instead of naming fills the page otherwise
@@ -40,18 +39,18 @@ PAIR_PLOTS = {
 }
 
 
-def write_report(run: Run, result: Result, path: Path) -> None:
+def write_report(background: Background, known: Known, result: Result, path: Path) -> None:
     """Render the page beside, then rename it to `path`."""
-    write_page(path, "report.html.j2", page(run, result))
+    write_page(path, "report.html.j2", page(background, known, result))
 
 
-def page(run: Run, result: Result) -> dict[str, Any]:
+def page(background: Background, known: Known, result: Result) -> dict[str, Any]:
     """Everything that the template shows, as plain data."""
-    size = run.config.task.answer_size
-    manifests = {name: manifest for name in STAGES if (manifest := run.stage(name).manifest)}
+    rules, manifests = known.rules, background.manifests
+    size = rules.task.answer_size
     return {
-        **provenance(run, next(iter(manifests.values()), None)),
-        "counts": extent(run, result.truths, result.labels),
+        **provenance(background.config, known.synthetic, next(iter(manifests.values()), None)),
+        "counts": extent(rules, result.truths, result.labels),
         "headline": headline(result, size),
         "tiles": tiles(result, size),
         "difference": result.difference is not None,
@@ -62,14 +61,14 @@ def page(run: Run, result: Result) -> dict[str, Any]:
         "accuracy": plots.svg("accuracy by model", plots.accuracy(result, size)),
         "ranks": plots.svg("rank of the truth", plots.truth_rank(result, size)),
         "scorer": scorer(manifests.get("scorer")),
-        "curves": training_curves(run),
-        "pair_plots": pair_plots(run),
+        "curves": training_curves(background.curve),
+        "pair_plots": pair_plots(background.pair_plots),
         "stages": [stage_row(name, manifest) for name, manifest in manifests.items()],
-        "worked": worked_cases(run, result),
-        "show_words": run.config.evaluation.show_words,
+        "worked": worked_cases(rules, background.worked, result),
+        "show_words": rules.section.show_words,
         "confusions": confusions(result),
-        "bootstrap": run.config.evaluation.bootstrap,
-        "similarity": run.config.evaluation.similarity,
+        "bootstrap": rules.section.bootstrap,
+        "similarity": rules.section.similarity,
         "digests": digests(result),
     }
 
@@ -82,10 +81,8 @@ def scorer(manifest: dict[str, Any] | None) -> dict[str, Any] | None:
     return {"cases": figures["cases"], "plot": plots.svg("scorer with and without image", plots.held_out(figures))}
 
 
-def training_curves(run: Run) -> list[dict[str, str]]:
-    """Plots of alignment/curve.jsonl: the loss with its parts, and what preference optimisation is to move."""
-    path = run.stage("alignment").path / "curve.jsonl"
-    rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()] if path.exists() else []
+def training_curves(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Plots of alignment's curve: the loss with its parts, and what preference optimisation is to move."""
     drawn = []
     for title, wanted in {
         "Loss and its parts": ("loss", "nll", "odds_ratio_loss", "eval_loss"),
@@ -113,12 +110,11 @@ def confusions(result: Result) -> list[dict[str, Any]]:
     ]
 
 
-def pair_plots(run: Run) -> list[dict[str, str]]:
-    """The plots that the pairs' stage drew, embedded."""
-    folder = run.stage("preferences").path / "plots"
+def pair_plots(drawn: Mapping[str, bytes]) -> list[dict[str, str]]:
+    """The plots that the pairs' stage drew, PNG files by name, embedded."""
     return [
-        {"title": PAIR_PLOTS.get(path.stem, path.stem), "image": base64.b64encode(path.read_bytes()).decode()}
-        for path in sorted(files_in(folder, "*.png"), key=lambda path: (path.stem not in PAIR_PLOTS, path.stem))
+        {"title": PAIR_PLOTS.get(name, name), "image": base64.b64encode(drawn[name]).decode()}
+        for name in sorted(drawn, key=lambda name: (name not in PAIR_PLOTS, name))
     ]
 
 
@@ -134,28 +130,20 @@ def stage_row(name: str, manifest: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def worked_cases(run: Run, result: Result) -> list[dict[str, Any]]:
-    """Some cases in full, drawn by the run's seed and not by how they turned out."""
-    wanted = min(run.config.evaluation.worked_cases, len(result.truths))
-    drawn = np.random.default_rng(run.config.run.seed).choice(len(result.truths), wanted, replace=False)
-    truths = [result.truths[i] for i in sorted(drawn)]
-    if not truths:
-        return []
-    ids = [truth.case_id for truth in truths]
-    table = case_table(run, splits=[run.config.inference.split])
-    rows = table.filter(pc.is_in(table["case_id"], value_set=_strings(ids))).to_pylist()
-    cases = {row["case_id"]: Case.model_validate(row) for row in rows}
-    return [worked_case(run, result, truth, cases[truth.case_id]) for truth in truths]
+def worked_cases(rules: Rules, cases: Mapping[str, Case], result: Result) -> list[dict[str, Any]]:
+    """Some cases in full, by id."""
+    truths = [truth for truth in result.truths if truth.case_id in cases]
+    return [worked_case(rules, result, truth, cases[truth.case_id]) for truth in truths]
 
 
-def worked_case(run: Run, result: Result, truth: Truth, case: Case) -> dict[str, Any]:
+def worked_case(rules: Rules, result: Result, truth: Truth, case: Case) -> dict[str, Any]:
     """A case with what each model and the scorer say of it."""
     names = {label.id: plain(label.name, LONGEST_NAME) for label in result.labels}
-    words = case.synthetic or run.config.evaluation.show_words
+    words = case.synthetic or rules.section.show_words
     return {
         "case_id": truth.case_id,
         "truth": truth.label_id and names.get(truth.label_id, truth.label_id),
-        "seen": seen(run, case) if case.synthetic else None,
+        "seen": seen(rules.task, case) if case.synthetic else None,
         "columns": [
             column(TITLES[name], replies[truth.case_id], truth.label_id, None if words else names)
             for name, replies in result.replies.items()
@@ -164,9 +152,9 @@ def worked_case(run: Run, result: Result, truth: Truth, case: Case) -> dict[str,
     }
 
 
-def seen(run: Run, case: Case) -> dict[str, Any]:
+def seen(task: Task, case: Case) -> dict[str, Any]:
     """What a synthetic case looks like: to the language model, and to the scorer alone."""
-    view = run.config.task.downstream_view(case)
+    view = task.downstream_view(case)
     return {
         "text": view.text,
         "image": thumbnail(case.image) if case.image else None,
@@ -197,9 +185,3 @@ def column(title: str, reply: Reply, truth: str | None, names: Mapping[str, str]
         "rank": rank_of(reply.label_ids, truth),
         "names": [{"name": name, "mark": mark} for name, mark in zip(told, marks, strict=True)],
     }
-
-
-def _strings(values: list[str]) -> Any:
-    import pyarrow as pa
-
-    return pa.array(values, pa.string())

@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mint_ray.comparison.measure import measure_arms
+from mint_ray.comparison.outcomes import read_comparison
 from mint_ray.errors import EvaluationError
 from mint_ray.inference.store import answer_folder
 from mint_ray.records import GradedAnswer, Phenotype, from_table
@@ -187,7 +188,9 @@ def test_a_case_that_one_arm_could_not_answer_counts_for_none(tmp_path):
     short = arm(tmp_path, "rag", 0, test, train, answered=test[1:])
     refusal = Refusal(source="tiny:0", case_id=test[0].case_id, reason="prompt-too-long")
     write_part(to_table([refusal], Refusal), refusal_folder(short, "base") / "part-0.parquet")
-    result = measure_arms(whole_run(tmp_path / "run", test, train), {"rag": short, "mint": arm(tmp_path, "mint", 24)})
+    result = measure_arms(
+        *read_comparison(whole_run(tmp_path / "run", test, train), {"rag": short, "mint": arm(tmp_path, "mint", 24)})
+    )
     assert len(result.truths) == 23
     assert {a.name: a.refused for a in result.arms} == {"rag": 1, "mint": 0}
 
@@ -198,7 +201,7 @@ def test_arms_that_do_not_share_the_split_are_refused(tmp_path):
     others = [case for case in moved if case.split == "test"]
     arms = {"mint": arm(tmp_path, "mint", 24), "sft": arm(tmp_path, "sft", 0, moved, train, answered=others)}
     with pytest.raises(EvaluationError, match=r"arms mint and sft do not share the split: 1 cases .*'case-005'"):
-        measure_arms(whole_run(tmp_path / "run", test, train), arms)
+        measure_arms(*read_comparison(whole_run(tmp_path / "run", test, train), arms))
 
 
 def test_a_group_that_is_trained_on_and_asked_about_is_refused(tmp_path):
@@ -207,32 +210,38 @@ def test_a_group_that_is_trained_on_and_asked_about_is_refused(tmp_path):
     with pytest.raises(
         EvaluationError, match=r"arm mint: 1 groups are in training and among the test cases, 'group-007'"
     ):
-        measure_arms(whole_run(tmp_path / "run", test, train), {"mint": arm(tmp_path, "mint", 24, test, train)})
+        measure_arms(
+            *read_comparison(whole_run(tmp_path / "run", test, train), {"mint": arm(tmp_path, "mint", 24, test, train)})
+        )
 
 
 def test_answers_of_another_data_set_are_refused(tmp_path):
     other = arm(tmp_path, "mint", 24)
     write_answers(other, "aligned", {"case-099": ""}, [tiny_case(99)])
     with pytest.raises(EvaluationError, match=r"1 answered cases are not among this run's cases, the first 'case-099'"):
-        measure_arms(whole_run(tmp_path / "run", *cases()), {"mint": other})
+        measure_arms(*read_comparison(whole_run(tmp_path / "run", *cases()), {"mint": other}))
 
 
 def test_arms_of_another_data_set_than_the_run_are_refused(tmp_path):
     test, train = cases()
     with pytest.raises(EvaluationError, match=r"24 cases were answered by all arms .* 12 of them"):
-        measure_arms(whole_run(tmp_path / "run", test[:12], train), {"mint": arm(tmp_path, "mint", 24)})
+        measure_arms(
+            *read_comparison(whole_run(tmp_path / "run", test[:12], train), {"mint": arm(tmp_path, "mint", 24)})
+        )
 
 
 def test_an_arm_with_the_answers_of_two_models_is_refused(tmp_path):
     both = whole_run(tmp_path / "both", *cases(), models=("base", "aligned"))
     with pytest.raises(EvaluationError, match=r"arm mint: inference.models is .*'base', 'aligned'"):
-        measure_arms(both, {"mint": both})
+        measure_arms(*read_comparison(both, {"mint": both}))
 
 
 def test_fewer_groups_than_the_bootstrap_needs_are_refused(tmp_path):
     test, train = cases(group_id="one family")
     with pytest.raises(EvaluationError, match=r"1 groups answered; an interval over groups needs at least 5"):
-        measure_arms(whole_run(tmp_path / "run", test, train), {"mint": arm(tmp_path, "mint", 24, test, train)})
+        measure_arms(
+            *read_comparison(whole_run(tmp_path / "run", test, train), {"mint": arm(tmp_path, "mint", 24, test, train)})
+        )
 
 
 def test_nothing_is_written_where_the_arms_cannot_be_compared(tmp_path):
@@ -256,5 +265,5 @@ def test_a_comparison_that_stops_while_it_is_written_no_longer_says_that_it_is_w
 
 
 def test_without_mint_there_are_figures_and_no_differences(tmp_path):
-    result = measure_arms(whole_run(tmp_path / "run", *cases()), {"sft": arm(tmp_path, "sft", 3)})
+    result = measure_arms(*read_comparison(whole_run(tmp_path / "run", *cases()), {"sft": arm(tmp_path, "sft", 3)}))
     assert result.differences == {} and not np.isnan(result.intervals["sft"][0].value)

@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from mint_ray.comparison.pooling import open_comparisons, spread
+from mint_ray.comparison.pooling import spread
+from mint_ray.comparison.repetitions import open_comparisons
 from mint_ray.config import load_config
 from mint_ray.errors import EvaluationError, RunError
 from mint_ray.evaluation.intervals import Interval

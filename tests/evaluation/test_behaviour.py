@@ -68,6 +68,7 @@ def asked(tmp_path_factory):
     from mint_ray.config import load_config
     from mint_ray.corpora.store import case_table, run_labels
     from mint_ray.errors import MintError
+    from mint_ray.evaluation.inputs import rules_of
     from mint_ray.evaluation.measure import name_index
     from mint_ray.inference.predict import weights
     from mint_ray.runs import Run
@@ -89,7 +90,7 @@ def asked(tmp_path_factory):
         "with a decisive finding": [with_finding(c, most_specific(c.label_id, c)) for c in cases],
         "without excluded": [without_excluded(c) for c in cases if any(p.excluded for p in c.phenotypes)],
     }
-    index = name_index(run, run_labels(run))
+    index = name_index(rules_of(run.config), run_labels(run))
     with weights(run, "aligned") as loaded:
         found = answers(run, loaded, ways, index, tmp_path_factory.mktemp("behaviour"))
     return found, {c.case_id: c.label_id for c in cases}
@@ -107,7 +108,7 @@ def answers(run, loaded, ways, index, folder) -> dict[str, dict[str, list[str | 
         for at in range(0, len(cases), 8):
             engine(to_table(cases[at : at + 8], Case))
         said = [answer for path in engine.answers.glob("*") for answer in from_table(pq.read_table(path), Answer)]
-        asked[way] = {answer.case_id: grade(run, answer, index).grounded_label_ids for answer in said}
+        asked[way] = {answer.case_id: grade(run.config.task, answer, index).grounded_label_ids for answer in said}
         assert len(asked[way]) == len(cases)
     return asked
 

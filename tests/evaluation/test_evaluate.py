@@ -5,7 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from mint_ray.errors import EvaluationError
-from mint_ray.evaluation.measure import known_truths, measure, swapped
+from mint_ray.evaluation.inputs import read_inputs, read_known
+from mint_ray.evaluation.measure import measure, swapped
 from mint_ray.evaluation.results import Reply
 from mint_ray.inference.store import answer_folder, refusal_folder
 from mint_ray.parquet import write_part
@@ -35,12 +36,13 @@ def test_figures_of_a_run_by_hand(tmp_path):
 
 def test_swapped_cases_each_have_the_answer_to_another(tmp_path):
     run = answered_run(tmp_path)
-    truths = known_truths(run, {f"case-{i:03}" for i in range(12)})
+    known = read_known(run)
+    truths = known.truths({f"case-{i:03}" for i in range(12)})
     own = {truth.case_id: Reply([truth.case_id], [truth.label_id]) for truth in truths}
-    given = {case_id: reply.names[0] for case_id, reply in swapped(run, truths, own).items()}
+    given = {case_id: reply.names[0] for case_id, reply in swapped(known.rules, truths, own).items()}
     assert sorted(given) == sorted(given.values()) == sorted(own)
     assert all(case_id != other for case_id, other in given.items())
-    assert swapped(run, truths[::-1], own) == swapped(run, truths, own)
+    assert swapped(known.rules, truths[::-1], own) == swapped(known.rules, truths, own)
 
 
 def test_names_that_several_labels_have_are_counted_where_they_are_answered(tmp_path, caplog):
@@ -81,7 +83,7 @@ def test_answers_of_other_cases_are_refused(tmp_path):
     run = answered_run(tmp_path)
     write_answers(run, "aligned", {"case-099": ""}, [tiny_case(99)])
     with pytest.raises(EvaluationError, match=r"1 answered cases are not among .* 'case-099'"):
-        measure(run)
+        measure(read_inputs(run))
 
 
 def test_answers_of_another_data_set_with_the_same_ids_are_refused(tmp_path):
@@ -89,14 +91,14 @@ def test_answers_of_another_data_set_with_the_same_ids_are_refused(tmp_path):
     cases = [tiny_case(i, group_id="another publication" if i == 4 else f"group-{i:03}") for i in range(12)]
     write_answers(run, "aligned", {case.case_id: "" for case in cases}, cases)
     with pytest.raises(EvaluationError, match=r"1 answered cases have another group or truth .* 'case-004'"):
-        measure(run)
+        measure(read_inputs(run))
 
 
 def test_a_case_without_an_answer_is_refused(tmp_path):
     run = answered_run(tmp_path)
     write_answers(run, "aligned", {"case-003": ""}, [tiny_case(3)])
     with pytest.raises(EvaluationError, match="11 cases have no answer, the first 'case-000'"):
-        measure(run)
+        measure(read_inputs(run))
 
 
 def test_a_case_answered_twice_is_refused(tmp_path):
@@ -104,7 +106,7 @@ def test_a_case_answered_twice_is_refused(tmp_path):
     part = answer_folder(run, "base") / "part-0.parquet"
     part.with_name("part-1.parquet").write_bytes(part.read_bytes())
     with pytest.raises(EvaluationError, match="12 cases are answered twice"):
-        measure(run)
+        measure(read_inputs(run))
 
 
 def test_a_case_that_one_model_was_not_asked_about_counts_for_none(tmp_path):
@@ -112,7 +114,7 @@ def test_a_case_that_one_model_was_not_asked_about_counts_for_none(tmp_path):
     write_answers(run, "base", {f"case-{i:03}": "" for i in range(1, 12)}, [tiny_case(i) for i in range(1, 12)])
     refusal = Refusal(source="tiny:0", case_id="case-000", reason="prompt-too-long")
     write_part(to_table([refusal], Refusal), refusal_folder(run, "base") / "part-0.parquet")
-    result = measure(run)
+    result = measure(read_inputs(run))
     assert [truth.case_id for truth in result.truths] == [f"case-{i:03}" for i in range(1, 12)]
 
 
@@ -124,7 +126,7 @@ def test_fewer_groups_than_an_interval_needs_are_refused(tmp_path):
     for model in ("base", "aligned"):
         write_answers(run, model, {case.case_id: "" for case in cases}, cases)
     with pytest.raises(EvaluationError, match="1 groups answered"):
-        measure(run)
+        measure(read_inputs(run))
 
 
 def test_where_no_case_was_answered_by_every_model_it_is_said_how_many_each_answered(tmp_path):
@@ -136,14 +138,14 @@ def test_where_no_case_was_answered_by_every_model_it_is_said_how_many_each_answ
         refusals = [Refusal(source=c.source, case_id=c.case_id, reason="prompt-too-long") for c in rest]
         write_part(to_table(refusals, Refusal), refusal_folder(run, model) / "part-0.parquet")
     with pytest.raises(EvaluationError, match=r"no test case .*base: 5 answered, 7 refused; aligned: 7 answered, 5"):
-        measure(run)
+        measure(read_inputs(run))
 
 
 def test_rankings_of_labels_that_are_not_in_the_list_are_refused(tmp_path):
     run = answered_run(tmp_path)
     save_labels(LABELS[:4], run.stage("cases").path / "labels.json")
     with pytest.raises(EvaluationError, match=r"labels.json: 2 labels that are ranked .* the first 'OMIM:5'"):
-        measure(run)
+        measure(read_inputs(run))
 
 
 @pytest.mark.parametrize("known", [0, 6])

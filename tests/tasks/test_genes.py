@@ -1,7 +1,7 @@
+from mint_ray.evaluation.inputs import rules_of
 from mint_ray.evaluation.measure import name_index
 from mint_ray.hpo import gene_diseases
 from mint_ray.records import Case, Phenotype
-from mint_ray.runs import Run
 from mint_ray.tasks.base import Label
 from mint_ray.tasks.genes import Genes
 from mint_ray.tasks.rare_disease import RareDisease
@@ -25,7 +25,7 @@ def test_an_answer_has_its_own_header_and_is_read_back():
 
 
 def test_symbols_ground_exactly_or_not_at_all(tmp_path):
-    index = name_index(Run(tiny_config(tmp_path, task=TASK)), BRCA)
+    index = name_index(rules_of(tiny_config(tmp_path, task=TASK)), BRCA)
     assert [index.ground(name) for name in ("BRCA1", "brca2", "BRCA3", "BRCA", "BRCA12", "LMX1BB", "LMXB")] == [
         *("HGNC:1100", "HGNC:1101", None, None, None, None, None)
     ]
@@ -33,7 +33,7 @@ def test_symbols_ground_exactly_or_not_at_all(tmp_path):
 
 
 def test_diseases_still_ground_by_likeness(tmp_path):
-    index = name_index(Run(tiny_config(tmp_path)), [Label(id="OMIM:1", name="Angelman syndrome")])
+    index = name_index(rules_of(tiny_config(tmp_path)), [Label(id="OMIM:1", name="Angelman syndrome")])
     assert index.ground("Angelmann syndrome") == "OMIM:1"
 
 
