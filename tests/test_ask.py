@@ -36,6 +36,14 @@ def test_a_request_has_the_very_prompt_of_alignment_and_leaves_out_what_the_task
     assert (request["model"], request["max_tokens"]) == ("aligned", run.inference.max_tokens)
 
 
+def test_what_the_runs_task_does_not_read_is_refused_by_name(tmp_path, capsys):
+    config = load_config(REPOSITORY / "configs/demo_tissue.yaml", [f"run.dir={tmp_path}"])
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    with pytest.raises(SystemExit):
+        main([str(tmp_path), "--findings", "Hypotonia", "--sex", "male"])
+    assert "the task tissue reads no phenotypes, sex: leave out what says it" in capsys.readouterr().err
+
+
 def test_a_name_that_the_ontology_does_not_have_is_asked_as_it_is_and_said_to_be(run, capsys):
     main([str(run.run.dir), "--findings", "Blue knees"])
     said = capsys.readouterr()

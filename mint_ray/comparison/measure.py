@@ -164,13 +164,12 @@ def differences(draws: dict[str, Bootstrap], figures: list[Figure], judged: list
 
 
 def stratified(given: Given, measured: Measured) -> dict[str, list[tuple[Stratum, dict[str, list[Interval]]]]]:
-    """All figures by how often the disease was trained on, and by how many findings the case has."""
+    """All figures by how often the label was trained on, and by what the task counts of a case."""
     rules, truths = given.known.rules, measured.truths
-    findings = {case.case_id: sum(not p.excluded for p in case.phenotypes) for case in given.cases}
-    counts = {
-        "training cases of the truth": [given.known.trained[truth.label_id] for truth in truths],
-        "findings observed": [findings[truth.case_id] for truth in truths],
-    }
+    counted = {case.case_id: rules.task.counts(case) for case in given.cases}
+    counts = {"training cases of the truth": [given.known.trained[truth.label_id] for truth in truths]}
+    for title in next(iter(counted.values()), {}):
+        counts[title] = [counted[truth.case_id][title] for truth in truths]
     return {
         title: [
             (stratum, {n: within(rules, truths, v, stratum.member) for n, v in measured.arrays.items()})

@@ -1,4 +1,4 @@
-"""Cases in groups of like size by a count: training cases of their disease, findings of their own."""
+"""Cases in groups of like size by a count: training cases of their label, what the task counts of each."""
 
 from __future__ import annotations
 

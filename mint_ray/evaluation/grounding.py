@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from difflib import SequenceMatcher
 
 import numpy as np
@@ -20,8 +20,6 @@ _ARABIC = {
     for j, ones in enumerate(["", "i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix"])
     if i + j
 }
-# Words that part two diseases as surely as a number does, however alike the names are otherwise.
-_PARTING = frozenset({"dominant", "recessive", "linked", "with", "without"})
 
 
 def normalised(name: str) -> str:
@@ -58,10 +56,10 @@ def _number(word: str) -> str:
     return _ARABIC.get(numeral.lower(), numeral.lower()) + letter
 
 
-def marks(spelt: str) -> tuple[str, ...]:
-    """The words of a spelling that no likeness may gloss over: numbers, letters, `dominant`, `recessive`, ..."""
+def marks(spelt: str, parting: Set[str] = frozenset()) -> tuple[str, ...]:
+    """The words of a spelling that no likeness may gloss over: numbers, letters, and those that part names."""
     return tuple(
-        sorted(w for w in spelt.split() if len(w) == 1 or w in _PARTING or any(character.isdigit() for character in w))
+        sorted(w for w in spelt.split() if len(w) == 1 or w in parting or any(character.isdigit() for character in w))
     )
 
 
@@ -72,10 +70,17 @@ class NameIndex:
         labels: the label list.
         similar_from: similarity from which two names match in the published metrics.
         ground_from: similarity from which a name that is nowhere exact grounds to its one best label.
+        parting: words in which two names must agree, however alike they are otherwise; see `Task.parting_words`.
     """
 
-    def __init__(self, labels: Sequence[Label], similar_from: float = 0.8, ground_from: float = 0.9):
-        self.similar_from, self.ground_from = similar_from, ground_from
+    def __init__(
+        self,
+        labels: Sequence[Label],
+        similar_from: float = 0.8,
+        ground_from: float = 0.9,
+        parting: Set[str] = frozenset(),
+    ):
+        self.similar_from, self.ground_from, self.parting = similar_from, ground_from, parting
         named = [(name, label.id) for label in labels for name in label_names(label)]
         self._normalised = [normalised(name) for name, _ in named]
         self._label_ids = [label_id for _, label_id in named]
@@ -86,7 +91,7 @@ class NameIndex:
             for position, name in enumerate(label_names(label)):
                 spelt = spelling(name)
                 (self._synonyms if position else self._names)[spelt].add(label.id)
-                self._by_marks[marks(spelt)].append((spelt, label.id))
+                self._by_marks[marks(spelt, parting)].append((spelt, label.id))
         self._similar: dict[str, frozenset[str]] = {}
         self._grounded: dict[str, str | None] = {}
 
@@ -100,7 +105,7 @@ class NameIndex:
     def ground(self, name: str) -> str | None:
         """The id of the one label that a name means, else None: exact name, exact synonym, then likest spelling.
 
-        Numbers (Roman or Arabic), single letters and words such as `recessive` must agree. A name that is the main one of
+        Numbers (Roman or Arabic), single letters and parting words such as `recessive` must agree. A name that is the main one of
         one label and another name of others means the first; a name that labels share otherwise, or resembles equally,
         means none of them. `owners` tells.
         """
@@ -135,7 +140,7 @@ class NameIndex:
             if exact:
                 return next(iter(exact)) if len(exact) == 1 else None
         best: dict[str, float] = {}
-        for candidate, label_id in self._by_marks.get(marks(spelt), ()):
+        for candidate, label_id in self._by_marks.get(marks(spelt, self.parting), ()):
             likeness = max(fuzz.ratio(spelt, candidate), fuzz.token_sort_ratio(spelt, candidate)) / 100
             best[label_id] = max(likeness, best.get(label_id, 0.0))
         ranked = sorted(best.items(), key=lambda item: -item[1])

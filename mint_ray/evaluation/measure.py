@@ -100,7 +100,7 @@ def name_index(rules: Rules, labels: Sequence[Label]) -> NameIndex:
     """The label list to ask what a name means; where the task's names are exact, no likeness counts."""
     if rules.task.exact_names:
         return NameIndex(labels, 1.0, 1.0)
-    return NameIndex(labels, rules.section.similarity, rules.section.grounding)
+    return NameIndex(labels, rules.section.similarity, rules.section.grounding, rules.task.parting_words)
 
 
 def grade(task: Task, answer: Answer, index: NameIndex) -> GradedAnswer:

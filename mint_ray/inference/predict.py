@@ -85,7 +85,8 @@ def ask(run: Run, model: str, loaded: Weights, pending: set[str]) -> None:
 
     section = run.config.inference
     folders = answer_folder(run, model), refusal_folder(run, model)
-    passages = read_passages(section.retrieval, run_labels(run), held_out(run)) if section.retrieval else None
+    task = run.config.task
+    passages = read_passages(section.retrieval, run_labels(run), task, held_out(run)) if section.retrieval else None
     counts = (
         case_dataset(run)
         .filter(expr=col("case_id").is_in(sorted(pending)))

@@ -1,4 +1,4 @@
-"""Knowledge for the prompt: what a reference says about the diseases that a case's own words look up.
+"""Knowledge for the prompt: what a reference says about the labels that a case's own words look up.
 
     passages (one a label)  ->  retriever (BM25 or embeddings)  ->  the best, cut to length  ->  `View.context`
 
@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 
-from mint_ray.config import RetrievalSection
+from mint_ray.config import TASKS_OWN, RetrievalSection
 from mint_ray.errors import ConfigError
 from mint_ray.storage import location
-from mint_ray.tasks.base import Label
+from mint_ray.tasks.base import Label, Task
 
 if TYPE_CHECKING:
     from mint_ray.hpo import Withheld
@@ -46,11 +46,13 @@ class Retriever(Protocol):
         ...
 
 
-def read_passages(section: RetrievalSection, labels: Sequence[Label], without: Withheld | None = None) -> list[Passage]:
+def read_passages(
+    section: RetrievalSection, labels: Sequence[Label], task: Task, without: Withheld | None = None
+) -> list[Passage]:
     """The knowledge that a section names, about these labels alone, in their order.
 
     Args:
-        without: publications that HPO annotations are to know nothing of.
+        without: publications that the task's own reference is to know nothing of.
 
     Raises:
         ConfigError: a file that cannot be read or knows none of the labels, or packages that `dense` needs are missing.
@@ -62,35 +64,28 @@ def read_passages(section: RetrievalSection, labels: Sequence[Label], without: W
                 "'lexical'"
             ]
         )
-    if section.knowledge == "hpo":
-        return hpo_passages(labels, without)
+    if section.knowledge == TASKS_OWN:
+        return own_passages(labels, task, without)
     passages = summary_passages(location(section.knowledge).expanduser(), labels)
     logger.info("retrieval: %s knows %d of %d labels", section.knowledge, len(passages), len(labels))
     return passages
 
 
-def hpo_passages(labels: Sequence[Label], without: Withheld | None = None) -> list[Passage]:
-    """Name and annotated findings, the most frequent first; a label without annotations is its name.
-
-    A finding of frequency 0 was looked for in patients and never there (`0/7`), so it is none of the disease's.
+def own_passages(labels: Sequence[Label], task: Task, without: Withheld | None = None) -> list[Passage]:
+    """What the task's own reference says of each label; a label that it does not know is its name.
 
     Raises:
-        ConfigError: HPO annotates none of the labels.
+        ConfigError: it knows none of the labels.
     """
-    from mint_ray.hpo import diseases, ontology
-
-    known, terms = diseases(without), ontology().terms
-    if not any(label.id in known for label in labels):
+    known = task.knowledge(labels, without)
+    if not known:
         raise ConfigError(
-            ["inference.retrieval.knowledge is 'hpo', which knows none of the labels: name a JSON file of summaries"]
+            [
+                f"inference.retrieval.knowledge is {TASKS_OWN!r}, and the task {task.kind} has none of the labels: name a "
+                "JSON file of summaries"
+            ]
         )
-    passages = []
-    for label in labels:
-        annotated = known[label.id].frequencies if label.id in known else {}
-        frequencies = {term_id: share for term_id, share in annotated.items() if share > 0}
-        often = sorted(frequencies, key=lambda term_id: (-frequencies[term_id], term_id))
-        passages.append(_passage(label, "; ".join(terms[term_id].name for term_id in often)))
-    return passages
+    return [_passage(label, known.get(label.id, "")) for label in labels]
 
 
 def summary_passages(path: Path, labels: Sequence[Label]) -> list[Passage]:

@@ -51,12 +51,12 @@ def check_soundness(run: Run) -> Soundness:
         raise ModelError(
             f"{folder}: the scorer gives all labels the same score for {found.alike} of {found.cases} cases, so pairs would "
             "be made of the order of label ids: see that it is fitted, that its tokenizer tells label names apart, and that "
-            "the cases have what it reads (photograph, text); then start over with --fresh"
+            "the cases have what it reads (image, text); then start over with --fresh"
         )
     if found.same > 1 and found.same >= NEARLY_ALL * found.cases and _views_differ(run):
         raise ModelError(
             f"{folder}: the scorer gives {found.same} of {found.cases} cases the same scores, although it is shown different "
-            "ones: pairs would say nothing of a case; see that it is fitted and reads what the cases have (photograph, "
+            "ones: pairs would say nothing of a case; see that it is fitted and reads what the cases have (image, "
             "text), then start over with --fresh"
         )
     return found

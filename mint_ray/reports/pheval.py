@@ -49,7 +49,7 @@ class Ranked:
 def write_pheval(known: Known, result: Result, folder: Path) -> None:
     """What each model and the scorer say, one folder each; nothing for a task whose labels PhEval does not know."""
     entity = known.rules.task.entity
-    if entity is None:
+    if entity is None or entity not in SCHEMAS:
         return
     remove(folder)  # a file under a name that no case has any more would count as one
     cases: list[dict[str, str]] = known.cases.select(["case_id", "source"]).to_pylist()

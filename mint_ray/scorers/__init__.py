@@ -35,17 +35,12 @@ def scorer_section(folder: Path | str) -> tuple[ScorerSection, Path]:
     """
     try:
         folder = local_copy(location(folder) if isinstance(folder, str) else folder)
-        settings = json.loads((folder / "scorer.json").read_text())
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"{folder}: is no scorer's folder (no readable scorer.json, {type(error).__name__}); fit one, or name another"
-        ) from None
-    try:
-        return resolve_kind(ScorerSection, settings), folder
+        return resolve_kind(ScorerSection, json.loads((folder / "scorer.json").read_text())), folder
     except ValidationError as error:
-        field, rule = ".".join(map(str, error.errors()[0]["loc"])), error.errors()[0]["msg"]
-        raise ModelError(
-            f"{folder}: its scorer.json is no scorer's: {field}: {rule}; fit one, or name another"
-        ) from None
+        wrong = error.errors(include_input=False, include_url=False)[0]
+        why = f"in scorer.json, {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}"
+    except (UnicodeDecodeError, json.JSONDecodeError, OSError) as error:
+        why = f"no readable scorer.json, {type(error).__name__}"
     except ValueError as error:
-        raise ModelError(f"{folder}: its scorer.json is of no scorer here: {error}") from None
+        why = f"in scorer.json, {error}"
+    raise ModelError(f"{folder}: is no scorer's folder ({why}); fit one, or name another")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ from pydantic import Field, model_validator
 
 from mint_ray.sections import KindSection, Precision, hardware
 from mint_ray.storage import Location
-from mint_ray.tasks.base import Label, View
+from mint_ray.tasks.base import GREY, Label, View
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,13 +19,7 @@ if TYPE_CHECKING:
     from mint_ray.runs import Run
     from mint_ray.scorers.fitting.training import Learner
 
-PROBE = View(  # words and a grey picture of 32 x 32 pixels, which any sound scorer can score
-    text="probe",
-    image=base64.b64decode(
-        "iVBORw0KGgoAAAANSUhEUgAAACAAAAAgCAIAAAD8GO2jAAAAJklEQVR42u3NMQ0AAAwDoEqv9KrYsQQMkB6LQCAQCAQCgUAg+BIMLd4AWwUP"
-        "N68AAAAASUVORK5CYII="
-    ),
-)
+PROBE = View(text="probe", image=GREY)  # which any sound scorer can score
 
 
 class Scorer(Protocol):

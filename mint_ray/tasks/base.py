@@ -1,21 +1,22 @@
 """What an application decides: what each model sees of a case, how it is asked, and how it answers.
 
-A task is one module in this package with a `Task` subclass named by `KIND`; its fields are the `task`
-section of the configuration. Nothing here imports torch or ray.
+A task is a `Task` subclass that a package registers (see `mint_ray.plugins`); its fields are the `task` section of the
+configuration. Whatever speaks of one application stands in its task and nowhere else. Nothing here imports torch or ray.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mint_ray.records import Case, Message
+from mint_ray.records import Case, Message, Phenotype
 from mint_ray.sections import KindSection
 
 if TYPE_CHECKING:
@@ -50,6 +51,11 @@ class View(BaseModel):
 
     __str__ = __repr__
 
+
+GREY = base64.b64decode(  # a grey PNG of 32 x 32 pixels
+    "iVBORw0KGgoAAAANSUhEUgAAACAAAAAgCAIAAAD8GO2jAAAAJklEQVR42u3NMQ0AAAwDoEqv9KrYsQQMkB6LQCAQCAQCgUAg+BIMLd4AWwUP"
+    "N68AAAAASUVORK5CYII="
+)
 
 Ranker = Callable[[Case], "list[str] | None"]
 """Ranks all labels for a case, best first, by id; None where it cannot."""
@@ -96,8 +102,14 @@ class Task(KindSection):
 
     entry_points: ClassVar[str] = "mint_ray.tasks"
     header: ClassVar[str]
-    entity: ClassVar[Literal["disease", "gene"] | None] = None  # what PhEval calls the labels, if it knows such
+    entity: ClassVar[str | None] = None  # what a label is, in a word, which a corpus may be held against
     exact_names: ClassVar[bool] = False  # whether a name that is nearly a label's is another one
+    parting_words: ClassVar[frozenset[str]] = frozenset()  # that part two names, however alike they are otherwise
+    captions: ClassVar[tuple[str, ...]] = ("an image of {}.",)  # of an image of a label, for scorers that read such
+    upright: ClassVar[bool] = True  # whether an image that is turned or mirrored is another one
+    terms: ClassVar[str | None] = None  # the vocabulary of findings, by its name
+    # Made up. It fills the fields of a case that the application reads: forms offer these, and services try them.
+    example: ClassVar[Case] = Case(case_id="example", group_id="example", text="What is seen", image=GREY)
     answer_size: int = Field(ge=1, description="names in an answer (published: 10 diseases, 5 tissues)")
 
     @abstractmethod
@@ -127,6 +139,34 @@ class Task(KindSection):
             without: publications that this knowledge is to know nothing of; then there is a ranking with them, too.
         """
         return {}
+
+    def reads(self, field: str) -> bool:
+        """Whether the application has a use for a field of a case."""
+        return bool(getattr(self.example, field))
+
+    def phenotype(self, words: str, excluded: bool = False) -> Phenotype:
+        """A finding by its name, or by its id in the vocabulary; the id is empty where the vocabulary has no such name.
+
+        Raises:
+            CorpusError: the words are an id that the vocabulary does not know.
+        """
+        return Phenotype(id="", name=words, excluded=excluded)
+
+    def counts(self, case: Case) -> dict[str, int]:
+        """By title: what else of a case is counted, so that cases of like counts are compared."""
+        return {}
+
+    def knowledge(self, labels: Sequence[Label], without: Withheld | None = None) -> Mapping[str, str]:
+        """By label id: what a published reference says, for prompts with retrieved knowledge. None by default.
+
+        Args:
+            without: publications that it is to know nothing of.
+        """
+        return {}
+
+    def vocabulary(self) -> list[str]:
+        """Published terms of the field, whose words a tokenizer from scratch may know whole."""
+        return []
 
     def answer(self, names: list[str]) -> str:
         """The published answer form: the header, then numbered, single-quoted names."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from mint_ray.hpo import gene_diseases
 from mint_ray.tasks.base import Label
@@ -13,7 +13,7 @@ class Genes(RareDisease):
     """Labels are genes: HGNC ids with their symbols, which differ in one letter and ground exactly or not at all."""
 
     header: ClassVar[str] = "POTENTIAL_GENES:"
-    entity: ClassVar[Literal["disease", "gene"] | None] = "gene"
+    entity: ClassVar[str | None] = "gene"
     asked: ClassVar[str] = "causal genes (HGNC symbols)"
     exact_names: ClassVar[bool] = True
 

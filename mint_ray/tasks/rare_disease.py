@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import ClassVar, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar
 
 from pydantic import Field
 
-from mint_ray.hpo import Withheld, disease_names, information_content, ontology, other_names, remembered
+from mint_ray.errors import CorpusError
+from mint_ray.hpo import Withheld, disease_names, diseases, information_content, ontology, other_names, remembered
 from mint_ray.records import Case, Message, Phenotype
-from mint_ray.tasks.base import Label, Ranker, Task, View
+from mint_ray.tasks.base import GREY, Label, Ranker, Task, View
 
 _INSTRUCTION = (
     "You are a clinical geneticist. Name the {n} most likely {asked} of the patient, most likely first. "
@@ -23,7 +24,24 @@ class RareDisease(Task):
     """The first application of the paper (section 2.1)."""
 
     header: ClassVar[str] = "POTENTIAL_DISEASES:"
-    entity: ClassVar[Literal["disease", "gene"] | None] = "disease"
+    entity: ClassVar[str | None] = "disease"
+    # Inheritance parts diseases as surely as a number does, and so does what a disease comes with or without.
+    parting_words: ClassVar[frozenset[str]] = frozenset({"dominant", "recessive", "linked", "with", "without"})
+    terms: ClassVar[str | None] = "the Human Phenotype Ontology"
+    example: ClassVar[Case] = Case(
+        case_id="example",
+        group_id="example",
+        sex="female",
+        age_years=4.5,
+        ethnicity="Finnish",
+        phenotypes=[
+            Phenotype(id="HP:0000316", name="Hypertelorism"),
+            Phenotype(id="HP:0001249", name="Intellectual disability"),
+            Phenotype(id="HP:0001250", name="Seizure", excluded=True),
+        ],
+        text="Recurrent infections, prominent fingertip pads",
+        image=GREY,
+    )
     asked: ClassVar[str] = "rare genetic diseases"
     answer_size: int = Field(default=10, ge=1)
     withhold_branches: list[str] = Field(
@@ -63,6 +81,32 @@ class RareDisease(Task):
     def _told(self, case: Case) -> list[Phenotype]:
         """The same in the order in which it is told: by name, so that no answer hangs on what was recorded first."""
         return sorted(self._seen(case), key=lambda p: (p.name.casefold(), p.name))
+
+    def phenotype(self, words: str, excluded: bool = False) -> Phenotype:
+        known = ontology()
+        term = known.resolve(words) if words.startswith("HP:") else known.named(words)
+        if term is None and words.startswith("HP:"):
+            raise CorpusError(f"{words}: is no id of {self.terms} {known.release}")
+        return Phenotype(id=term.id if term else "", name=term.name if term else words, excluded=excluded)
+
+    def counts(self, case: Case) -> dict[str, int]:
+        return {"findings observed": sum(not p.excluded for p in case.phenotypes)}
+
+    def knowledge(self, labels: Sequence[Label], without: Withheld | None = None) -> Mapping[str, str]:
+        """The findings that HPO annotates for each disease, the most frequent first.
+
+        A finding of frequency 0 was looked for in patients and never there (`0/7`), so it is none of the disease's.
+        """
+        known, terms, found = diseases(without), ontology().terms, dict[str, str]()
+        for label in labels:
+            if label.id in known:
+                frequencies = {term_id: share for term_id, share in known[label.id].frequencies.items() if share > 0}
+                often = sorted(frequencies, key=lambda term_id: (-frequencies[term_id], term_id))
+                found[label.id] = "; ".join(terms[term_id].name for term_id in often)
+        return found
+
+    def vocabulary(self) -> list[str]:
+        return [term.name for term in ontology().terms.values()]
 
     def diseases_of(self, label: Label) -> tuple[str, ...]:
         """The OMIM diseases that a label stands for."""

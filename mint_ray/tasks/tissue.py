@@ -9,7 +9,7 @@ from pydantic import Field
 
 from mint_ray.errors import RowError
 from mint_ray.records import Case, Message
-from mint_ray.tasks.base import Label, Task, View
+from mint_ray.tasks.base import GREY, Label, Task, View
 
 # The 19 tissues of PanNuke (Gamper et al. 2020): its spelling is the id, and a synonym where the name differs.
 _NAMES = {
@@ -49,6 +49,15 @@ class Tissue(Task):
     """The second application of the paper (section 2.2): 19 tissues, five names in an answer."""
 
     header: ClassVar[str] = "MOST_LIKELY_TISSUE:"
+    captions: ClassVar[tuple[str, ...]] = (
+        "H&E image of {}.",
+        "a patch of {} tissue.",
+        "{} histology.",
+        "nuclei of {}.",
+        "a histopathology image of {} tissue, stained with hematoxylin and eosin.",
+    )
+    upright: ClassVar[bool] = False
+    example: ClassVar[Case] = Case(case_id="example", group_id="example", image=GREY)
     answer_size: int = Field(default=5, ge=1)
     candidates: tuple[str, ...] = Field(
         default=tuple(_NAMES.values()),

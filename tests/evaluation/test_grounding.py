@@ -5,6 +5,7 @@ import pytest
 
 from mint_ray.evaluation.grounding import NameIndex, label_names, normalised, similarity
 from mint_ray.tasks.base import Label
+from mint_ray.tasks.rare_disease import RareDisease
 from tests.tiny_run import LABELS
 
 INDEX = NameIndex(LABELS)
@@ -67,7 +68,8 @@ def test_a_lone_type_does_not_take_in_its_neighbours(name):
 
 def test_inheritance_parts_two_names_that_are_otherwise_alike():
     index = NameIndex(
-        [Label(id="a", name="Intellectual developmental disorder with absent speech and seizures, autosomal dominant")]
+        [Label(id="a", name="Intellectual developmental disorder with absent speech and seizures, autosomal dominant")],
+        parting=RareDisease.parting_words,
     )
     assert index.ground("Intellectual developmental disorder with absent speech, seizures, autosomal dominant") == "a"
     assert (

@@ -7,7 +7,9 @@ from functools import cache
 from mint_ray import hpo
 from mint_ray.evaluation.grounding import NameIndex, label_names, marks, normalised, similarity, spelling
 from mint_ray.tasks.base import Label
-from mint_ray.tasks.rare_disease import disease_label
+from mint_ray.tasks.rare_disease import RareDisease, disease_label
+
+PARTING = RareDisease.parting_words
 
 
 @cache
@@ -17,7 +19,7 @@ def labels() -> list[Label]:
 
 @cache
 def index() -> NameIndex:
-    return NameIndex(labels())
+    return NameIndex(labels(), parting=PARTING)
 
 
 @cache
@@ -42,7 +44,7 @@ def test_every_name_grounds_to_its_own_disease_or_to_none_and_never_to_another()
 
 def bears(disease_id: str, wanted: tuple[str, ...]) -> bool:
     """Whether a name of the disease has exactly these numbers, letters and parting words."""
-    return any(marks(spelling(name)) == wanted for name in label_names(disease_label(disease_id)))
+    return any(marks(spelling(name), PARTING) == wanted for name in label_names(disease_label(disease_id)))
 
 
 def test_another_number_is_the_disease_of_that_number_or_none():
@@ -53,7 +55,7 @@ def test_another_number_is_the_disease_of_that_number_or_none():
     ]
     grounded = [(name, disease_id, index().ground(name)) for name, disease_id in renumbered]
     assert len(grounded) > 4000
-    assert [g for g in grounded if g[2] is not None and not bears(g[2], marks(spelling(g[0])))] == []
+    assert [g for g in grounded if g[2] is not None and not bears(g[2], marks(spelling(g[0]), PARTING))] == []
     # Nothing renumbered means the disease that it was made of, but where a name bears both numbers.
     assert [g for g in grounded if g[2] == g[1] and g[1] not in owners().get(spelling(g[0]), ())] == []
 
@@ -63,7 +65,7 @@ def test_a_name_that_lost_its_number_means_no_numbered_disease():
     cut = [(label, re.sub(r"[\s,]*(type\s+)?\b\d+\b", "", label.name)) for label in numbered]
     grounded = [(label.name, name, index().ground(name)) for label, name in cut if spelling(name)]
     assert len(grounded) > 3000
-    assert [g for g in grounded if g[2] is not None and not bears(g[2], marks(spelling(g[1])))] == []
+    assert [g for g in grounded if g[2] is not None and not bears(g[2], marks(spelling(g[1]), PARTING))] == []
 
 
 def corrupted(generator: random.Random, label: Label) -> str:
@@ -95,7 +97,7 @@ def test_on_500_answers_the_fast_form_of_the_published_metrics_decides_as_diffli
     close = [x for x in labels() if x.name.startswith(("Noonan", "Kabuki", "Joubert", "Bardet", "Usher", "Charcot"))]
     listed = list({x.id: x for x in [*close[:60], *generator.sample(labels(), 30)]}.values())
     answers = [corrupted(generator, generator.choice(listed)) for _ in range(500)]
-    fast = NameIndex(listed)
+    fast = NameIndex(listed, parting=PARTING)
     named = [(normalised(name), label.id) for label in listed for name in label_names(label)]
     direct = [
         frozenset(label_id for name, label_id in named if similarity(name, normalised(answer)) >= 0.8)
@@ -110,6 +112,6 @@ def test_names_after_a_semicolon_and_second_names_of_the_annotations_are_synonym
     monkeypatch.setattr("mint_ray.tasks.rare_disease.other_names", lambda: {"OMIM:1": ("Niikawa-Kuroki syndrome",)})
     label = disease_label("OMIM:1")
     assert label == Label(id="OMIM:1", name="Kabuki syndrome 1", synonyms=("KABUK1", "Niikawa-Kuroki syndrome"))
-    grounding = NameIndex([label])
+    grounding = NameIndex([label], parting=PARTING)
     assert {grounding.ground(name) for name in ("KABUK1", "niikawa kuroki syndrome", "Kabuki Syndrome 1")} == {"OMIM:1"}
     assert grounding.ground("KABUK2") is None

@@ -10,7 +10,7 @@ from mint_ray.errors import ConfigError
 from mint_ray.hpo import Disease, disease_names, diseases, ontology
 from mint_ray.inference.answering import AnswerEngine, Said, Weights
 from mint_ray.inference.predict import retrieved_figures
-from mint_ray.inference.retrieval import hpo_passages, open_retriever, read_passages
+from mint_ray.inference.retrieval import open_retriever, own_passages, read_passages
 from mint_ray.models import resolve_model
 from mint_ray.records import Answer, Case, Phenotype, from_table, to_table
 from mint_ray.tasks.base import Label
@@ -36,7 +36,7 @@ def patient(label_id: str, **fields) -> Case:
 @pytest.mark.parametrize(("method", "place"), [("lexical", 0.2), ("dense", 1.0)])  # on average; by chance, 3
 def test_a_disease_is_found_by_its_own_findings(method, place):
     section = RetrievalSection(method=method)
-    retriever = open_retriever(section, read_passages(section, LABELS))
+    retriever = open_retriever(section, read_passages(section, LABELS, TASK))
     places = []
     for label_id in IDS:
         found = [passage.label_id for passage in retriever.search(TASK.query(patient(label_id)), len(IDS))]
@@ -46,15 +46,15 @@ def test_a_disease_is_found_by_its_own_findings(method, place):
 
 def test_a_finding_that_no_patient_had_is_none_of_the_diseases(monkeypatch):
     annotated = Disease(IDS[0], "Kabuki syndrome 1", {"HP:0001250": 0.0, "HP:0001252": 0.4, "HP:0004322": 0.9})
-    monkeypatch.setattr("mint_ray.hpo.diseases", lambda without=None: {IDS[0]: annotated})
-    (passage, *_) = read_passages(RetrievalSection(), LABELS)
+    monkeypatch.setattr("mint_ray.tasks.rare_disease.diseases", lambda without=None: {IDS[0]: annotated})
+    (passage, *_) = read_passages(RetrievalSection(), LABELS, TASK)
     assert passage.text == f"{LABELS[0].name}: Short stature; Hypotonia"
 
 
 def test_no_passage_of_the_published_annotations_lists_a_finding_of_frequency_0():
     labels = [Label(id=disease.id, name=disease.name) for disease in diseases().values()]
     terms = ontology().terms
-    for passage in hpo_passages(labels):
+    for passage in own_passages(labels, TASK):
         never = {terms[i].name for i, share in diseases()[passage.label_id].frequencies.items() if share == 0}
         often = {terms[i].name for i, share in diseases()[passage.label_id].frequencies.items() if share > 0}
         listed = passage.text.removeprefix(f"{disease_names()[passage.label_id]}: ").split("; ")
@@ -62,9 +62,16 @@ def test_no_passage_of_the_published_annotations_lists_a_finding_of_frequency_0(
     assert len(labels) > 8000
 
 
+def test_a_task_without_a_reference_of_its_own_asks_for_a_file():
+    with pytest.raises(
+        ConfigError, match=r"knowledge is 'task', and the task tissue has none of the labels: name a JSON"
+    ):
+        read_passages(RetrievalSection(), LABELS, Tissue(kind="tissue"))
+
+
 def test_words_that_no_passage_has_find_nothing():
     section = RetrievalSection()
-    retriever = open_retriever(section, read_passages(section, LABELS))
+    retriever = open_retriever(section, read_passages(section, LABELS, TASK))
     assert retriever.search("zzzz", 3) == retriever.search("", 3) == []
 
 
@@ -80,7 +87,7 @@ def test_summaries_are_matched_by_name_or_id_and_those_of_other_diseases_are_lef
     path = tmp_path / "summaries.json"
     entries = {LABELS[0].name.upper(): "Arched eyebrows.", IDS[1]: "Webbed neck.", "Another disease": "Fever."}
     path.write_text(json.dumps(entries))
-    passages = read_passages(RetrievalSection(knowledge=str(path)), LABELS)
+    passages = read_passages(RetrievalSection(knowledge=str(path)), LABELS, TASK)
     assert [(p.label_id, p.text) for p in passages] == [
         (IDS[0], f"{LABELS[0].name}: Arched eyebrows."),
         (IDS[1], f"{LABELS[1].name}: Webbed neck."),
@@ -101,12 +108,12 @@ def test_a_file_that_is_no_knowledge_is_a_wrong_setting(content, said, tmp_path)
     if content is not None:
         path.write_text(content)
     with pytest.raises(ConfigError, match=rf"inference\.retrieval\.knowledge.*{said}"):
-        read_passages(RetrievalSection(knowledge=str(path)), LABELS)
+        read_passages(RetrievalSection(knowledge=str(path)), LABELS, TASK)
 
 
 def test_the_published_summaries_cover_diseases_of_this_list(real_data):
     section = RetrievalSection(knowledge=str(real_data("gestaltmml/omim_summarized_1.0.9.json")))
-    known = {passage.label_id for passage in read_passages(section, LABELS)}
+    known = {passage.label_id for passage in read_passages(section, LABELS, TASK)}
     assert len(known) >= 3
 
 
@@ -129,7 +136,7 @@ class Notebook(AnswerEngine):
 
 def engine(tmp_path, task=TASK, **settings) -> Notebook:
     section = InferenceSection(max_tokens=64, **{"max_model_len": 1024, "retrieval": RetrievalSection(), **settings})
-    passages = read_passages(section.retrieval, LABELS) if section.retrieval else None
+    passages = read_passages(section.retrieval, LABELS, TASK) if section.retrieval else None
     return Notebook("base", task, section, Weights(tmp_path, "d"), 0, tmp_path / "a", tmp_path / "r", passages)
 
 

@@ -17,12 +17,24 @@ from mint_ray.scorers.clip.fitting import starting_point
 from mint_ray.scorers.clip.learner import contrastive_loss, turned
 from mint_ray.scorers.clip.model import adopt_clip, load_clip, load_inputs, save_scorer
 from mint_ray.tasks.base import View
+from mint_ray.tasks.rare_disease import RareDisease
+from mint_ray.tasks.tissue import Tissue
 from tests.scorers.tiny import LABELS, coloured_run, picture
 
 SIZE = {
     **{"hidden_size": 16, "layers": 1, "heads": 2, "image_size": 32, "patch_size": 8},
     **{"text_hidden_size": 16, "text_layers": 1, "projection": 8, "text_tokens": 32},
 }
+
+
+def test_what_is_not_set_is_as_the_task_has_it():
+    of_tissue, of_patients = (
+        tiny_clip().of_task(task) for task in (Tissue(kind="tissue"), RareDisease(kind="rare_disease"))
+    )
+    assert of_tissue.turn and of_tissue.captions("Breast")[0] == "H&E image of breast."
+    assert not of_patients.turn and of_patients.captions("Sotos syndrome") == ["an image of sotos syndrome."]
+    own = tiny_clip(templates=("{}",), turn=False).of_task(Tissue(kind="tissue"))
+    assert not own.turn and own.captions("Breast") == ["breast"]
 
 
 def tiny_clip(**settings) -> Clip:

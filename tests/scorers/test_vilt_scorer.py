@@ -13,6 +13,7 @@ from mint_ray.scorers.fitting.tokens import LEAST_GROUPS, build_tokenizer
 from mint_ray.scorers.vilt.fitting import starting_point
 from mint_ray.scorers.vilt.model import ViltClassifier
 from mint_ray.tasks.base import View
+from mint_ray.tasks.rare_disease import RareDisease
 from tests.scorers.tiny import COLOURS, TEXTS, picture, tiny_scorer, tiny_section, tiny_vilt
 from tests.tiny_run import LABELS
 
@@ -215,6 +216,7 @@ def test_many_cases_of_one_patient_are_one_for_the_tokenizer():
 
 
 def test_the_vocabulary_of_a_new_scorer_has_findings_whole_and_no_word_of_one_note():
-    _, inputs = starting_point(tiny_section(), ["Jane Kowalczyk has arachnodactyly"], LABELS)
+    public = RareDisease(kind="rare_disease").vocabulary()
+    _, inputs = starting_point(tiny_section(), ["Jane Kowalczyk has arachnodactyly"], LABELS, public=public)
     known = set(inputs.tokenizer.get_vocab())
     assert "arachnodactyly" in known and not known & {"jane", "kowalczyk"}

@@ -21,18 +21,11 @@ from pydantic import Field, field_validator, model_validator
 
 from mint_ray.scorers.base import FittedSection, Scorer
 from mint_ray.sections import Section
+from mint_ray.tasks.base import Task
 
 if TYPE_CHECKING:
     from mint_ray.runs import Run
     from mint_ray.scorers.fitting.training import Learner
-
-TEMPLATES = (
-    "H&E image of {}.",
-    "a patch of {} tissue.",
-    "{} histology.",
-    "nuclei of {}.",
-    "a histopathology image of {} tissue, stained with hematoxylin and eosin.",
-)
 
 
 class ClipSize(Section):
@@ -68,13 +61,18 @@ class Clip(FittedSection):
 
     checkpoint: str | None = None
     pretrained: str | None = None
-    templates: tuple[str, ...] = Field(default=TEMPLATES, min_length=1)
+    templates: tuple[str, ...] | None = Field(
+        default=None, min_length=1, description="captions with a place for the label's name; not set: the task's"
+    )
     size: ClipSize = ClipSize()
 
     batch_size: int = Field(
         default=64, ge=2, description="examples a step, over all workers; a worker contrasts its own"
     )
-    turn: bool = Field(default=True, description="training images are turned and mirrored: tissue has no up or down")
+    turn: bool | None = Field(
+        default=None,
+        description="training images are turned and mirrored; not set: where the task's have no up or down",
+    )
     stain: float = Field(
         default=0.1, ge=0, lt=1, description="training images' channels are scaled by up to this share"
     )
@@ -84,8 +82,8 @@ class Clip(FittedSection):
 
     @field_validator("templates")
     @classmethod
-    def _one_place(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
-        for template in templates:
+    def _one_place(cls, templates: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for template in templates or ():
             if template.count("{}") != 1:
                 raise ValueError(f"{template!r} has {template.count('{}')} places for the label's name; write one {{}}")
         return templates
@@ -97,9 +95,14 @@ class Clip(FittedSection):
             raise ValueError(f"{' and '.join(given)} name two origins of the weights; keep one")
         return self
 
+    def of_task(self, task: Task) -> Clip:
+        """The same, with what is not set as the task has it."""
+        task_has = {"templates": task.captions, "turn": not task.upright}
+        return self.model_copy(update={name: v for name, v in task_has.items() if getattr(self, name) is None})
+
     def captions(self, name: str) -> list[str]:
         """A label's name in each of the templates."""
-        return [template.format(name.lower()) for template in self.templates]
+        return [template.format(name.lower()) for template in self.templates or Task.captions]
 
     @property
     def ready_made(self) -> bool:
@@ -114,10 +117,10 @@ class Clip(FittedSection):
         if self.ready_made:
             from mint_ray.scorers.clip.model import adopt_clip
 
-            return adopt_clip(self, run, folder)
+            return adopt_clip(self.of_task(run.config.task), run, folder)
         from mint_ray.scorers.clip.fitting import fit_clip
 
-        return fit_clip(self, run, folder)
+        return fit_clip(self.of_task(run.config.task), run, folder)
 
     def load(self, folder: Path, device: str = "cpu") -> Scorer:
         from mint_ray.scorers.clip.scorer import ClipScorer

@@ -1,6 +1,6 @@
 """The stage `scorer`: fit or take over a scorer, then measure it on cases that it has not seen.
 
-It is measured as it works, and blinded to one modality after the other: what the photograph adds to the text is
+It is measured as it works, and blinded to one modality after the other: what the image adds to the text is
 the knowledge that alignment will hand on.
 """
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transformers import ViltForQuestionAnswering, set_seed
 
-from mint_ray import hpo
 from mint_ray.corpora.store import run_labels
 from mint_ray.errors import CorpusError
 from mint_ray.models import resolve_model
@@ -52,7 +52,8 @@ def fit_vilt(section: Vilt, run: Run, folder: Path) -> dict:
     start = training / "start"
     if not (start / SETTINGS).exists():
         set_seed(run.config.run.seed)
-        save_scorer(*starting_point(section, seen.texts, labels, seen.groups), labels, section, start)
+        public = run.config.task.vocabulary()
+        save_scorer(*starting_point(section, seen.texts, labels, seen.groups, public), labels, section, start)
     here = local_copy(start)
     config = read_config(here)
     vilt, inputs = load_vilt(here, config), load_inputs(here, config, section.missing_text)
@@ -65,15 +66,23 @@ def fit_vilt(section: Vilt, run: Run, folder: Path) -> dict:
 
 
 def starting_point(
-    section: Vilt, texts: list[str], labels: list[Label], groups: list[str] | None = None
+    section: Vilt,
+    texts: list[str],
+    labels: list[Label],
+    groups: list[str] | None = None,
+    public: Iterable[str] = (),
 ) -> tuple[ViltForQuestionAnswering, ViltInputs]:
-    """The model and inputs that fitting starts from: `pretrained` with a new head, or random weights."""
+    """The model and inputs that fitting starts from: `pretrained` with a new head, or random weights.
+
+    Args:
+        texts: of the training cases, with the `groups` that they are of.
+        public: terms whose words are no secret; see `build_tokenizer`.
+    """
     if section.pretrained:
         folder = resolve_model(section.pretrained)
         config = labelled(read_config(folder), labels)
         return load_vilt(folder, config, new_head=True), load_inputs(folder, config, section.missing_text)
-    findings = [term.name for term in hpo.ontology().terms.values()]
-    tokenizer = build_tokenizer(texts, section.size.vocabulary, public=findings, groups=groups)
+    tokenizer = build_tokenizer(texts, section.size.vocabulary, public=public, groups=groups)
     config = labelled(new_config(section.size, len(tokenizer), tokenizer.pad_token_id), labels)
     processor = build_processor(config.image_size, config.patch_size)
     return new_vilt(config), inputs_of(config, tokenizer, processor, section.missing_text)
