@@ -7,18 +7,18 @@ case must be.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from mint_ray.records import Case, Line, Name, Phenotype, Sex
 from mint_ray.service.problems import ProblemDetails
+from mint_ray.tasks.base import GREY, Task
 
 MAX_ANSWER = 100_000
 IMAGE = "PNG, JPEG, TIFF, WebP or BMP, one picture"
-EXAMPLE_IMAGE = (  # a grey PNG of 32 x 32 pixels
-    "iVBORw0KGgoAAAANSUhEUgAAACAAAAAgCAIAAAD8GO2jAAAAJklEQVR42u3NMQ0AAAwDoEqv9KrYsQQMkB6LQCAQCAQCgUAg+BIMLd4AWwUPN68AAAAASUVORK5CYII="
-)
+EXAMPLE_IMAGE = b64encode(GREY).decode()
 
 
 def _readable(text: str) -> str:
@@ -46,15 +46,18 @@ class Strict(BaseModel):
 
 
 class Finding(Strict):
-    """A term of the Human Phenotype Ontology, observed or excluded."""
+    """A finding, observed or excluded; `id` is that of a term in the task's vocabulary, where it is one."""
 
-    id: Line = Field(default="", max_length=64, examples=["HP:0000316"])
-    name: Name = Field(min_length=1, max_length=500, examples=["Hypertelorism"])
+    id: Line = Field(default="", max_length=64)
+    name: Name = Field(min_length=1, max_length=500)
     excluded: bool = False
 
 
 class CaseIn(Strict):
-    """One case: text, findings, demographics, image, in any combination that leaves something to see."""
+    """One case: text, findings, demographics, image, in any combination that leaves something to see.
+
+    What the task has no use for is not looked at.
+    """
 
     id: Text = Field(default="", max_length=200, description="given back with the ranking; use no name here")
     text: Text | None = Field(default=None, description="free text, e.g. a note")
@@ -102,29 +105,18 @@ TopK = Annotated[
 ]
 BottomQ = Annotated[int, Field(ge=0, le=MAX_ANSWER, description="labels from its end"), BeforeValidator(_whole)]
 
-RANK_EXAMPLE = {
-    "cases": [
-        {
-            "id": "case-1",
-            "sex": "female",
-            "age_years": 4.5,
-            "phenotypes": [
-                {"id": "HP:0001249", "name": "Intellectual disability"},
-                {"id": "HP:0000316", "name": "Hypertelorism"},
-            ],
-            "image": EXAMPLE_IMAGE,
-        },
-        {"id": "case-2", "text": "Short stature, recurrent infections, prominent fingertip pads"},
-    ],
-    "top_k": 3,
-    "bottom_q": 1,
-}
+
+def rank_example(task: Task) -> dict[str, Any]:
+    """A request to rank, of the task's own example."""
+    case = task.example.model_dump(include={*CaseIn.model_fields} - {"image"}, exclude_defaults=True)
+    for phenotype in case.get("phenotypes", []):
+        phenotype.pop("modality", None)
+    image = {"image": EXAMPLE_IMAGE} if task.reads("image") else {}
+    return {"cases": [{"id": task.example.case_id, **case, **image}], "top_k": 3, "bottom_q": 1}
 
 
 class RankRequest(Strict):
     """Cases to rank. A field of a case that breaks a rule costs that case alone."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [RANK_EXAMPLE]})
 
     cases: list[AnyCase] = Field(min_length=1)
     top_k: TopK = 10

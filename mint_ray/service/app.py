@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, FastAPI, File, Form, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
@@ -20,7 +22,9 @@ from mint_ray.service.guards import guarded
 from mint_ray.service.intake import StrictRoute
 from mint_ray.service.openapi import describe, problems
 from mint_ray.service.problems import Problem, from_http_exception, from_validation, response
+from mint_ray.tasks.base import Task
 
+Form_ = TypeVar("Form_", bound=Callable[..., Any])
 DESCRIPTION = (
     "Ranks the labels of a multimodal scorer for a case: text and structured findings, an image, or both. "
     "Every error is an RFC 9457 problem with a stable `code`. Nothing that is sent is kept or logged."
@@ -65,6 +69,18 @@ async def _as_internal(request: Request, error: Exception) -> Response:
     return response(Problem("internal"))
 
 
+def _with_what_is_read(task: Task) -> Callable[[Form_], Form_]:
+    """A form leaves out the fields of a case that the task has no use for."""
+
+    def left(form: Form_) -> Form_:
+        whole = inspect.signature(form)
+        kept = [p for p in whole.parameters.values() if p.name not in api.CaseIn.model_fields or task.reads(p.name)]
+        form.__signature__ = whole.replace(parameters=kept)
+        return form
+
+    return left
+
+
 def _version_1(engine: Engine) -> APIRouter:
     router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["version 1"])
     scorer = api.ScorerName(name=engine.scorer.name, digest=engine.scorer.digest)
@@ -84,6 +100,7 @@ def _version_1(engine: Engine) -> APIRouter:
         responses=problems(*_BODY, *_CASE, *_BUSY, "scoring-failed"),
         summary="Rank the labels for one case",
     )
+    @_with_what_is_read(engine.task)
     async def upload(  # a form has no null: what is absent is None, and no schema says so
         image: Annotated[UploadFile, File(description=api.IMAGE)] = None,
         text: Annotated[api.Text, Form()] = None,
@@ -93,7 +110,7 @@ def _version_1(engine: Engine) -> APIRouter:
         top_k: Annotated[int, Form(ge=1, le=api.MAX_ANSWER)] = 10,
         bottom_q: Annotated[int, Form(ge=0, le=api.MAX_ANSWER)] = 0,
     ) -> api.UploadResponse:
-        """One case as a form, e.g. `curl -F image=@face.png -F text="Short stature"` to this address."""
+        """One case as a form, e.g. `curl -F image=@image.png -F text="What is seen"` to this address."""
         fields = {"text": text, "sex": sex, "age_years": age_years, "ethnicity": ethnicity}
         data = await image.read(engine.limits.image_bytes + 1) if image else None
         result = await engine.rank_one(Submission(fields, data), top_k, bottom_q)
@@ -174,11 +191,11 @@ def _pages(app: FastAPI, engine: Engine, secured: bool) -> APIRouter:
 
     @router.get("/docs")
     async def docs(request: Request) -> HTMLResponse:
-        description = describe(app, engine.limits, request.scope.get("root_path", ""))
-        return pages.html(pages.api_page(description, str(request.base_url), secured))
+        description = describe(app, engine, request.scope.get("root_path", ""))
+        return pages.html(pages.api_page(description, engine.task, str(request.base_url), secured))
 
     @router.get("/openapi.json")
     async def description(request: Request) -> dict[str, Any]:
-        return describe(app, engine.limits, request.scope.get("root_path", ""))
+        return describe(app, engine, request.scope.get("root_path", ""))
 
     return router

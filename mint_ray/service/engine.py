@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from mint_ray.errors import RowError
-from mint_ray.records import Case, Phenotype
 from mint_ray.service import intake
 from mint_ray.service.api import CaseProblem, CaseRanking, RankedLabel
 from mint_ray.service.batching import Batcher, ForwardFailed, QueueFull
@@ -23,11 +22,6 @@ from mint_ray.service.settings import LimitsSection
 from mint_ray.service.wire import Row
 from mint_ray.tasks.base import Task, View
 
-FINDINGS = Case(  # to put them in order, a task reads the ontology, which no request shall wait for
-    case_id="warm-up",
-    group_id="warm-up",
-    phenotypes=[Phenotype(id="HP:0001249", name="Intellectual disability"), Phenotype(id="HP:0001250", name="Seizure")],
-)
 AT_ONCE = 2**18  # bytes that an event loop may read without others noticing
 
 
@@ -71,7 +65,8 @@ class Engine:
     async def start(self) -> None:
         """Begin to serve; returns once a forward has run, so that what is ready is known to work."""
         self._batcher.start()
-        await asyncio.to_thread(self.task.scorer_view, FINDINGS)
+        # For its first case a task may read an ontology, which no request shall wait for.
+        await asyncio.to_thread(self.task.scorer_view, self.task.example)
         await self.row(WARM_UP)
 
     async def stop(self) -> None:

@@ -64,7 +64,7 @@ class StrictRequest(Request):
                 parser = MultiPartParser(
                     self.headers, stream, max_files=2, max_fields=20, max_part_size=4 * self.limits.text_chars
                 )
-                parser.spool_max_size = self.limits.body_bytes  # a photograph stays in memory
+                parser.spool_max_size = self.limits.body_bytes  # an image stays in memory
                 return await parser.parse()
         except MultiPartException as error:
             raise Problem("malformed-body", error.message) from None
@@ -223,5 +223,6 @@ def scorer_view(case: Case, task: Task) -> View:
     """
     view = task.scorer_view(case)
     if not view.text and view.image is None:
-        raise Problem("empty-case", "send text, findings or an image")
+        readable = [name for name in ("text", "phenotypes", "image") if task.reads(name)]
+        raise Problem("empty-case", f"send something of {', '.join(readable)}")
     return view

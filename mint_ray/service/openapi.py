@@ -8,7 +8,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from mint_ray.service.api import CaseIn
+from mint_ray.service.api import CaseIn, rank_example
+from mint_ray.service.engine import Engine
 from mint_ray.service.problems import CODES, MEDIA_TYPE, ProblemDetails
 from mint_ray.service.settings import LimitsSection
 
@@ -36,14 +37,14 @@ def _response(status: int, codes: list[str]) -> dict[str, Any]:
     return found
 
 
-def describe(app: FastAPI, limits: LimitsSection, prefix: str = "") -> dict[str, Any]:
+def describe(app: FastAPI, engine: Engine, prefix: str = "") -> dict[str, Any]:
     """The whole description, with the bounds that are in force; `prefix` is what the application is met below."""
     if app.openapi_schema is None:
-        app.openapi_schema = _described(app, limits)
+        app.openapi_schema = _described(app, engine.limits, rank_example(engine.task))
     return app.openapi_schema | ({"servers": [{"url": prefix}]} if prefix else {})
 
 
-def _described(app: FastAPI, limits: LimitsSection) -> dict[str, Any]:
+def _described(app: FastAPI, limits: LimitsSection, example: dict[str, Any]) -> dict[str, Any]:
     description = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     schemas = description.setdefault("components", {}).setdefault("schemas", {})
     for model in (ProblemDetails, CaseIn):
@@ -54,6 +55,7 @@ def _described(app: FastAPI, limits: LimitsSection) -> dict[str, Any]:
     description["security"] = [{}, {"token": []}]
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
+    schemas["RankRequest"]["examples"] = [example]
     schemas["RankRequest"]["properties"]["cases"]["maxItems"] = limits.cases
     fields = schemas["CaseIn"]["properties"]
     fields["phenotypes"]["maxItems"] = limits.phenotypes

@@ -13,8 +13,9 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, Template, select_autoescape
 from starlette.routing import Route
 
-from mint_ray.service.api import RANK_EXAMPLE
+from mint_ray.service.api import rank_example
 from mint_ray.service.engine import Engine
+from mint_ray.tasks.base import Task
 
 _POLICY = (
     "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src blob: data:; connect-src 'self'; "
@@ -29,17 +30,16 @@ def html(page: tuple[str, str]) -> HTMLResponse:
 
 
 def ranking_page(engine: Engine, secured: bool) -> tuple[str, str]:
-    """The page at `/`: type findings, drop an image, see the ranking as bars."""
-    scorer = engine.scorer
-    return _render(
-        "ranking.html", scorer=scorer, labels=len(scorer.labels), secured=secured, image_bytes=engine.limits.image_bytes
-    )
+    """The page at `/`: type what the task reads, drop an image, see the ranking as bars."""
+    scorer, task = engine.scorer, engine.task
+    shown = {"scorer": scorer, "labels": len(scorer.labels), "task": task, "image_bytes": engine.limits.image_bytes}
+    return _render("ranking.html", secured=secured, **shown)
 
 
-def api_page(description: dict[str, Any], address: str, secured: bool) -> tuple[str, str]:
+def api_page(description: dict[str, Any], task: Task, address: str, secured: bool) -> tuple[str, str]:
     """The page at `/docs`, drawn from the OpenAPI description; `address` is where the application was met."""
-    example = json.dumps(RANK_EXAMPLE, indent=1)
-    return _render("docs.html", api=description, address=address.rstrip("/"), secured=secured, example=example)
+    shown = {"example": json.dumps(rank_example(task), indent=1), "task": task, "secured": secured}
+    return _render("docs.html", api=description, address=address.rstrip("/"), **shown)
 
 
 def routes(app: FastAPI) -> list[Route]:

@@ -13,10 +13,12 @@ from mint_ray.service.engine import Engine
 from mint_ray.service.metrics import Metrics
 from mint_ray.service.scoring import LocalScoring
 from mint_ray.service.settings import AccessSection, AutoscalingSection, LimitsSection, ServiceSection, is_loopback
+from mint_ray.tasks.base import Task
 from mint_ray.tasks.rare_disease import RareDisease
 from tests.service.toy import ToyScorer
 
 TOKEN = "0123456789abcdef0123"
+DISEASE = RareDisease(kind="rare_disease")
 
 
 def answers(
@@ -25,6 +27,7 @@ def answers(
     seconds: float = 0.0,
     together: bool = False,
     prefix: str = "",
+    task: Task = DISEASE,
     **limits,
 ) -> list[httpx.Response]:
     """What a fresh application answers to requests (method, path, options), one after the other or together.
@@ -36,7 +39,7 @@ def answers(
         section = LimitsSection(**limits)
         engine = Engine(
             LocalScoring(ToyScorer("00", seconds), threads=1),
-            RareDisease(kind="rare_disease"),
+            task,
             section,
             max_batch_size=2,
             metrics=Metrics(),
