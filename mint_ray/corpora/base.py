@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mint_ray.records import Case, Refusal
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import ray.data
 
     from mint_ray.corpora.inventory import Inventory
+
+
+_DRAWN_AT_ONCE = 64
 
 
 class Corpus(KindSection):
@@ -49,6 +52,18 @@ class Corpus(KindSection):
         Raises:
             CorpusError: the source as a whole cannot be used.
         """
+
+
+def drawn(cases: int, draw: Callable[[int], Case | Refusal]) -> ray.data.Dataset:
+    """The outcomes of a simulation, each drawn from its number alone."""
+    import ray.data
+
+    def block(numbers: dict[str, Any]) -> pa.Table:
+        return outcome_table([draw(int(number)) for number in numbers["id"]])
+
+    numbers = ray.data.range(cases, override_num_blocks=max(1, cases // _DRAWN_AT_ONCE))
+    work: Any = block  # Ray's types know no batch format
+    return numbers.map_batches(work, batch_format="numpy", batch_size=None)
 
 
 def outcome_schema() -> pa.Schema:

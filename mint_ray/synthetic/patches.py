@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import zlib
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator
 
-from mint_ray.corpora.base import Corpus, outcome_table
+from mint_ray.corpora.base import Corpus, drawn
 from mint_ray.errors import RowError
 from mint_ray.records import Case
 from mint_ray.tasks.base import Label
@@ -21,13 +21,11 @@ from mint_ray.tasks.tissue import TISSUES, tissue
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
     import ray.data
 
     from mint_ray.synthetic.nuclei import Slide
 
 SOURCE = "simulated nuclei"
-_ROWS_PER_BLOCK = 64
 _OPENINGS = ("H&E image of {tissue}", "a patch of {tissue} tissue", "{tissue} histology", "nuclei of {tissue}")
 
 
@@ -63,12 +61,7 @@ class SimulatedNuclei(Corpus):
         return [tissue(name) for name in self.tissues]
 
     def outcomes(self, seed: int) -> ray.data.Dataset:
-        import ray
-
-        patches = self.slides * self.patches * len(self.tissues)
-        numbers = ray.data.range(patches, override_num_blocks=max(1, patches // _ROWS_PER_BLOCK))
-        draw: Any = partial(_draw_block, corpus=self, seed=seed)  # Ray's types know no batch format
-        return numbers.map_batches(draw, batch_format="numpy", batch_size=None)
+        return drawn(self.slides * self.patches * len(self.tissues), partial(self.patch, seed=seed))
 
     def patch(self, number: int, seed: int) -> Case:
         """The case of that number; tissues take turns, so that any stretch of numbers has all of them."""
@@ -90,10 +83,6 @@ class SimulatedNuclei(Corpus):
             synthetic=True,
             source=SOURCE,
         )
-
-
-def _draw_block(block: dict[str, Any], corpus: SimulatedNuclei, seed: int) -> pa.Table:
-    return outcome_table([corpus.patch(int(number), seed) for number in block["id"]])
 
 
 def _generator(seed: int, name: str) -> np.random.Generator:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, field_validator, model_validator
 
 from mint_ray import hpo
-from mint_ray.corpora.base import Corpus, outcome_table
+from mint_ray.corpora.base import Corpus, drawn
 from mint_ray.errors import CorpusError
 from mint_ray.records import Case, Phenotype, Sex
 from mint_ray.tasks.base import Label
@@ -24,12 +24,10 @@ from mint_ray.tasks.rare_disease import disease_label
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
     import ray.data
 
 SOURCE = "simulated patients"
 ONE_SEX = {"female": "HP:0010461", "male": "HP:0010460"}  # whom the branches of male and female genitalia spare
-_ROWS_PER_BLOCK = 64
 
 
 class SimulatedPatients(Corpus):
@@ -110,12 +108,7 @@ class SimulatedPatients(Corpus):
         return chosen[: self.diseases]
 
     def outcomes(self, seed: int) -> ray.data.Dataset:
-        import ray
-
-        patients = self.patients_per_disease * len(self.disease_ids())
-        numbers = ray.data.range(patients, override_num_blocks=max(1, patients // _ROWS_PER_BLOCK))
-        draw: Any = partial(_draw_block, corpus=self, seed=seed)  # Ray's types know no batch format
-        return numbers.map_batches(draw, batch_format="numpy", batch_size=None)
+        return drawn(self.patients_per_disease * len(self.disease_ids()), partial(self.patient, seed=seed))
 
     def patient(self, number: int, seed: int) -> Case:
         """The case of that number; diseases take turns, so that any stretch of numbers has all of them."""
@@ -230,10 +223,6 @@ class Draw:
         look = faces.look(self.family_rng, self.rng, sex, age, settings.variation)
         face = faces.face(findings, self.rng, settings.variation)
         return faces.encode_png(faces.portrait(face, look, settings.image_size))
-
-
-def _draw_block(batch: dict[str, Any], corpus: SimulatedPatients, seed: int) -> pa.Table:
-    return outcome_table([corpus.patient(int(number), seed) for number in batch["id"]])
 
 
 def _phenotype(term_id: str, **how: Any) -> Phenotype:

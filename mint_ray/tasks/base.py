@@ -120,13 +120,13 @@ class Task(KindSection):
     def downstream_view(self, case: Case) -> View:
         """One modality: what the language model sees, with what was withheld recorded."""
 
-    @abstractmethod
     def blinded_view(self, case: Case) -> View:
         """What the scorer sees where it is blinded to all that the language model lacks, in the scorer's own form."""
+        return self.downstream_view(case)
 
-    @abstractmethod
     def query(self, case: Case) -> str | None:
         """What knowledge is looked up by: of what the language model may see, nothing else; None where it has no words."""
+        return self.downstream_view(case).text
 
     @abstractmethod
     def prompt(self, view: View) -> list[Message]:

@@ -71,13 +71,6 @@ class Tissue(Task):
     def downstream_view(self, case: Case) -> View:
         return View(image=case.image, withheld=_caption(case))
 
-    def blinded_view(self, case: Case) -> View:
-        """The image: the scorer sees no more than the model does."""
-        return self.scorer_view(case)
-
-    def query(self, case: Case) -> str | None:
-        return None
-
     def prompt(self, view: View) -> list[Message]:
         choice = f" Choose from: {', '.join(self.candidates)}." if self.candidates else ""
         return [

@@ -8,6 +8,7 @@ from mint_ray.models import resolve_model
 from mint_ray.records import Message
 from mint_ray.tasks.base import View
 from mint_ray.tasks.rare_disease import RareDisease
+from tests.tiny_model import save_tiny_llama
 
 DISEASES = (
     "Kabuki syndrome 1",
@@ -35,27 +36,7 @@ def tokenizer(packaged_model):
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory, tokenizer) -> Path:
     """A model folder: Llama of width 64 and two layers, random weights from a fixed seed."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    torch.manual_seed(1)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        initializer_range=0.2,  # wide enough for answers to differ in likelihood
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return save_tiny_llama(tmp_path_factory.mktemp("models") / "tiny", tokenizer)
 
 
 @pytest.fixture(scope="session")

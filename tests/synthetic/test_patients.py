@@ -217,11 +217,11 @@ def test_checking_the_settings_loads_neither_ray_nor_torch():
 
 
 def test_the_stream_holds_every_patient_once_however_it_is_cut_into_blocks(local_ray, monkeypatch):
-    from mint_ray.synthetic import patients
+    from mint_ray.corpora import base
 
     expected = {case.case_id: case.model_dump() for case in (corpus().patient(n, 3) for n in range(20))}
     for rows in (64, 3):
-        monkeypatch.setattr(patients, "_ROWS_PER_BLOCK", rows)
+        monkeypatch.setattr(base, "_DRAWN_AT_ONCE", rows)
         rows_out = corpus().outcomes(3).take_all()
         assert all(row["refusal"] is None for row in rows_out)
         assert len(rows_out) == 20
