@@ -13,7 +13,9 @@ from mint_ray.models import load_tokenizer, resolve_model
 from tests.conftest import REPOSITORY
 from tests.tiny_model import save_tiny_llama
 
+pytestmark = pytest.mark.timeout(900)
 PACKAGE = REPOSITORY / "tests" / "chest_radiographs"
+SMALLER = ("inference.models=[aligned]",)
 STAGES = ("cases", "scorer", "preferences", "alignment", "answers", "evaluation")
 
 
@@ -40,7 +42,7 @@ def run(site, tmp_path_factory) -> Path:
     """The directory of a run of the whole line, on a language model that is nobody's."""
     folder = tmp_path_factory.mktemp("chest")
     model = save_tiny_llama(folder / "model", load_tokenizer(resolve_model("packaged:smollm2-135m-instruct")))
-    settings = [f"--set=run.dir={folder / 'run'}", f"--set=alignment.model={model}"]
+    settings = [f"--set={each}" for each in (f"run.dir={folder / 'run'}", f"alignment.model={model}", *SMALLER)]
     command(site, "jobs/run_line.py", str(PACKAGE / "chest.yaml"), *settings)
     return folder / "run"
 
@@ -56,7 +58,8 @@ def test_the_whole_line_runs_on_its_task_its_corpus_and_its_scorer(run):
     held_out = manifests["scorer"]["figures"]["held_out"]
     assert held_out["image_only"]["top1"] == 1.0 and held_out["text_only"]["top1"] < 0.5
     metrics = json.loads((run / "evaluation" / "metrics.json").read_text())
-    assert {"base", "aligned"} <= metrics["rows"].keys()
+    assert (metrics["cases"], metrics["labels"]) == (18, 6) and "aligned" in metrics["models"]
+    assert metrics["models"]["scorer"]["e3"]["value"] == 1.0
     assert (run / "evaluation" / "report.html").read_text().startswith("<!doctype html>")
 
 
