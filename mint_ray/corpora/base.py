@@ -6,6 +6,9 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pydantic import Field
+
+from mint_ray.errors import RowError
 from mint_ray.records import Case, Refusal
 from mint_ray.sections import KindSection
 from mint_ray.tasks.base import Label
@@ -24,6 +27,11 @@ class Corpus(KindSection):
     """A source on disk or in an object store, or a simulation. Subclasses import ray inside `outcomes`, never at the top."""
 
     entry_points: ClassVar[str] = "mint_ray.corpora"
+    notes: bool = Field(
+        default=True,
+        description="read findings, sex and age from each case's text, where the task has such: docs/notes.md",
+    )
+    labelled: bool = Field(default=True, description="false: a row needs no label, and is not refused without one")
 
     def label_count(self) -> int | None:
         """The number of labels where the settings alone tell it, so that wrong settings are refused at once."""
@@ -64,6 +72,23 @@ def drawn(cases: int, draw: Callable[[int], Case | Refusal]) -> ray.data.Dataset
     numbers = ray.data.range(cases, override_num_blocks=max(1, cases // _DRAWN_AT_ONCE))
     work: Any = block  # Ray's types know no batch format
     return numbers.map_batches(work, batch_format="numpy", batch_size=None)
+
+
+def notes_read(outcomes: pa.Table) -> pa.Table:
+    """A block of `Corpus.outcomes` with the notes of its cases read; a case whose note cannot be is refused."""
+    from mint_ray.notes.cases import with_note_read
+
+    def read(row: dict[str, Any]) -> Case | Refusal:
+        if row["case"] is None:
+            return Refusal(**row["refusal"])
+        case = Case(**row["case"])
+        try:
+            return with_note_read(case)
+        except RowError as error:
+            fault: dict[str, Any] = {"reason": error.reason, "field": error.field, "seen": error.seen}
+            return Refusal(source=case.source, case_id=case.case_id, expected=error.expected, **fault)
+
+    return outcome_table([read(row) for row in outcomes.to_pylist()])
 
 
 def outcome_schema() -> pa.Schema:

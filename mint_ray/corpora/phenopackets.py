@@ -77,6 +77,7 @@ if TYPE_CHECKING:
 
 HUMAN = "9606"  # NCBITaxon
 DAYS = 365.25  # of a year
+UNLABELLED = ("no-diagnosis", "two-diagnoses", "no-gene", "two-genes")
 
 
 class Phenopackets(Corpus):
@@ -98,20 +99,20 @@ class Phenopackets(Corpus):
         return text_inventory(self.path)
 
     def outcomes(self, seed: int) -> ray.data.Dataset:
-        return parsed(text_rows(self.path), partial(read_message, label=self.label))
+        return parsed(text_rows(self.path), partial(read_message, label=self.label, labelled=self.labelled))
 
 
 Kind = Literal["disease", "gene"]
 
 
-def read_message(row: Row, label: Kind = "disease") -> list[Case | Refusal]:
+def read_message(row: Row, label: Kind = "disease", labelled: bool = True) -> list[Case | Refusal]:
     """A text row to the outcome of its packet, or of each member of its Cohort, which `source` then names."""
     try:
         document = json_object(row)
     except RowError as error:
         return [refusal(row, error)]
     members = [(row | {"source": f"{row['source']}!members[{i}]"}, m) for i, m in enumerate(members_of(document))]
-    return [_outcome(place, message, label) for place, message in members or [(row, document)]]
+    return [_outcome(place, message, label, labelled) for place, message in members or [(row, document)]]
 
 
 def read_packet(row: Row, label: Kind = "disease") -> Case | Refusal:
@@ -122,20 +123,29 @@ def read_packet(row: Row, label: Kind = "disease") -> Case | Refusal:
         return refusal(row, error)
 
 
-def _outcome(row: Row, message: Any, label: Kind) -> Case | Refusal:
+def _outcome(row: Row, message: Any, label: Kind, labelled: bool = True) -> Case | Refusal:
     case_id = None
     try:
         packet = _under_one_id(packet_of(message))
         case_id = packet.id
-        named = gene_of(packet) if label == "gene" else disease_of(packet)
-        return case_of(packet, named, place_of(row))
+        return case_of(packet, _label_of(packet, label, labelled), place_of(row))
     except StorageError:
         raise
     except Exception as error:  # of one member, which costs no other
         return refusal(row, row_error(error), case_id)
 
 
-def case_of(packet: Packet, label: Label, source: str = "") -> Case:
+def _label_of(packet: Packet, label: Kind, labelled: bool) -> Label | None:
+    """The packet's one label; None where it has none, or several, and the corpus needs none."""
+    try:
+        return gene_of(packet) if label == "gene" else disease_of(packet)
+    except RowError as error:
+        if labelled or error.reason not in UNLABELLED:
+            raise
+        return None
+
+
+def case_of(packet: Packet, label: Label | None, source: str = "") -> Case:
     """The case that a packet describes; raises `RowError` by the reasons above."""
     subject = packet.subject or Subject()
     _check_species(subject)
@@ -145,9 +155,9 @@ def case_of(packet: Packet, label: Label, source: str = "") -> Case:
             case_id=packet.id,
             group_id=published[0][0] if published else packet.id,
             publications=published,
-            label_id=label.id,
-            label_name=label.name,
-            label_synonyms=list(label.synonyms),
+            label_id=label.id if label else None,
+            label_name=label.name if label else None,
+            label_synonyms=list(label.synonyms) if label else [],
             phenotypes=phenotypes_of(packet),
             sex=sex_of(subject.sex),
             age_years=age_of(subject),

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import accumulate, islice, pairwise
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 from uuid import uuid4
 
 import pyarrow as pa
@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mint_ray.config import Configuration, label_conflicts
+from mint_ray.corpora.base import notes_read
 from mint_ray.corpora.cohort import Cohort, Member, choose_cohort, grouped, under_one_id
 from mint_ray.corpora.inventory import Inventory
 from mint_ray.corpora.label_ids import shared_names
@@ -38,6 +39,7 @@ from mint_ray.tasks.base import Label, save_labels
 logger = logging.getLogger(__name__)
 
 PART_ROWS = 256
+NOTES_AT_ONCE = 64
 OUTCOMES = ".outcomes"
 LEFT_OUT = "left_out.tsv"
 _DECIDED = ("group_id", "label_id", "label_name")
@@ -106,6 +108,8 @@ def write_outcomes(config: Configuration, folder: Path) -> list[Path]:
     """Read the source, once; the parts in the order of its rows."""
     with _source_order():
         outcomes = config.corpus.outcomes(config.run.seed)
+        if config.corpus.notes and config.task.terms:
+            outcomes = outcomes.map_batches(cast(Any, notes_read), batch_format="pyarrow", batch_size=NOTES_AT_ONCE)
         # Strict, or Ray fuses reading and writing into one task a source file, which would hold all of it.
         outcomes.repartition(target_num_rows_per_block=PART_ROWS, strict=True).write_parquet(
             arrow_path(folder), filesystem=arrow_filesystem(folder)

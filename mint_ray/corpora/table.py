@@ -22,7 +22,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import accumulate, count
 from pathlib import Path
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import ray.data
 
-REQUIRED = ("case_id", "label_id")
+REQUIRED = ("case_id", "label_id")  # the label where the corpus is labelled: null where it is unknown
 
 
 class Table(Corpus):
@@ -87,6 +87,10 @@ class Table(Corpus):
         check_list(labels, self.label_list)
         return labels
 
+    def needed(self) -> Sequence[str]:
+        """The columns that must be there."""
+        return REQUIRED if self.labelled else REQUIRED[:1]
+
     def inventory(self) -> Inventory:
         return self._files()[1]
 
@@ -94,13 +98,15 @@ class Table(Corpus):
         files, inventory = self._files()
         lines = [file for file in files if file.name.lower().endswith(LINES)]
         units = [range_unit(source, None, 1, error) for source, error in inventory.refused]
-        units += [unit for file in files if file not in lines for unit in _row_groups(file, self.path.parent)]
+        units += [
+            unit for file in files if file not in lines for unit in _row_groups(file, self.path.parent, self.needed())
+        ]
         if not lines:
             self._check_units(units, inventory)
         found = [read_ranges(units, _read_row_group)] if units else []
         if lines:
             texts = read_texts([file.relative_to(self.path.parent).as_posix() for file in lines], self.path.parent)
-            found.append(parsed(texts, partial(read_line, root=self.path.parent)))
+            found.append(parsed(texts, partial(read_line, root=self.path.parent, needed=self.needed())))
         return found[0].union(*found[1:]) if len(found) > 1 else found[0]
 
     def _files(self) -> tuple[list[Path], Inventory]:
@@ -127,7 +133,7 @@ class Table(Corpus):
             raise CorpusError(f"{self.path}: {units[0]['source']}: {seen}: {field}; expected {expected}")
 
 
-def _row_groups(path: Path, root: Path) -> list[Unit]:
+def _row_groups(path: Path, root: Path, needed: Sequence[str]) -> list[Unit]:
     """One unit a row group, once the file's columns are known to be a case's; else one that is refused."""
     from mint_ray.parquet import parquet_file
 
@@ -135,7 +141,7 @@ def _row_groups(path: Path, root: Path) -> list[Unit]:
     try:
         with reaching(path), parquet_file(path) as file:
             footer, schema = file.metadata, file.schema_arrow
-        _check_columns(schema.names)
+        _check_columns(schema.names, needed)
     except StorageError:
         raise
     except RowError as error:
@@ -145,19 +151,19 @@ def _row_groups(path: Path, root: Path) -> list[Unit]:
     sizes = [footer.row_group(index).num_rows for index in range(footer.num_row_groups)]
     starts = accumulate(sizes, initial=1)
     return [
-        range_unit(source, first, size, root=str(root), group=index, part=f"row group {index}")
+        range_unit(source, first, size, root=str(root), group=index, needed=list(needed), part=f"row group {index}")
         for index, (first, size) in enumerate(zip(starts, sizes, strict=False))
         if size
     ]
 
 
-def _check_columns(names: list[str]) -> None:
+def _check_columns(names: list[str], needed: Sequence[str]) -> None:
     known = arrow_schema(Case).names
     if unknown := [name for name in names if name not in known]:
         raise RowError(
             "unknown-field", ", ".join(unknown), "columns that a case does not have", f"columns of {', '.join(known)}"
         )
-    if missing := [name for name in REQUIRED if name not in names]:
+    if missing := [name for name in needed if name not in names]:
         raise RowError("missing-field", ", ".join(missing), "no such column", "a column, null where a label is unknown")
     if twice := [name for name, n in Counter(names).items() if n > 1]:
         raise RowError("wrong-field", ", ".join(twice), "a column that is there twice", "each column once")
@@ -171,7 +177,8 @@ def _read_row_group(unit: Unit) -> Iterator[Outcome]:
         for batch in file.iter_batches(ROWS_PER_BLOCK, row_groups=[unit["group"]]):
             for columns in _plain(batch):
                 yield from outcomes_of(
-                    {"source": unit["source"], "row": next(numbers), "columns": columns}, read_columns
+                    {"source": unit["source"], "row": next(numbers), "columns": columns},
+                    partial(read_columns, needed=unit["needed"]),
                 )
 
 
@@ -194,25 +201,25 @@ def _plain_row(batch: pa.RecordBatch, index: int) -> dict[str, Any] | RowError:
     return columns
 
 
-def read_columns(row: Row) -> Case | Refusal:
+def read_columns(row: Row, needed: Sequence[str] = REQUIRED) -> Case | Refusal:
     """A Parquet row, its values in `columns` (or its fault), to a case, or to the reason why it is none."""
     columns = row["columns"]
     try:
         if isinstance(columns, RowError):
             raise columns
         image = columns.get("image")
-        return _case(row, {**columns, "image": check_image(image) if isinstance(image, bytes) else image})
+        return _case(row, {**columns, "image": check_image(image) if isinstance(image, bytes) else image}, needed)
     except RowError as error:
         return refusal(row, error, None if isinstance(columns, RowError) else _id_of(columns))
 
 
-def read_line(row: Row, root: Path) -> Case | Refusal:
+def read_line(row: Row, root: Path, needed: Sequence[str] = REQUIRED) -> Case | Refusal:
     """A JSON line to a case, or to the reason why it is none; `root` is the folder that its source counts from."""
     columns: dict[str, Any] = {}
     try:
         columns = json_object(row)
         image = _image(columns, (root / row["source"]).parent)
-        return _case(row, {**columns, "image": image})
+        return _case(row, {**columns, "image": image}, needed)
     except RowError as error:
         return refusal(row, error, _id_of(columns))
 
@@ -222,8 +229,8 @@ def _id_of(columns: dict[str, Any]) -> str | None:
     return case_id if isinstance(case_id, str) else None
 
 
-def _case(row: Row, columns: dict[str, Any]) -> Case:
-    if missing := [name for name in REQUIRED if name not in columns]:
+def _case(row: Row, columns: dict[str, Any], needed: Sequence[str]) -> Case:
+    if missing := [name for name in needed if name not in columns]:
         raise RowError("missing-field", missing[0], "nothing", "a value, or null for an unknown label")
     given = _without_nulls(columns) | {"source": place_of(row)}
     given.setdefault("group_id", given.get("case_id"))

@@ -10,13 +10,14 @@ from pydantic import Field
 
 from mint_ray.errors import CorpusError
 from mint_ray.hpo import Withheld, disease_names, diseases, information_content, ontology, other_names, remembered
-from mint_ray.records import Case, Message, Phenotype
+from mint_ray.records import Case, Mention, Message, Phenotype
 from mint_ray.tasks.base import GREY, Label, Ranker, Task, View
 
 _INSTRUCTION = (
     "You are a clinical geneticist. Name the {n} most likely {asked} of the patient, most likely first. "
     "Answer with the line {header} followed by {n} numbered names in single quotes."
 )
+WITHHELD = "[withheld]"
 _KNOWLEDGE = "Diseases that may fit, from a reference:"
 
 
@@ -55,18 +56,20 @@ class RareDisease(Task):
 
     def downstream_view(self, case: Case) -> View:
         told = self._told(case)
-        withheld = [p.id for p in case.phenotypes if p not in told]
+        withheld = [p.id for p in case.phenotypes if p not in told] + [m.id for m in self._hidden(case)]
         if case.image is not None:
             withheld.insert(0, "image")
-        return View(text=patient_text(case, told), withheld=tuple(withheld))
+        return View(text=patient_text(case, told, self._note(case)), withheld=tuple(dict.fromkeys(withheld)))
 
     def blinded_view(self, case: Case) -> View:
-        return self.scorer_view(case.model_copy(update={"image": None, "phenotypes": self._seen(case)}))
+        seen = {"image": None, "phenotypes": self._seen(case), "text": self._note(case)}
+        return self.scorer_view(case.model_copy(update=seen))
 
     def query(self, case: Case) -> str | None:
         """The findings observed, and the note: a finding that was excluded would look up what it speaks against."""
         observed = [p.name for p in self._told(case) if not p.excluded]
-        return "; ".join([*observed, case.text] if case.text else observed)
+        note = self._note(case)
+        return "; ".join([*observed, note] if note else observed)
 
     def prompt(self, view: View) -> list[Message]:
         instruction = _INSTRUCTION.format(n=self.answer_size, asked=self.asked, header=self.header)
@@ -75,8 +78,26 @@ class RareDisease(Task):
 
     def _seen(self, case: Case) -> list[Phenotype]:
         """The findings that the language model may see."""
-        roots = tuple(self.withhold_branches)
+        roots = self._withheld(case)
         return [p for p in case.phenotypes if p.modality == "text" and not (roots and _may_be_below(roots, p.id))]
+
+    def _withheld(self, case: Case) -> tuple[str, ...]:
+        """The terms that it may not see, nor any below: those of `withhold_branches`, and what the photograph alone shows."""
+        return (*self.withhold_branches, *(p.id for p in case.phenotypes if p.modality == "image" and p.id))
+
+    def _hidden(self, case: Case) -> list[Mention]:
+        """The places in the note that name what the language model may not see, of whomever they are said."""
+        roots = self._withheld(case)
+        return [m for m in case.mentions if roots and _may_be_below(roots, m.id)]
+
+    def _note(self, case: Case) -> str | None:
+        """The note as the language model reads it: what it may not see is blacked out, by place and by name."""
+        if not case.text:
+            return case.text
+        places = [(m.start, m.end) for m in self._hidden(case)]
+        names = [p.name for p in case.phenotypes if p not in self._seen(case)]
+        places += [match.span() for name in names for match in re.finditer(re.escape(name), case.text, re.IGNORECASE)]
+        return blacked_out(case.text, places)
 
     def _told(self, case: Case) -> list[Phenotype]:
         """The same in the order in which it is told: by name, so that no answer hangs on what was recorded first."""
@@ -174,17 +195,33 @@ def most_specific_first(phenotypes: Iterable[Phenotype]) -> list[Phenotype]:
     return sorted(found, key=lambda p: (-information_content(p.id), p.name.casefold(), p.name))
 
 
-def patient_text(case: Case, phenotypes: list[Phenotype]) -> str:
-    """A patient as a language model reads it: demographics, findings, findings excluded, the note."""
+def blacked_out(text: str, places: Iterable[tuple[int, int]]) -> str:
+    """A text with `[withheld]` in place of each run of characters; places may overlap."""
+    parts: list[str] = []
+    at = 0
+    for start, end in sorted(places):
+        if end > at:
+            parts += [text[at : max(at, start)], *([WITHHELD] if start >= at else [])]
+            at = end
+    return "".join([*parts, text[at:]])
+
+
+def patient_text(case: Case, phenotypes: list[Phenotype], note: str | None) -> str:
+    """A patient as a language model reads it: demographics, findings, findings excluded, the note.
+
+    Args:
+        note: the case's own, without what the model may not see.
+    """
     lines: list[str] = []
     if case.sex or case.age_years is not None or case.ethnicity:
         age = f"{case.age_years:.0f} years" if case.age_years is not None else None
         lines.append("Patient: " + ", ".join(filter(None, [case.sex, age, case.ethnicity])))
     observed = [p.name for p in phenotypes if not p.excluded]
     excluded = [p.name for p in phenotypes if p.excluded]
-    lines.append("Findings: " + ("; ".join(observed) or "none recorded"))
+    if observed or not note:
+        lines.append("Findings: " + ("; ".join(observed) or "none recorded"))
     if excluded:
         lines.append("Excluded: " + "; ".join(excluded))
-    if case.text:
-        lines.append("Note: " + case.text)
+    if note:
+        lines.append("Note: " + note)
     return "\n".join(lines)

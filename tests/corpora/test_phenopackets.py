@@ -75,6 +75,7 @@ def test_a_packet_becomes_a_case():
         ],
         "sex": "female",
         "age_years": 4.5,
+        "mentions": [],
         "ethnicity": None,
         "synthetic": False,
         "source": "file.jsonl:3",
@@ -636,3 +637,16 @@ def test_a_label_carries_the_other_names_that_the_annotations_know():
     assert corpus.named(Label(id="MONDO:1", name="as the packet says")) == Label(
         id="MONDO:1", name="as the packet says"
     )
+
+
+def test_a_corpus_that_needs_no_labels_keeps_a_packet_without_a_diagnosis():
+    packet = {
+        "id": "p",
+        "phenotypicFeatures": [{"type": {"id": "HP:0001250", "label": "Seizure"}}],
+        "metaData": {"phenopacketSchemaVersion": "2.0"},
+    }
+    row = {"source": "p.json", "row": None, "text": json.dumps(packet).encode(), "problem": None}
+    from mint_ray.corpora.phenopackets import read_message
+
+    (refused,), (kept,) = read_message(row), read_message(row, labelled=False)
+    assert refused.reason == "no-diagnosis" and kept.label_id is None and kept.case_id == "p"
