@@ -8,9 +8,9 @@ import pytest
 
 from mint_ray import hpo
 from mint_ray.corpora.phenopackets import read_packet
-from mint_ray.corpora.store import patient
 from mint_ray.likelihood import LEAST, MOST, MOST_SOUGHT, UNRELATED, LikelihoodRatio, background, implied
 from mint_ray.records import Case, Phenotype
+from mint_ray.tasks.rare_disease import RareDisease
 
 KABUKI, NOONAN, ANGELMAN, MARFAN = "OMIM:147920", "OMIM:163950", "OMIM:105830", "OMIM:154700"
 RANKER = LikelihoodRatio({d: [d] for d in (KABUKI, NOONAN, ANGELMAN, MARFAN)})
@@ -115,7 +115,7 @@ def test_on_published_patients_it_is_far_above_chance(published):
 
 
 def test_excluded_findings_help_where_the_annotations_do_not_know_the_patients(published):
-    without = hpo.Withheld(patient(case.model_dump()) for case in published)
+    without = RareDisease(kind="rare_disease").held_out(published)
     ranker = LikelihoodRatio({disease_id: [disease_id] for disease_id in hpo.diseases()}, without)
     ways = (lambda c: c.phenotypes, lambda c: [p for p in c.phenotypes if not p.excluded])
     told, observed = (np.mean([1 / (1 + ranker.rank(way(c)).index(c.label_id)) for c in published]) for way in ways)

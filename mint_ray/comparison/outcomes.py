@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mint_ray import hpo
 from mint_ray.comparison.arms import arm_folder
 from mint_ray.corpora.store import case_table, held_out
 from mint_ray.errors import EvaluationError
@@ -41,12 +40,12 @@ class Arm:
 
 @dataclass(frozen=True)
 class Given:
-    """What the arms of a comparison share: what is known, the cases asked about without their images, and the
-    publications that published knowledge has to leave out (None: no case has any)."""
+    """What the arms of a comparison share: what is known, the cases asked about without their images, and what published
+    knowledge has to leave out, as the task has it."""
 
     known: Known
     cases: list[Case]
-    held_out: hpo.Withheld | None
+    held_out: Any
 
 
 def graded_path(run: Run, arm: str) -> Path:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import pyarrow as pa
 
-from mint_ray import hpo
 from mint_ray.parquet import arrow_filesystem, parquet_dataset
 from mint_ray.records import LEARNED_FROM, Case, Split, arrow_schema, from_table
 from mint_ray.runs import Run
@@ -64,26 +63,15 @@ def case_table(run: Run, columns: list[str] | None = None, splits: list[str] | N
     return cases.to_table(columns=columns, filter=kept)
 
 
-def held_out(run: Run) -> hpo.Withheld | None:
-    """The publications of the cases that no model may learn from, with their patients; None where none has any.
+def held_out(run: Run) -> Any:
+    """What published knowledge has to leave out: the task's word on the cases that no model may learn from.
 
     Raises:
         RunError: the stage `cases` is not complete.
     """
     splits = [split for split in get_args(Split) if split not in LEARNED_FROM]
-    rows = case_table(run, ["label_id", "publications", "phenotypes"], splits).to_pylist()
-    patients = [patient(row) for row in rows if row["publications"] and row["label_id"]]
-    return hpo.Withheld(patients) if patients else None
-
-
-def patient(case: Mapping[str, Any]) -> hpo.Patient:
-    """A row of the cases as annotations may have counted it."""
-    found: dict[bool, set[str]] = {False: set(), True: set()}
-    for finding in case["phenotypes"]:
-        if term := hpo.ontology().resolve(finding["id"]):
-            found[finding["excluded"]].add(term.id)
-    papers = frozenset(name for paper in case["publications"] for name in paper)
-    return hpo.Patient(case["label_id"], papers, frozenset(found[False]), frozenset(found[True]))
+    columns = [name for name in Case.model_fields if name != "image"]
+    return run.config.task.held_out(from_table(case_table(run, columns, splits), Case))
 
 
 def some_cases(run: Run, case_ids: Sequence[str]) -> list[Case]:

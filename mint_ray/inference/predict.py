@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections import Counter
 from collections.abc import Iterator
@@ -11,10 +10,9 @@ from typing import Any
 
 from mint_ray import telemetry
 from mint_ray.alignment.start import adapted_model
-from mint_ray.config import ASKING_CPUS, InferenceSection
+from mint_ray.config import ASKING_CPUS, TASKS_OWN, InferenceSection
 from mint_ray.corpora.store import case_dataset, case_table, held_out, run_labels
 from mint_ray.errors import StorageError
-from mint_ray.hpo import taken_out
 from mint_ray.inference.answering import TOKENS, AnswerEngine, Weights
 from mint_ray.inference.retrieval import read_passages
 from mint_ray.inference.store import answer_folder, answer_table, refusal_folder, refusal_table
@@ -65,11 +63,11 @@ def predict(run: Run) -> StageReport:
 
 
 def knowledge_figures(run: Run) -> dict[str, Any]:
-    """What taking the publications of held-out cases out of the annotations cost, where passages are made of these."""
-    retrieval, without = run.config.inference.retrieval, held_out(run)
-    if retrieval is None or retrieval.knowledge != "hpo" or without is None:
+    """What the task's own knowledge had to leave out, where passages are made of it."""
+    retrieval = run.config.inference.retrieval
+    if retrieval is None or retrieval.knowledge != TASKS_OWN or (without := held_out(run)) is None:
         return {}
-    return {"annotations_taken_out": dataclasses.asdict(taken_out(without))}
+    return run.config.task.taken_out(without)
 
 
 def settled(run: Run, model: str) -> set[str]:

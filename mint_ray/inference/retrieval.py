@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -23,9 +23,6 @@ from mint_ray.config import TASKS_OWN, RetrievalSection
 from mint_ray.errors import ConfigError
 from mint_ray.storage import location
 from mint_ray.tasks.base import Label, Task
-
-if TYPE_CHECKING:
-    from mint_ray.hpo import Withheld
 
 logger = logging.getLogger(__name__)
 
@@ -46,13 +43,11 @@ class Retriever(Protocol):
         ...
 
 
-def read_passages(
-    section: RetrievalSection, labels: Sequence[Label], task: Task, without: Withheld | None = None
-) -> list[Passage]:
+def read_passages(section: RetrievalSection, labels: Sequence[Label], task: Task, without: Any = None) -> list[Passage]:
     """The knowledge that a section names, about these labels alone, in their order.
 
     Args:
-        without: publications that the task's own reference is to know nothing of.
+        without: what the task's own reference is to leave out; see `Task.held_out`.
 
     Raises:
         ConfigError: a file that cannot be read or knows none of the labels, or packages that `dense` needs are missing.
@@ -71,7 +66,7 @@ def read_passages(
     return passages
 
 
-def own_passages(labels: Sequence[Label], task: Task, without: Withheld | None = None) -> list[Passage]:
+def own_passages(labels: Sequence[Label], task: Task, without: Any = None) -> list[Passage]:
     """What the task's own reference says of each label; a label that it does not know is its name.
 
     Raises:

@@ -10,17 +10,14 @@ import base64
 import json
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mint_ray.records import Case, Message, Phenotype
 from mint_ray.sections import KindSection
-
-if TYPE_CHECKING:
-    from mint_ray.hpo import Withheld
 
 
 class Label(BaseModel):
@@ -132,11 +129,11 @@ class Task(KindSection):
     def prompt(self, view: View) -> list[Message]:
         """The messages before the answer. Images stand in the view, not in the messages."""
 
-    def rankers(self, labels: Sequence[Label], without: Withheld | None = None) -> dict[str, Ranker]:
+    def rankers(self, labels: Sequence[Label], without: Any = None) -> dict[str, Ranker]:
         """By title: rankings from published knowledge alone, which nothing was trained for. None by default.
 
         Args:
-            without: publications that this knowledge is to know nothing of; then there is a ranking with them, too.
+            without: what this knowledge leaves out, see `held_out`; then there is a ranking with it, too.
         """
         return {}
 
@@ -156,12 +153,20 @@ class Task(KindSection):
         """By title: what else of a case is counted, so that cases of like counts are compared."""
         return {}
 
-    def knowledge(self, labels: Sequence[Label], without: Withheld | None = None) -> Mapping[str, str]:
+    def knowledge(self, labels: Sequence[Label], without: Any = None) -> Mapping[str, str]:
         """By label id: what a published reference says, for prompts with retrieved knowledge. None by default.
 
         Args:
-            without: publications that it is to know nothing of.
+            without: what it leaves out, see `held_out`.
         """
+        return {}
+
+    def held_out(self, cases: Iterable[Case]) -> Any:
+        """What published knowledge must not know when it is asked about these cases; None by default: it knows none of them."""
+        return None
+
+    def taken_out(self, without: Any) -> dict[str, Any]:
+        """How much of the published knowledge that is, for the manifest."""
         return {}
 
     def vocabulary(self) -> list[str]:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from mint_ray.errors import CorpusError
-from mint_ray.hpo import Withheld, disease_names, diseases, information_content, ontology, other_names, remembered
+from mint_ray.hpo import (
+    Patient,
+    Withheld,
+    disease_names,
+    diseases,
+    information_content,
+    ontology,
+    other_names,
+    remembered,
+    taken_out,
+)
 from mint_ray.records import Case, Mention, Message, Phenotype
 from mint_ray.tasks.base import GREY, Label, Ranker, Task, View
 
@@ -126,6 +137,14 @@ class RareDisease(Task):
                 found[label.id] = "; ".join(terms[term_id].name for term_id in often)
         return found
 
+    def held_out(self, cases: Iterable[Case]) -> Withheld | None:
+        """The publications of the cases, with their patients, on whom annotations may rest."""
+        patients = [annotated_patient(case) for case in cases if case.publications and case.label_id]
+        return Withheld(patients) if patients else None
+
+    def taken_out(self, without: Withheld) -> dict[str, Any]:
+        return {"annotations_taken_out": dataclasses.asdict(taken_out(without))}
+
     def vocabulary(self) -> list[str]:
         return [term.name for term in ontology().terms.values()]
 
@@ -146,6 +165,16 @@ class RareDisease(Task):
             leaky = LikelihoodRatio(diseases)
             found["likelihood ratio, all findings, annotations as shipped"] = lambda case: leaky.rank(case.phenotypes)
         return found
+
+
+def annotated_patient(case: Case) -> Patient:
+    """A case as annotations may have counted it."""
+    found: dict[bool, set[str]] = {False: set(), True: set()}
+    for phenotype in case.phenotypes:
+        if term := ontology().resolve(phenotype.id):
+            found[phenotype.excluded].add(term.id)
+    papers = frozenset(name for paper in case.publications for name in paper)
+    return Patient(case.label_id or "", papers, frozenset(found[False]), frozenset(found[True]))
 
 
 def disease_label(disease_id: str) -> Label:

@@ -9,13 +9,15 @@ from mint_ray.config import InferenceSection, RetrievalSection
 from mint_ray.errors import ConfigError
 from mint_ray.hpo import Disease, disease_names, diseases, ontology
 from mint_ray.inference.answering import AnswerEngine, Said, Weights
-from mint_ray.inference.predict import retrieved_figures
+from mint_ray.inference.predict import knowledge_figures, retrieved_figures
 from mint_ray.inference.retrieval import open_retriever, own_passages, read_passages
 from mint_ray.models import resolve_model
 from mint_ray.records import Answer, Case, Phenotype, from_table, to_table
+from mint_ray.runs import Run
 from mint_ray.tasks.base import Label
 from mint_ray.tasks.rare_disease import RareDisease
 from mint_ray.tasks.tissue import Tissue
+from tests.tiny_run import tiny_case, tiny_config, write_cases
 
 IDS = ["OMIM:147920", "OMIM:163950", "OMIM:154500", "OMIM:101200", "OMIM:194050", "OMIM:105830", "OMIM:270400"]
 LABELS = [Label(id=label_id, name=disease_names()[label_id]) for label_id in IDS]
@@ -193,3 +195,12 @@ def test_the_manifest_says_how_often_the_truth_was_among_the_passages():
     answers = [{"label_id": "A", "retrieved": ["B", "A"]}, {"label_id": "A", "retrieved": []}]
     assert retrieved_figures(answers) == {"passages": 1.0, "truth_retrieved": 0.5}
     assert retrieved_figures([{"label_id": "A", "retrieved": None}]) == {}
+
+
+@pytest.mark.parametrize(
+    ("retrieval", "told"), [({}, {"annotations_taken_out"}), ({"knowledge": "own.json"}, set()), (None, set())]
+)
+def test_the_manifest_says_what_the_tasks_own_knowledge_left_out(retrieval, told, tmp_path):
+    run = Run(tiny_config(tmp_path, inference={"retrieval": retrieval}))
+    write_cases(run, [tiny_case(0, publications=[["PMID:31675180"]])])
+    assert knowledge_figures(run).keys() == told

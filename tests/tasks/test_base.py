@@ -4,6 +4,7 @@ import pytest
 
 from mint_ray.errors import CorpusError
 from mint_ray.records import Case, Phenotype
+from mint_ray.tasks.base import Label
 from mint_ray.tasks.genes import Genes
 from mint_ray.tasks.rare_disease import RareDisease
 from mint_ray.tasks.tissue import Tissue
@@ -32,6 +33,17 @@ def test_a_finding_is_a_term_of_the_tasks_vocabulary_where_it_has_one():
 
 def test_the_example_of_a_task_has_terms_of_its_vocabulary():
     assert [DISEASE.phenotype(p.id, p.excluded) for p in DISEASE.example.phenotypes] == DISEASE.example.phenotypes
+
+
+def test_publications_of_held_out_patients_are_taken_out_of_a_diseases_knowledge_and_told():
+    case = {"group_id": "a", "label_id": "OMIM:619340", "publications": [["PMID:31675180"]]}
+    without = DISEASE.held_out([Case(case_id="a", **case), Case(case_id="b", **case | {"publications": []})])
+    assert without.publications == {"PMID:31675180"}
+    assert DISEASE.taken_out(without)["annotations_taken_out"]["rows"] > 0
+    label = Label(id="OMIM:619340", name="Developmental and epileptic encephalopathy 96")
+    assert DISEASE.knowledge([label])[label.id] != DISEASE.knowledge([label], without)[label.id]
+    assert DISEASE.held_out([Case(case_id="b", group_id="b", label_id="OMIM:1")]) is None
+    assert TISSUE.held_out([Case(case_id="a", **case)]) is None and TISSUE.taken_out(None) == {}
 
 
 def test_what_a_comparison_counts_is_the_tasks():
