@@ -91,7 +91,7 @@ def choose_cohort(members: dict[int, Member], listed: list[Label] | None, settin
     Args:
         listed: the corpus's own label list; None: the labels that the cases carry, sorted by id.
     """
-    faults = _duplicates(members)
+    faults = duplicates(members)
     if listed is not None:
         faults |= _strangers(_without(members, faults), {label.id for label in listed})
     rare = _too_rare(_without(members, faults), settings)
@@ -107,7 +107,7 @@ def _without(members: dict[int, Member], faults: dict[int, RowError]) -> dict[in
     return {i: member for i, member in members.items() if i not in faults}
 
 
-def _duplicates(members: dict[int, Member]) -> dict[int, RowError]:
+def duplicates(members: dict[int, Member]) -> dict[int, RowError]:
     first: dict[str, int] = {}
     again = [i for i in sorted(members) if first.setdefault(members[i].case_id, i) != i]
     return {

@@ -56,7 +56,7 @@ def prepare_cases(run: Run) -> StageReport:
         ConfigError: the labels are fewer than the preferences ask for.
     """
     folder, config = run.stage("cases").path, run.config
-    _clear(folder)
+    clear(folder)
     listed = config.corpus.labels()
     if listed is not None:
         _check_labels(config, listed)
@@ -80,10 +80,10 @@ def prepare_cases(run: Run) -> StageReport:
     save_labels(without_shared_names(labels, known), folder / LABELS)
     figures = {"labels": len(cohort.labels), "splits": _split_figures(cohort, members), "with": dict(counts)}
     figures |= _label_figures(merged, labels) | _file_figures(inventory, refused, folder)
-    return StageReport(len(members) + len(refused), len(cohort.splits), _reasons(refused, cohort), figures)
+    return StageReport(len(members) + len(refused), len(cohort.splits), reasons(refused, cohort), figures)
 
 
-def _clear(folder: Path) -> None:
+def clear(folder: Path) -> None:
     """Remove what a stage that was cut short may have left; `begun.json` stays."""
     for part in [*files_in(folder, "*.parquet"), *files_in(folder, ".part-*")]:
         part.unlink(missing_ok=True)
@@ -248,11 +248,11 @@ def _account(members: dict[int, Member], refused: list[dict[str, Any]], cohort: 
         line = "" if row["row"] is None else f" row {row['row']}"
         field = f" field {row['field']}" if row["field"] else ""
         places.setdefault(row["reason"], f", first: {row['source']}{line}{field}")
-    lines = [f"{n} {reason}{places.get(reason, '')}" for reason, n in _reasons(refused, cohort).items()]
+    lines = [f"{n} {reason}{places.get(reason, '')}" for reason, n in reasons(refused, cohort).items()]
     return f"{len(members) + len(refused)} rows read; refused: " + ("; ".join(lines) or "none")
 
 
-def _reasons(refused: list[dict[str, Any]], cohort: Cohort) -> dict[str, int]:
+def reasons(refused: list[dict[str, Any]], cohort: Cohort) -> dict[str, int]:
     counted = Counter(row["reason"] for row in refused) + Counter(e.reason for e in cohort.faults.values())
     return dict(sorted(counted.items()))
 
