@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from mint_ray.errors import ConfigError
+from mint_ray.runs import open_run
 from mint_ray.sections import Section
 from mint_ray.service.settings import HttpSection
 from mint_ray.yaml_text import read_settings
@@ -72,6 +73,22 @@ def read_file(path: Path) -> ServiceFile:
         ConfigError: with every problem.
     """
     return _validated(ServiceFile, read_settings(path, "keys", "deployments/scorer.yaml"), "")
+
+
+def file_of_run(folder: Path, models: bool) -> ServiceFile:
+    """What serves a run's scorer on this machine, or its language models, as deployments/ has it for the demo.
+
+    Raises:
+        RunError: there is no such run, or it has not come so far.
+    """
+    run = open_run(folder)
+    run.stage("alignment" if models else "scorer").require()
+    if models:
+        served = Application(name="models", import_path="mint_ray.service.chat:application", args={"run": str(run.dir)})
+        return ServiceFile(http_options=HttpOptions(port=8001), applications=[served])
+    args = {"scorer": str(run.stage("scorer").path), "task": run.config.task.model_dump(mode="json")}
+    served = Application(name="scorer", import_path="mint_ray.service.deployment:application", args=args)
+    return ServiceFile(applications=[served])
 
 
 def bound(application: Application, host: str) -> tuple[Callable[[Any], Any], HttpSection]:

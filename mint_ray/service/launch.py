@@ -1,4 +1,4 @@
-"""Start an application of `deployments/` and stay until told to stop: ready, or gone with a reason and status 1.
+"""Serve a run, or an application of `deployments/`, until told to stop: ready, or gone with a reason and status 1.
 
 `serve run` takes the same file. It keeps running where an application cannot start, and its HTTP proxy is a
 Python process between client and replica; this command ends with status 1, and puts Serve's own HAProxy there,
@@ -29,7 +29,7 @@ from mint_ray.cluster import ENVIRONMENT
 from mint_ray.errors import ConfigError, MintError
 from mint_ray.service import haproxy
 from mint_ray.service.connections import GRACE_SECONDS, HEAD_SECONDS, HOOK, REQUEST_SECONDS
-from mint_ray.service.file import HttpOptions, ServiceFile, bound, read_file
+from mint_ray.service.file import HttpOptions, ServiceFile, bound, file_of_run, read_file
 from mint_ray.service.ports import free_ports
 from mint_ray.service.settings import HttpSection
 
@@ -58,8 +58,15 @@ LISTENING_SECONDS = 60.0
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line. Ends with status 2 for a wrong setting, 1 for an application that cannot start."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", type=Path, help="a Serve configuration, e.g. deployments/scorer.yaml")
+    parser = argparse.ArgumentParser(
+        prog="mint-ray serve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "config",
+        type=Path,
+        help="a run's directory, e.g. runs/demo, or a Serve configuration, e.g. deployments/scorer.yaml",
+    )
+    parser.add_argument("--models", action="store_true", help="of a run, its language models; without: its scorer")
     parser.add_argument("--cpus", type=int, default=4, help="logical CPUs of a Ray that is started here")
     parser.add_argument("--python-proxy", action="store_true", help="Serve's Python proxy instead of HAProxy")
     parser.add_argument(
@@ -69,7 +76,8 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     sys.path.insert(0, os.getcwd())
     try:
-        file = read_file(options.config)
+        folder = options.config.is_dir()
+        file = file_of_run(options.config, options.models) if folder else read_file(options.config)
         if options.detach and "RAY_ADDRESS" not in os.environ:
             raise ConfigError(["--detach: there is no Ray to leave it on; name one by RAY_ADDRESS"])
         serve_applications(file, options.cpus, options.python_proxy, options.detach)

@@ -11,10 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ray.serve.schema import ServeDeploySchema
 
-from mint_ray.errors import ConfigError
-from mint_ray.service.file import ServiceFile, bound, read_file
+from mint_ray.config import load_config
+from mint_ray.errors import ConfigError, RunError
+from mint_ray.runs import STAGES, Run, StageReport
+from mint_ray.service.file import ServiceFile, bound, file_of_run, read_file
 from mint_ray.service.launch import main
-from mint_ray.service.settings import ModelSection, is_loopback
+from mint_ray.service.settings import ModelSection, ServiceSection, is_loopback
 from tests.conftest import REPOSITORY
 
 
@@ -134,6 +136,37 @@ def test_the_command_says_it_and_ends_with_status_2(tmp_path, capsys, monkeypatc
     assert "1 setting(s) to mend" in (said := capsys.readouterr().err)
     assert "args.replica: Extra inputs are not permitted" in said
     assert "Traceback" not in said
+
+
+def run_up_to(last: str, folder) -> Run:
+    """The demo's run, whose stages have made nothing."""
+    run = Run(load_config("demo").moved(folder / "run"))
+    for stage in STAGES:
+        run.carry_out(stage, lambda run: StageReport())
+        if stage == last:
+            return run
+
+
+@pytest.mark.parametrize(("models", "port", "kind"), [(False, 8000, ServiceSection), (True, 8001, ModelSection)])
+def test_a_run_is_served_as_the_shipped_files_serve_the_demo(models, port, kind, tmp_path):
+    run = run_up_to("alignment", tmp_path)
+    file = file_of_run(run.dir, models)
+    shipped = read_file(SHIPPED[models])
+    assert file.http_options == shipped.http_options and file.http_options.port == port
+    (application,) = file.applications
+    builder, args = bound(application, file.http_options.host)
+    assert (
+        isinstance(args, kind)
+        and builder.__name__ == "application"
+        and application.name == shipped.applications[0].name
+    )
+    assert str(args.run if models else args.scorer).startswith(str(run.dir))
+
+
+def test_a_run_that_has_not_come_so_far_is_not_served(tmp_path):
+    run = run_up_to("cases", tmp_path)
+    with pytest.raises(RunError, match="run the stage `scorer` first"):
+        file_of_run(run.dir, models=False)
 
 
 PLAIN = st.recursive(
