@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,17 +23,10 @@ ENVIRONMENT = {
     "TRL_EXPERIMENTAL_SILENCE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    "RAY_DEDUP_LOGS": "0",  # of workers' news of their progress each line counts
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "VLLM_NO_USAGE_STATS": "1",
 }
-
-# Where Ray ends under a job: the job says so itself, in one sentence.
-_OWN_REPORT = (
-    "Full stack trace:",
-    "Exception occurred in Ray Data or Ray Core internal code",
-    "An exception was raised from a task of operator",
-)
-# `Write: 528/1400`, as Ray Data logs it every ten seconds where there is no terminal.
-_ROWS_DONE = re.compile(r"(?!Total Progress)\S.*: [1-9]\d*/\d+$")
 
 
 @contextmanager
@@ -43,8 +34,6 @@ def ray_session(section: ClusterSection) -> Iterator[None]:
     """Connect for the time of the block. `section.cpus` are logical and count only for a Ray started here."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    if not sys.stderr.isatty():
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     import ray
 
     address = os.environ.get("RAY_ADDRESS", "local")
@@ -55,9 +44,7 @@ def ray_session(section: ClusterSection) -> Iterator[None]:
         ray.init(address, runtime_env={"env_vars": chosen} if chosen else None)
     data = ray.data.DataContext.get_current()
     data.use_datasource_v2 = False  # the V1 reader makes a block of a file, which checkpointing needs
-    data.enable_progress_bars = True
-    for handler in (h for h in logging.getLogger("ray.data").handlers if h.name == "console"):
-        handler.addFilter(News())
+    data.enable_progress_bars = False  # `mint_ray.progress` has the terminal
     try:
         yield
     finally:
@@ -80,6 +67,12 @@ def ray_runs() -> bool:
     """Whether this process is connected to a Ray."""
     ray = sys.modules.get("ray")
     return ray is not None and ray.is_initialized()
+
+
+def in_worker() -> bool:
+    """Whether this process is one of Ray's, which its tasks and actors run in."""
+    ray = sys.modules.get("ray")
+    return ray_runs() and ray is not None and ray.get_runtime_context().worker.mode == ray.WORKER_MODE
 
 
 def lost_nodes() -> list[dict[str, str]]:
@@ -113,21 +106,3 @@ def was_lost(node: dict[str, Any]) -> bool:
     from ray.core.generated.common_pb2 import NodeDeathInfo  # pyright: ignore[reportAttributeAccessIssue] protobuf makes its names at run time
 
     return not node["Alive"] and node["DeathReason"] != NodeDeathInfo.AUTOSCALER_DRAIN_IDLE
-
-
-class News(logging.Filter):
-    """Lets through warnings but for Ray's own report of its end, and how many rows each operator has done, once; Ray's own log files have the rest."""
-
-    def __init__(self):
-        super().__init__()
-        self._said: set[str] = set()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        if message.startswith(_OWN_REPORT):
-            return False
-        if record.levelno >= logging.WARNING:
-            return True
-        new = bool(_ROWS_DONE.match(message)) and message not in self._said
-        self._said.add(message)
-        return new

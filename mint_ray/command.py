@@ -38,8 +38,18 @@ PARTS = {"Start with `mint-ray run demo`:": LINES, "One stage of the line:": STA
 
 
 def main(*given: str) -> None:
-    """Carry out a command line: the words given, then those of the process."""
-    name, *arguments = [*given, *sys.argv[1:]] or ["help"]
+    """The process's command line, with the words given before it; quiet where its reader goes, as of a pipe."""
+    try:
+        carry_out([*given, *sys.argv[1:]] or ["help"])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains at its end
+        sys.exit(1)
+
+
+def carry_out(words: list[str]) -> None:
+    """Carry out a command line; status 2 for a wrong one."""
+    name, *arguments = words
     if name in ("-h", "--help", "help"):
         print(overview())
     elif name == "--version":
@@ -85,6 +95,8 @@ def config_options(name: str, arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--fresh", action="store_true", help="start over: remove what this makes, and what was made of it"
     )
+    if name in ("run", "evaluation"):
+        parser.add_argument("--table", action="store_true", help="end with the table of all metrics")
     return parser.parse_args(arguments, argparse.Namespace(command=name))
 
 

@@ -5,21 +5,27 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shlex
 import signal
 import sys
-import time
+import threading
 import traceback
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import FrameType
 
+from mint_ray import progress
 from mint_ray.command import STAGES, function_of
 from mint_ray.config import Configuration
 from mint_ray.errors import MintError, RayEnded
 from mint_ray.lock import sole_job
-from mint_ray.runs import Run, StageReport, plain_errors, write_atomically
+from mint_ray.logs import console, kept
+from mint_ray.runs import Run, plain_errors
 
-Work = Callable[[Run], StageReport]
+logger = logging.getLogger(__name__)
+
+PATIENCE = 4.5  # seconds from Ctrl-C to the end, at most
 
 
 def run_line(config: Configuration, options: argparse.Namespace) -> None:
@@ -47,7 +53,7 @@ def compare(config: Configuration, options: argparse.Namespace) -> None:
             clear_arms(run)
         with session(config, works()):
             compare_arms(run)
-    print(f"Comparison: {run.dir / 'comparison' / 'report.html'}")
+        progress.result(f"Comparison: {run.dir / 'comparison' / 'report.html'}")
 
 
 def pool(arguments: list[str]) -> None:
@@ -77,31 +83,46 @@ def run_stages(config: Configuration, options: argparse.Namespace, stages: Seque
             check_ready(run.config, stages)  # before anything is lost
             run.clear_from(stages[0])
         _carry_out(run, stages)
-    if "evaluation" in stages:
-        print(f"Report: {run.dir / 'evaluation' / 'report.html'}")
+        if "evaluation" in stages:
+            show_metrics(run, options.table)
+
+
+def show_metrics(run: Run, all_of_them: bool) -> None:
+    """End with what the evaluation found, as a chart or as the table of all, and where its report is."""
+    from mint_ray.evaluation.measure import depth_and_tail
+    from mint_ray.evaluation.metrics import catalogue
+    from mint_ray.reading import read_metrics
+    from mint_ray.reports.terminal import LOG_WIDTH, chart, result_table
+
+    found, size = read_metrics(run), run.config.task.answer_size
+    if all_of_them:
+        figures = catalogue(size, *depth_and_tail(run))
+        progress.result(lambda width, _: result_table(found, figures, width), LOG_WIDTH)
+    else:
+        progress.result(lambda width, plain: chart(found, size, width, plain), LOG_WIDTH)
+    progress.result(
+        f"Report: {run.dir / 'evaluation' / 'report.html'}" + ("" if all_of_them else "  (all metrics: --table)")
+    )
 
 
 @contextmanager
 def working_in(run: Run) -> Generator[None]:
-    """A job's work in a run directory: alone in it, and with whatever goes wrong told in one sentence."""
-    with reported(), logged(run.dir), plain_errors(run.dir):
+    """A job's work in a run directory: alone in it, its progress shown, and whatever goes wrong told in one sentence."""
+    with reported(), soon_ended(), plain_errors(run.dir):
         run.check_home()
-        with sole_job(run.dir):
+        with sole_job(run.dir), progress.shown_on(console(2), console(1)), kept(run.dir) as log, ray_s_report_in(log):
             yield
 
 
 @contextmanager
-def logged(run_dir: Path) -> Generator[None]:
-    """Keep Ray's own report in a file of the run, and say in which."""
+def ray_s_report_in(log: Path) -> Generator[None]:
+    """Keep Ray's own report in the job's log, and say so."""
     try:
-        yield
+        with plain_errors(log.parent.parent):
+            yield
     except RayEnded as error:
-        path = run_dir / "logs" / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}.log"
-        try:
-            write_atomically(path, report_of(error.__cause__))
-        except (OSError, MintError):  # never in place of what ended the job
-            raise error from None
-        raise RayEnded(f"{error}. Ray's own report: {path}") from None
+        logger.info("Ray's own report:\n%s", report_of(error.__cause__))
+        raise RayEnded(f"{error}. Ray's own report: {log}") from None
 
 
 def report_of(error: BaseException | None) -> str:
@@ -120,8 +141,10 @@ def _carry_out(run: Run, stages: Sequence[str]) -> None:
         run.stage(name).check_owner()
     pending = [name for name in stages if not run.stage(name).complete]
     if not pending:
-        print(f"All done: {', '.join(stages)} complete in {run.dir}. Start over with --fresh.")
+        progress.result(f"All done: {', '.join(stages)} complete in {run.dir}. Start over with --fresh.")
         return
+    for needed in {each: None for name in pending for each in run.stage(name).inputs if each not in stages}:
+        run.stage(needed).require()  # told at once, before Ray is started
     with session(run.config, pending):
         for name in stages:
             run.carry_out(name, function_of(STAGES[name][1]))
@@ -140,20 +163,55 @@ def session(config: Configuration, stages: Iterable[str]) -> Generator[None]:
     from mint_ray.readiness import check_ready
 
     check_ready(config, stages)
-    with ray_session(config.cluster):
-        check_capacity(config, stages)
+    with ExitStack() as running:
+        with progress.stage("Ray"):
+            running.enter_context(ray_session(config.cluster))
+            check_capacity(config, stages)
         yield
 
 
 @contextmanager
 def reported() -> Generator[None]:
-    """A job's work: its log on the terminal, a `MintError` as one line with status 1, and Ctrl-C as one with 130."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    """A job's end: a `MintError` as one line with status 1, and Ctrl-C as one with 130."""
     try:
         yield
     except MintError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print("Stopped. What is complete is kept: the same command goes on.", file=sys.stderr)
+        print(stopped(), file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
+
+
+@contextmanager
+def soon_ended() -> Generator[None]:
+    """Have Ctrl-C end the job within seconds, whatever is waited for: a checkpoint, Ray's end, a call that does not return."""
+
+    def give_up() -> None:
+        progress.leave(stopped())
+        os._exit(128 + signal.SIGINT)  # Ray ends with the process that started it
+
+    def interrupted(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        giving_up = threading.Timer(PATIENCE, give_up)
+        giving_up.daemon = True
+        giving_up.start()
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    here = threading.current_thread() is threading.main_thread() and before is signal.default_int_handler
+    try:
+        if here:
+            signal.signal(signal.SIGINT, interrupted)
+        yield
+    finally:
+        if here:
+            signal.signal(signal.SIGINT, before)
+
+
+def stopped() -> str:
+    """What Ctrl-C is answered with: the same command again, without `--fresh`, which would start over."""
+    program, *words = sys.argv
+    started = ["mint-ray"] if Path(program).name in ("mint-ray", "__main__.py") else ["python", program]
+    again = shlex.join([*started, *(word for word in words if word != "--fresh")])
+    return f"Stopped. What is complete is kept. Go on with: {again}"

@@ -33,7 +33,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-from mint_ray import errors, hpo, storage, telemetry
+from mint_ray import errors, hpo, progress, storage, telemetry
 from mint_ray.cluster import end_of_ray, lost_nodes
 from mint_ray.config import Configuration, load_config
 from mint_ray.errors import MintError, RayEnded, RunError, TrainingError
@@ -314,7 +314,7 @@ class Run:
         stage = self.stage(name)
         stage.check_owner()
         if stage.complete:
-            logger.info("%s: complete in %s", name, stage.path)
+            progress.say(f"{self.title_of(name)}: complete in {stage.path}")
             return False
         for needed in stage.inputs:
             self.stage(needed).require()
@@ -325,22 +325,21 @@ class Run:
         write_atomically(self.dir / CONFIG, self.config.as_yaml())
         logger.info("%s: %s in %s", name, "resuming" if resumed else "starting", stage.path)
         started, lost_before = time.monotonic(), lost_nodes()
-        with plain_errors(stage.path):
+        with plain_errors(stage.path), progress.stage(self.title_of(name)):
             report = work(self)
         report.lost_nodes = [node for node in lost_nodes() if node not in lost_before]
         for node in report.lost_nodes:
             logger.warning("%s: went on without the node %s: %s", name, node["address"], node["why"])
         stage.finish(report, time.monotonic() - started)
         self._count(name, report)
-        logger.info(
-            "%s: %d rows in, %d out, %d refused, %.0f s",
-            name,
-            report.rows_in,
-            report.rows_out,
-            sum(report.refused.values()),
-            time.monotonic() - started,
-        )
+        refused = f", {n:,} refused" if (n := sum(report.refused.values())) else ""
+        rows = f"{report.rows_in:,} rows in, {report.rows_out:,} out{refused}"
+        progress.say(f"{self.title_of(name)}: {rows}, {progress.duration(time.monotonic() - started)}")
         return True
+
+    def title_of(self, stage: str) -> str:
+        """What a person is told is at work: the stage, and whose where a run belongs to another."""
+        return f"{self.name}: {stage}" if self.lenders else stage
 
     def _count(self, stage: str, report: StageReport) -> None:
         telemetry.count("rows_read", report.rows_in, self.name, stage)
@@ -385,7 +384,7 @@ def plain_errors(folder: Path) -> Generator[None]:
             raise _ray_ended(folder, ended) from error
         raise
     except Exception as error:
-        if why := storage.disk_trouble(error, folder):
+        if why := storage.disk_trouble(error, folder) or storage.cache_trouble(error):
             raise RunError(why) from error
         if mine := _worker_error(error) or storage.refused_somewhere(error, folder):
             raise mine from error

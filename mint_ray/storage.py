@@ -411,6 +411,19 @@ def disk_trouble(error: BaseException | None, folder: Path) -> str | None:
     return None
 
 
+def cache_trouble(error: BaseException | None) -> str | None:
+    """As a sentence, that a node's own folder cannot be made or written, as where a home is read-only; None where it can."""
+    cache = cache_folder()
+    for each in led_to(error):
+        met = Path(str(getattr(each, "filename", None) or "."))
+        if isinstance(each, OSError) and (cache in (met, *met.parents) or met in cache.parents):
+            return (
+                f"{cache} cannot be written ({each.strerror}), where models are kept as they are converted: set "
+                "MINT_RAY_CACHE to a folder that can be"
+            )
+    return None
+
+
 # What a store's error is called, by its code or its type: what is wrong, and what to do.
 _REFUSALS = {
     ("NoSuchBucket",): "there is no such bucket: mend the path, or make the bucket",

@@ -1,37 +1,10 @@
-"""What of Ray Data's log reaches the terminal, each once: warnings and rows done. Which nodes count as lost."""
+"""Which nodes count as lost, and what tells of the end of Ray."""
 
-import logging
 import os
 
 from ray.core.generated.common_pb2 import NodeDeathInfo
 
-from mint_ray.cluster import News, end_of_ray, lost_nodes, was_lost
-
-
-def passes(news: News, message: str, level: int = logging.INFO) -> bool:
-    return news.filter(logging.LogRecord("ray.data", level, __file__, 1, message, None, None))
-
-
-def test_rows_done_are_news_once():
-    news = News()
-    assert passes(news, "Write: 528/1400")
-    assert not passes(news, "Write: 528/1400")
-    assert passes(news, "Write: 792/1400")
-
-
-def test_plans_totals_and_operators_that_have_not_begun_are_no_news():
-    news = News()
-    said = ["======= Running Dataset: d =======", "Total Progress: 3/5", "  Tasks: 1; Actors: 0", "Write: 0/1", ""]
-    assert not any(passes(news, message) for message in said)
-
-
-def test_warnings_always_pass():
-    news = News()
-    assert all(passes(news, "a block was lost", logging.WARNING) for _ in range(2))
-
-
-def test_ray_s_own_report_of_its_end_is_no_news():
-    assert not passes(News(), "Full stack trace:", logging.ERROR)
+from mint_ray.cluster import end_of_ray, lost_nodes, was_lost
 
 
 def test_the_end_of_ray_is_told_by_the_type_of_an_error_or_of_one_that_led_to_it():

@@ -2,9 +2,13 @@
 
 import runpy
 import signal
+import subprocess
+import sys
+from functools import partial
 
 import pytest
 
+from mint_ray.command import main
 from mint_ray.config import load_config
 from mint_ray.errors import RunError
 from mint_ray.job import reported
@@ -18,11 +22,16 @@ DEMO = REPOSITORY / "configs" / "demo.yaml"
     ("error", "status", "said"),
     [
         (RunError("no such run"), 1, "RunError: no such run\n"),
-        (KeyboardInterrupt(), 130, "Stopped. What is complete is kept: the same command goes on.\n"),
+        (
+            KeyboardInterrupt(),
+            130,
+            "Stopped. What is complete is kept. Go on with: mint-ray run demo --set run.dir=a\n",
+        ),
         (SystemExit(signal.SIGTERM), signal.SIGTERM, ""),
     ],
 )
-def test_a_job_s_end_is_one_sentence_and_a_status(error, status, said, capsys):
+def test_a_job_s_end_is_one_sentence_and_a_status(error, status, said, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/usr/bin/mint-ray", "run", "demo", "--fresh", "--set", "run.dir=a"])
     with pytest.raises(SystemExit) as ended, reported():
         raise error
     assert (ended.value.code, capsys.readouterr().err) == (status, said)
@@ -40,9 +49,58 @@ def test_a_start_over_of_a_job_that_cannot_run_removes_nothing(job, tmp_path, mo
         run.carry_out(stage, lambda run: StageReport())
     (run.dir / "comparison").mkdir()
     (run.dir / "comparison" / "report.html").touch()
-    before = sorted(path for path in run.dir.rglob("*") if "jobs" not in path.parts)
+    before = sorted(path for path in run.dir.rglob("*") if not {"jobs", "logs"} & {*path.parts})
     monkeypatch.setattr("sys.argv", [job, str(DEMO), "--fresh", *(f"--set={each}" for each in settings)])
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(REPOSITORY / "jobs" / f"{job}.py"), run_name="__main__")
     assert ended.value.code == 1 and "there is n" in capsys.readouterr().err
-    assert sorted(path for path in run.dir.rglob("*") if "jobs" not in path.parts) == before
+    assert sorted(path for path in run.dir.rglob("*") if not {"jobs", "logs"} & {*path.parts}) == before
+
+
+def test_two_commands_in_the_wrong_order_are_told_at_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["mint-ray", "alignment", "demo", "--set", f"run.dir={tmp_path / 'run'}"])
+    monkeypatch.setattr("mint_ray.job.session", lambda *_: pytest.fail("Ray is started"))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    said = f"RunError: {tmp_path / 'run' / 'preferences'} is not complete: run the stage `preferences` first\n"
+    assert capsys.readouterr().err == said
+
+
+def test_a_home_that_cannot_be_written_is_told_with_the_way_out(tmp_path, monkeypatch, capsys):
+    (tmp_path / "home").touch()  # no folder can be made below it, whoever asks
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("MINT_RAY_CACHE", raising=False)
+    monkeypatch.setattr("sys.argv", ["mint-ray", "run", "demo", "--set", f"run.dir={tmp_path / 'run'}"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    said = f"RunError: {tmp_path / 'home' / '.cache' / 'mint_ray'} cannot be written (Not a directory), where models are kept"
+    assert capsys.readouterr().err.startswith(said)
+
+
+STUCK = """
+import sys, time
+from mint_ray import job, progress
+from mint_ray.logs import console
+job.PATIENCE = 0.5
+sys.argv = ["mint-ray", "run", "demo"]
+with progress.shown_on(console(2), console(1)), job.soon_ended(), progress.stage("answers"):
+    try:
+        print("begun", flush=True)
+        time.sleep(300)
+    finally:
+        time.sleep(300)  # as Ray may at its end
+"""
+
+
+def test_ctrl_c_ends_a_job_whatever_it_waits_for():
+    heeds = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(
+        [sys.executable, "-c", STUCK], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heeds
+    )
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.endswith("Stopped. What is complete is kept. Go on with: mint-ray run demo\n")

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mint_ray import progress
 from mint_ray.adapters import ADAPTER_CONFIG
 from mint_ray.alignment.check import check_alignment
 from mint_ray.alignment.collation import EncodedPair, encode_pairs
@@ -39,7 +40,8 @@ from mint_ray.storage import local_copy
 
 logger = logging.getLogger(__name__)
 
-GRACE = 25.0  # seconds for a last checkpoint: Kubernetes and most schedulers kill after 30
+# Seconds for a last checkpoint: Kubernetes and most schedulers kill after 30, a person waits for less.
+GRACE, GRACE_AT_A_TERMINAL = 25.0, 3.0
 
 
 def align(run: Run) -> StageReport:
@@ -87,6 +89,7 @@ def encode_splits(run: Run, model: Path) -> tuple[dict[str, list[EncodedPair]], 
     """The run's pairs as tokens, by split, and those refused."""
     from mint_ray.alignment.vision import vision_inputs
 
+    progress.begin("reading the pairs")
     tokenizer, vision = load_tokenizer(model), vision_inputs(model)
     pairs, refused = {}, []
     for split in PAIR_SPLITS:
@@ -115,6 +118,7 @@ def train(run: Run, model: str, pairs: dict[str, list[EncodedPair]]) -> None:
     from mint_ray.alignment.worker import Notice, Plan, train_worker
     from mint_ray.training import RESTARTS, Training, what_failed
 
+    progress.begin("loading the model")
     notice = Notice.remote()
     section, folder = run.config.alignment, run.stage("alignment").path
     trainer = Training(
@@ -132,8 +136,12 @@ def train(run: Run, model: str, pairs: dict[str, list[EncodedPair]]) -> None:
     )
     try:
         failure = trainer.fit().return_value
-    except (KeyboardInterrupt, SystemExit):  # Ctrl-C, and Ray's answer to SIGTERM; the training goes on meanwhile
-        save_before_end(notice.give.remote, folder / "checkpoints")
+    except (
+        KeyboardInterrupt,
+        SystemExit,
+    ) as end:  # Ctrl-C, and Ray's answer to SIGTERM; the training goes on meanwhile
+        seconds = GRACE_AT_A_TERMINAL if isinstance(end, KeyboardInterrupt) else GRACE
+        save_before_end(notice.give.remote, folder / "checkpoints", seconds)
         raise
     except TrainingFailedError as error:
         raise what_failed(error, folder) from error
@@ -150,9 +158,7 @@ def save_before_end(tell: Callable[[], object], checkpoints: Path, seconds: floa
         return
     record = checkpoints / "checkpoint_manager_snapshot.json"  # written when a checkpoint is whole
     before, until = _text(record), time.monotonic() + seconds
-    logger.info(
-        "told to end: a checkpoint is made first, for which there are %.0f s (Ctrl-C, once more: end at once)", seconds
-    )
+    progress.say(f"Told to end: a checkpoint is made first, for which there are {seconds:.0f} s (Ctrl-C: end at once)")
     tell()
     while _text(record) == before and time.monotonic() < until:
         time.sleep(0.2)

@@ -23,7 +23,7 @@ from ray.exceptions import RayActorError
 from ray.train.huggingface.transformers import RayTrainReportCallback, prepare_trainer
 from transformers import Trainer, TrainerCallback
 
-from mint_ray import telemetry
+from mint_ray import progress, telemetry
 from mint_ray.adapters import ADAPTER_CONFIG
 from mint_ray.alignment.methods import build_trainer
 from mint_ray.config import AlignmentSection
@@ -34,7 +34,6 @@ from mint_ray.storage import remote, written_folder
 
 ADAPTER = "adapter"
 CURVE = "curve.jsonl"
-_SECONDS_BETWEEN_LINES = 5
 
 
 @dataclass(frozen=True)
@@ -199,34 +198,23 @@ class Counts(TrainerCallback):
 
 
 class Progress(TrainerCallback):
-    """A line every few seconds: step, loss, rate, time left."""
-
-    def __init__(self):
-        self.started = self.printed = time.monotonic()
-        self.first = 0
+    """Steps, with the loss, and what validation says; from the first worker."""
 
     def on_train_begin(self, args, state, control, **kwargs):
-        self.started, self.first = time.monotonic(), state.global_step
+        if state.is_world_process_zero:
+            progress.begin("training", state.max_steps, "steps", done=state.global_step)
 
     def on_log(self, args, state, control, logs: dict[str, Any], **kwargs):
-        if not state.is_world_process_zero or not (line := self._line(state, logs)):
+        if not state.is_world_process_zero:
             return
-        last = state.global_step == state.max_steps
-        if last or "eval_loss" in logs or time.monotonic() - self.printed >= _SECONDS_BETWEEN_LINES:
-            self.printed = time.monotonic()
-            print(line, flush=True)
-
-    def _line(self, state, logs: dict[str, Any]) -> str | None:
-        where = f"alignment: step {state.global_step} of {state.max_steps}"
         if "eval_loss" in logs:
-            accuracy = logs.get("eval_accuracy", logs.get("eval_rewards/accuracies"))
-            preferred = "" if accuracy is None else f", prefers the chosen in {accuracy:.0%}"
-            return f"{where}: validation loss {logs['eval_loss']:.3f}{preferred}"
-        if "loss" not in logs:
-            return None
-        done = state.global_step - self.first
-        left = (time.monotonic() - self.started) / done * (state.max_steps - state.global_step)
-        return (
-            f"{where}, loss {logs['loss']:.3f}, {logs['pairs_per_second']:.2f} pairs/s, "
-            f"{int(left) // 60} min {int(left) % 60:02d} s left"
-        )
+            print(f"alignment: step {state.global_step} of {state.max_steps}: {_validated(logs)}", flush=True)
+            progress.advance(0, _validated(logs))
+        elif "loss" in logs:
+            progress.advance(1, f"loss {logs['loss']:.3f}, {logs['pairs_per_second']:.2f} pairs/s")
+
+
+def _validated(logs: dict[str, Any]) -> str:
+    accuracy = logs.get("eval_accuracy", logs.get("eval_rewards/accuracies"))
+    preferred = "" if accuracy is None else f", prefers the chosen in {accuracy:.0%}"
+    return f"validation loss {logs['eval_loss']:.3f}{preferred}"

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mint_ray import progress
 from mint_ray.config import Configuration, label_conflicts
 from mint_ray.corpora.base import notes_read
 from mint_ray.corpora.cohort import Cohort, Member, choose_cohort, grouped, under_one_id
@@ -106,15 +107,24 @@ def _source_order() -> Iterator[None]:
 
 def write_outcomes(config: Configuration, folder: Path) -> list[Path]:
     """Read the source, once; the parts in the order of its rows."""
+    progress.begin("reading the source", unit="rows")
     with _source_order():
         outcomes = config.corpus.outcomes(config.run.seed)
         if config.corpus.notes and config.task.terms:
             outcomes = outcomes.map_batches(cast(Any, notes_read), batch_format="pyarrow", batch_size=NOTES_AT_ONCE)
         # Strict, or Ray fuses reading and writing into one task a source file, which would hold all of it.
-        outcomes.repartition(target_num_rows_per_block=PART_ROWS, strict=True).write_parquet(
+        count: Any = _counted  # the types of Ray Data leave no function of one kind of batch
+        counted = outcomes.map_batches(count, batch_format="pyarrow", batch_size=None, zero_copy_batch=True)
+        counted.repartition(target_num_rows_per_block=PART_ROWS, strict=True).write_parquet(
             arrow_path(folder), filesystem=arrow_filesystem(folder)
         )
     return files_in(folder, "*.parquet")
+
+
+def _counted(rows: pa.Table) -> pa.Table:
+    progress.advance(len(rows))
+    progress.flush()
+    return rows
 
 
 def read_small_columns(parts: list[Path]) -> tuple[dict[int, Member], list[dict[str, Any]]]:
@@ -138,7 +148,12 @@ def write_parts(parts: list[Path], members: dict[int, Member], cohort: Cohort, f
     ranges = [range(*bounds) for bounds in pairwise(starts)]
     orders = [_order(n, part, ranges[n], members, cohort) for n, part in enumerate(parts)]
     items = ray.data.from_items(orders, override_num_blocks=len(orders))
-    return sum((Counter(counts) for counts in items.map(partial(_write_part, folder=folder)).take_all()), Counter())
+    progress.begin("writing the cases", len(parts), "parts")
+    total: Counter[str] = Counter()
+    for counts in items.map(partial(_write_part, folder=folder)).iter_rows():
+        total += Counter(counts)
+        progress.advance()
+    return total
 
 
 def _order(number: int, part: Path, positions: range, members: dict[int, Member], cohort: Cohort) -> dict[str, str]:

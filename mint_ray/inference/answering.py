@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from mint_ray import progress
 from mint_ray.batches import Batches
 from mint_ray.config import InferenceSection
 from mint_ray.errors import ModelError, RowError
@@ -110,7 +111,10 @@ class AnswerEngine(ABC):
 
     @abstractmethod
     def ask(self, cases: Sequence[Case], prompts: Sequence[Prompt]) -> list[Said]:
-        """What the model says to each prompt; `case_seed` of each case decides what chance decides."""
+        """What the model says to each prompt, each counted by `progress` as it is there.
+
+        `case_seed` of each case decides what chance decides.
+        """
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Answer a batch of cases; returns one row that counts them and their tokens: `answered`, `refused`, `prompt_tokens` ..."""
@@ -127,6 +131,8 @@ class AnswerEngine(ABC):
             write_part(to_table(refusals, Refusal), self.refused / part)
         if answers:
             write_part(to_table(answers, Answer), self.answers / part)
+        progress.advance(len(refusals))
+        progress.flush()
         tokens = {kind: sum(getattr(answer, kind) for answer in answers) for kind in TOKENS}
         return pa.Table.from_pylist([{"answered": len(answers), "refused": len(refusals), **tokens}])
 

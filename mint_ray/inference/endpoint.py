@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
+from mint_ray import progress
 from mint_ray.config import InferenceSection
 from mint_ray.errors import EndpointError
 from mint_ray.inference.answering import AnswerEngine, Prompt, Said, Weights
@@ -130,7 +131,9 @@ class EndpointEngine(AnswerEngine):
 
     def ask(self, cases: Sequence[Case], prompts: Sequence[Prompt]) -> list[Said]:
         with ThreadPoolExecutor(len(cases)) as threads:
-            return [said(answer) for answer in threads.map(self.endpoint.complete, map(self.request, cases, prompts))]
+            return [
+                _counted(answer) for answer in threads.map(self.endpoint.complete, map(self.request, cases, prompts))
+            ]
 
     def request(self, case: Case, prompt: Prompt) -> dict[str, Any]:
         """The prompt's request, with every setting that a server may have a default of its own for."""
@@ -140,6 +143,11 @@ class EndpointEngine(AnswerEngine):
         return chat_request(
             self.task, prompt.view, self.name, **settings, **neutral, **dated, seed=self.case_seed(case)
         )
+
+
+def _counted(answer: dict[str, Any]) -> Said:
+    progress.advance()
+    return said(answer)
 
 
 def said(answer: dict[str, Any]) -> Said:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import atexit
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mint_ray import progress
 from mint_ray.adapters import MOST_RANK
 from mint_ray.config import InferenceSection
 from mint_ray.errors import ModelError
@@ -52,9 +53,29 @@ class VllmEngine(AnswerEngine):
             [vllm_prompt(prompt) for prompt in prompts],
             [SamplingParams(**settings, seed=self.case_seed(case)) for case in cases],
             lora_request=LoRARequest(self.name, 1, str(adapter)) if adapter else None,
-            use_tqdm=False,
+            use_tqdm=Answered,
         )
         return [_said(output) for output in outputs]
+
+
+class Answered:
+    """What vLLM moves on as answers are there, in place of a tqdm."""
+
+    def __init__(self, prompts: Iterable[Any] = (), **_: Any):
+        self.prompts, self.n, self.postfix, self.format_dict = prompts, 0, "", {"elapsed": 1.0}
+
+    def __iter__(self) -> Iterator[Any]:  # of the prompts, as they are put in
+        return iter(self.prompts)
+
+    def update(self, count: int) -> None:
+        self.n += count
+        progress.advance(count)
+
+    def refresh(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
 
 def vllm_prompt(prompt: Prompt) -> dict[str, Any]:

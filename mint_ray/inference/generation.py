@@ -6,11 +6,15 @@ Slower than vLLM, with the same answers file: a batch ends when its longest answ
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from mint_ray import progress
 from mint_ray.inference.answering import AnswerEngine, Prompt, Said
 from mint_ray.records import Case
 from mint_ray.runs import digest_of
+
+if TYPE_CHECKING:
+    import torch
 
 
 class TransformersEngine(AnswerEngine):
@@ -41,9 +45,17 @@ class TransformersEngine(AnswerEngine):
         if self.section.temperature:  # a batch has one stream of chance, its cases' own
             torch.manual_seed(int(digest_of([self.case_seed(case) for case in cases]), 16) % 2**63)
         with torch.inference_mode():
-            generated = self.model.generate(**inputs, **self._sampling())
+            generated = self.model.generate(**inputs, **self._sampling(), stopping_criteria=[self._tell])
+        progress.advance(len(prompts))
         answers = generated[:, inputs["input_ids"].shape[1] :].tolist()
         return [self._said(answer, prompt) for answer, prompt in zip(answers, prompts, strict=True)]
+
+    def _tell(self, tokens: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        """A batch is answered at once, so say at each token that it goes on; as a criterion, stops nothing."""
+        progress.advance(
+            0, f"at most {self.section.max_tokens} tokens an answer, now at {tokens.shape[1]} with the prompt"
+        )
+        return tokens.new_zeros(len(tokens), dtype=bool)
 
     def _inputs(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
         from mint_ray.corpora.images import open_image

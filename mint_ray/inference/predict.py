@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from mint_ray import telemetry
+from mint_ray import progress, telemetry
 from mint_ray.alignment.start import adapted_model
 from mint_ray.config import ASKING_CPUS, TASKS_OWN, InferenceSection
 from mint_ray.corpora.store import case_dataset, case_table, held_out, run_labels
@@ -50,8 +50,10 @@ def predict(run: Run) -> StageReport:
                 len(wanted),
                 section.endpoint or section.engine,
             )
+            progress.begin(model, note="preparing its weights")
             with weights(run, model) as loaded:
                 check_served(run, model, loaded)
+                progress.begin(model, len(wanted), "cases", len(wanted) - len(pending), "loading the model")
                 ask(run, model, loaded, pending)
         answers, refusals = answer_table(run, model), refusal_table(run, model)
         report.rows_in += len(wanted)
@@ -100,11 +102,8 @@ def ask(run: Run, model: str, loaded: Weights, pending: set[str]) -> None:
             runtime_env={"env_vars": engine_environment(section)},
         )
     )
-    done = 0
     for row in counts.iter_rows():
-        done += row["answered"] + row["refused"]
         _count(run, model, row)
-        logger.info("%s: %d of %d cases", model, done, len(pending))
 
 
 def _count(run: Run, model: str, row: dict[str, int]) -> None:

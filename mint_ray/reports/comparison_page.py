@@ -9,6 +9,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from mint_ray import progress
 from mint_ray.comparison.measure import REFERENCE, Comparison, Difference, primary
 from mint_ray.evaluation.inputs import Rules
 from mint_ray.evaluation.intervals import Interval
@@ -18,7 +19,7 @@ from mint_ray.evaluation.results import PRIOR, SCORER
 from mint_ray.reports import comparison_plots
 from mint_ray.reports.pages import write_page
 from mint_ray.reports.tables import plain, shown
-from mint_ray.reports.terminal import figure_table, print_wide
+from mint_ray.reports.terminal import figure_table
 
 TITLES = {
     "base": "Base",
@@ -169,7 +170,7 @@ def comparison_table(result: Comparison) -> Table:
 
 def print_comparison(result: Comparison) -> None:
     """Print the table; where there is no terminal, wide enough to be read in a log."""
-    print_wide(lambda _: comparison_table(result), LOG_WIDTH)
+    progress.result(lambda *_: comparison_table(result), LOG_WIDTH)
 
 
 def _tops(result: Comparison) -> list[str]:

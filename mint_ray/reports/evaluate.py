@@ -11,14 +11,13 @@ from mint_ray.records import GradedAnswer, to_table
 from mint_ray.reports.background import read_background
 from mint_ray.reports.pheval import write_pheval
 from mint_ray.reports.report import write_report
-from mint_ray.reports.terminal import print_table
 from mint_ray.runs import Run, StageReport, write_json
 
 logger = logging.getLogger(__name__)
 
 
 def evaluate(run: Run) -> StageReport:
-    """Grade all answers, write evaluation/graded, pheval, metrics.json and report.html, print the table.
+    """Grade all answers, write evaluation/graded, pheval, metrics.json and report.html.
 
     Raises:
         EvaluationError: answers of another data set, cases without an answer, too few groups.
@@ -31,7 +30,6 @@ def evaluate(run: Run) -> StageReport:
     write_json(folder / "metrics.json", summary(known.rules, result))
     write_pheval(known, result, folder / "pheval")
     write_report(read_background(run, result.truths), known, result, folder / "report.html")
-    print_table(result)
     graded = sum(len(answers) for answers in result.graded.values())
     figures = {name: values(result.figures, found) for name, found in result.intervals.items()}
     if shared := result.ambiguous["names"]:

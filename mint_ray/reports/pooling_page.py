@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
+from mint_ray import progress
 from mint_ray.comparison.measure import REFERENCE, primary
 from mint_ray.comparison.pooling import Pooled, extent
 from mint_ray.reports.comparison_page import LOG_WIDTH, figure_tables, gap_cell, p_text, title_of
@@ -16,7 +17,7 @@ from mint_ray.reports.comparison_plots import ladder, plot
 from mint_ray.reports.pages import write_page
 from mint_ray.reports.plots import COLOURS
 from mint_ray.reports.tables import shown
-from mint_ray.reports.terminal import gap_text, plain_table, print_wide
+from mint_ray.reports.terminal import gap_text, plain_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -120,4 +121,4 @@ def pooled_table(result: Pooled) -> Table:
 
 def print_pooled(result: Pooled) -> None:
     """Print the table; where there is no terminal, wide enough to be read in a log."""
-    print_wide(lambda _: pooled_table(result), LOG_WIDTH)
+    progress.result(lambda *_: pooled_table(result), LOG_WIDTH)

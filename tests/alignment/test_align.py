@@ -19,6 +19,7 @@ from mint_ray.config import parse_config
 from mint_ray.errors import ConfigError, TrainingError
 from mint_ray.parquet import write_part
 from mint_ray.preferences.store import pair_schema
+from mint_ray.progress import MARK
 from mint_ray.runs import Run
 from tests.alignment.conftest import pair
 
@@ -210,7 +211,7 @@ def test_a_job_that_is_told_to_end_saves_first_and_goes_on_from_there(told, stat
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "ended"), str(tiny_model), "100", "10000"]
     heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # which what runs in the background does not
     first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=heeds)
-    next(line for line in first.stdout if "alignment: step" in line)
+    next(line for line in first.stdout if MARK in line and '"count"' in line)  # the first step
     first.send_signal(told)
     first.communicate()
     assert first.returncode == status

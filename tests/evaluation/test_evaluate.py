@@ -71,14 +71,6 @@ def test_graded_answers_carry_names_and_labels(tmp_path):
     assert graded.grounded_label_ids == ["OMIM:6", "OMIM:1", "OMIM:4"]
 
 
-def test_the_table_tells_base_from_aligned(tmp_path, capsys):
-    evaluate(answered_run(tmp_path))
-    printed = capsys.readouterr().out
-    assert "12 cases in 12 groups" in printed
-    (row,) = [line.split() for line in printed.splitlines() if line.startswith(" E2")]
-    assert row == ["E2", "0.0", "(0–0)", "100.0", "(100–100)", "+100.0", "(100", "to", "100)", "100.0", "50.0", "58.3"]
-
-
 def test_answers_of_other_cases_are_refused(tmp_path):
     run = answered_run(tmp_path)
     write_answers(run, "aligned", {"case-099": ""}, [tiny_case(99)])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import pyarrow as pa
 
+from mint_ray import progress
 from mint_ray.batches import Batches
 from mint_ray.errors import RowError
 from mint_ray.records import Case
@@ -78,6 +79,8 @@ def encode_cases(
         values = {"refused": encoded.reason} if isinstance(encoded, RowError) else _to_row(encoded)
         label = label_index.get(case.label_id, -1)
         rows.append({"case_id": case.case_id, "split": case.split, "label": label, **values})
+    progress.advance(len(rows))
+    progress.flush()
     return pa.Table.from_pylist(rows, schema=EXAMPLES)
 
 

@@ -13,6 +13,7 @@ from typing import cast
 import numpy as np
 import pyarrow as pa
 
+from mint_ray import progress
 from mint_ray.errors import RowError
 from mint_ray.records import Case
 from mint_ray.runs import Run, StageReport, write_json
@@ -49,8 +50,9 @@ def held_out_figures(run: Run, folder: Path) -> dict:
 
     from mint_ray.corpora.store import case_dataset, run_labels
 
-    if not survey(run, HELD_OUT).usable:
+    if not (usable := survey(run, HELD_OUT).usable):
         return {"cases": 0}
+    progress.begin("measuring", usable, "held-out cases", note="loading the scorer")
     ranks = case_dataset(run).map_batches(
         TruthRanks,
         fn_constructor_kwargs={"folder": folder, "task": run.config.task},
@@ -104,6 +106,8 @@ class TruthRanks:
                 refused = isinstance(scores, RowError)
                 known = {"refused": scores.reason} if refused else {"rank": int(truth_ranks(scores[None], [truth])[0])}
                 found.append({"view": name, **known})
+        progress.advance(len(seen))
+        progress.flush()
         return pa.Table.from_pylist(found, schema=RANKS)
 
 

@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import get_cosine_schedule_with_warmup, set_seed
 
+from mint_ray import progress
 from mint_ray.errors import TrainingError
 from mint_ray.precision import dtype_of
 from mint_ray.scorers.fitting.examples import Example, Shard
@@ -80,6 +81,7 @@ def train_worker(config: dict) -> str | None:
     if checkpoint := ray.train.get_checkpoint():
         with checkpoint.as_directory() as folder:
             fitting.restore(Path(folder))
+    fitting.tell()
     while fitting.epoch < section.epochs:
         try:
             fitting.train_epoch()
@@ -129,6 +131,8 @@ class Fitting:
         self.model.train()
         for examples in self.shard.epoch(self.epoch):
             total.append(self._step([self.learner.altered(example, chance) for example in examples]))
+            if self.rank == 0:
+                progress.advance(1, f"epoch {self.epoch + 1} of {self.plan.section.epochs}, loss {total[-1]:.3f}")
         self.epoch += 1
         self.curve.append({"epoch": self.epoch, "loss": round(float(np.mean(total)), 5)})
 
@@ -158,8 +162,14 @@ class Fitting:
                 "Lower scorer.learning_rate, or take scorer.precision fp32"
             )
 
+    def tell(self) -> None:
+        """Say how far the fit has come, before its first step; rank 0 alone."""
+        if self.rank == 0:
+            steps = self.plan.steps_per_epoch
+            progress.begin("fitting", self.plan.section.epochs * steps, "steps", done=self.epoch * steps)
+
     def validate(self) -> None:
-        """Add the accuracy on validation cases to the curve, and say how far the fit has come; rank 0 alone."""
+        """Add the accuracy on validation cases to the curve, and say it; rank 0 alone."""
         if self.rank:
             return
         last, said = self.curve[-1], ""

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
-from mint_ray.corpora.store import case_dataset
+from mint_ray import progress
+from mint_ray.corpora.store import case_dataset, case_table
 from mint_ray.errors import CorpusError, TrainingError
 from mint_ray.parquet import train_storage
 from mint_ray.records import Case
@@ -49,6 +51,8 @@ def encoded_examples(
     index = {label.id: i for i, label in enumerate(labels)}
     known = {"splits": list(sources.values()), "view_of": view_of, "inputs": inputs, "label_index": index}
     encoded = case_dataset(run).map_batches(encode_cases, fn_kwargs=known, batch_format="pyarrow", batch_size=64)
+    wanted = pc.is_in(case_table(run, ["split"])["split"], pa.array(list(sources.values())))
+    progress.begin("encoding", pc.sum(wanted).as_py(), "cases")
     held = encoded.materialize()
     account = {split: Encoded() for split in sources.values()}
     for rows in held.select_columns(["split", "refused", "cut"]).iter_batches(batch_format="pyarrow", batch_size=None):
@@ -64,8 +68,6 @@ def encoded_examples(
         for name, split in sources.items()
         if account[split].usable
     }
-    for stream in streams.values():
-        stream.context.enable_progress_bars = False  # the workers say themselves how far they are, epoch by epoch
     return Examples(streams, fitted)
 
 
@@ -77,11 +79,12 @@ def train(plan: Plan, examples: Examples, folder: Path, model: torch.nn.Module) 
     Raises:
         TrainingError: the loss is not finite, or the workers failed.
     """
+    progress.begin("fitting: starting the workers")
     with _result(plan, examples.streams, folder).checkpoint.as_directory() as checkpoint:
         restore_weights(model, Path(checkpoint))
-        progress = json.loads((Path(checkpoint) / PROGRESS).read_text())
+        done = json.loads((Path(checkpoint) / PROGRESS).read_text())
     cases = plan.examples - plan.examples % plan.section.workers  # all workers get equally many
-    return {"training_cases": cases, **examples.fitted.figures, **progress}
+    return {"training_cases": cases, **examples.fitted.figures, **done}
 
 
 def _result(plan: Plan, streams: dict[str, ray.data.Dataset], folder: Path) -> Result:
