@@ -89,14 +89,15 @@ def run_stages(config: Configuration, options: argparse.Namespace, stages: Seque
 
 def show_metrics(run: Run, all_of_them: bool) -> None:
     """End with what the evaluation found, as a chart or as the table of all, and where its report is."""
-    from mint_ray.evaluation.measure import depth_and_tail
+    from mint_ray.evaluation.inputs import rules_of
     from mint_ray.evaluation.metrics import catalogue
     from mint_ray.reading import read_metrics
     from mint_ray.reports.terminal import LOG_WIDTH, chart, result_table
 
     found, size = read_metrics(run), run.config.task.answer_size
     if all_of_them:
-        figures = catalogue(size, *depth_and_tail(run))
+        rules = rules_of(run.config)
+        figures = catalogue(size, rules.depth, rules.tail)
         progress.result(lambda width, _: result_table(found, figures, width), LOG_WIDTH)
     else:
         progress.result(lambda width, plain: chart(found, size, width, plain), LOG_WIDTH)

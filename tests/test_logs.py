@@ -59,16 +59,16 @@ def test_everything_printed_goes_to_the_log_and_our_warnings_to_the_screen(tmp_p
         print("and the rest")
         for line in TRACEBACK:
             print(WORKER + line, file=sys.stderr)
-        for name in ("mint_ray.corpora", "transformers"):
+        for name in ("mint_ray.corpora", "elsewhere"):
             logging.getLogger(name).info("%s informs", name)
             logging.getLogger(name).warning("%s warns", name)
-        logging.getLogger("transformers").error("transformers fails")
+        logging.getLogger("elsewhere").error("elsewhere fails")
     text = path.read_text()
     for part in ("from a library", "from beneath Python", "from a child", "half a line, and the rest"):
         assert part in text
     assert "(PartScorer pid=12, ip=10.0.0.2) from a worker" in text and "mint_ray.corpora informs" in text
     assert progress.MARK not in text and "Quokkabert" not in text
-    assert screen.file.getvalue().splitlines() == ["mint_ray.corpora warns", "transformers fails"]
+    assert screen.file.getvalue().splitlines() == ["mint_ray.corpora warns", "elsewhere fails"]
     assert capfd.readouterr() == ("", "")
     print("afterwards")
     assert capfd.readouterr().out == "afterwards\n" and path.read_text() == text

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from mint_ray.evaluation.measure import depth_and_tail
+from mint_ray.evaluation.inputs import rules_of
 from mint_ray.evaluation.metrics import catalogue
 from mint_ray.reading import read_metrics
 from mint_ray.reports.evaluate import evaluate
@@ -27,7 +27,8 @@ def evaluated(tmp_path_factory):
 
 
 def test_the_table_tells_base_from_aligned(evaluated):
-    printed = screen(result_table(read_metrics(evaluated), catalogue(3, *depth_and_tail(evaluated))), 112)
+    rules = rules_of(evaluated.config)
+    printed = screen(result_table(read_metrics(evaluated), catalogue(3, rules.depth, rules.tail)), 112)
     assert "12 cases in 12 groups" in printed
     (row,) = [line.split() for line in printed.splitlines() if line.startswith(" E2")]
     assert row == ["E2", "0.0", "(0–0)", "100.0", "(100–100)", "+100.0", "(100", "to", "100)", "100.0", "50.0", "58.3"]
