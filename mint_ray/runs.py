@@ -3,7 +3,7 @@
 <run.dir>/        a folder, or a place in an object store: see `mint_ray.storage`
   config.yaml     the resolved configuration of the last command
   jobs/           who works here, and who did: see `mint_ray.lock`
-  logs/           Ray's own report where Ray ended under a job
+  logs/           a file a job: what Ray, torch and all others had to say, see `mint_ray.logs`
   cases/          Parquet parts, labels.json
   scorer/         a finished scorer
   preferences/    rankings/, pairs/, a card and plots

@@ -1,9 +1,13 @@
-import pytest
+import io
 
+import pytest
+from rich.console import Console
+
+from mint_ray import progress
 from mint_ray.config import InferenceSection
 from mint_ray.errors import RowError
 from mint_ray.inference.answering import Prompt, Said, Weights, check_length, finish
-from mint_ray.inference.engine import engine_arguments, lora_rank_limit
+from mint_ray.inference.engine import Answered, engine_arguments, lora_rank_limit
 from mint_ray.tasks.base import View
 
 
@@ -32,3 +36,17 @@ def test_an_adapter_is_loaded_as_such_on_a_gpu_alone(tmp_path):
 
 def test_the_rank_limit_is_the_least_that_holds_the_adapter():
     assert [lora_rank_limit(rank) for rank in (1, 9, 64, 200)] == [1, 16, 64, 256]
+
+
+def test_cases_are_counted_as_vllm_finishes_them():
+    console = Console(file=io.StringIO())
+    with progress.shown_on(console, console) as shown, progress.stage("answers"):
+        progress.begin("base", 112, "cases", done=12, note="loading the model")
+        assert list(Answered(["a", "b"], desc="Adding requests")) == ["a", "b"] and shown.line.done == 12
+        finished = Answered(total=100, desc="Processed prompts", dynamic_ncols=True, postfix="")
+        for _ in range(2):
+            finished.update(1)
+        assert (finished.n, shown.line.done, shown.line.note) == (2, 14, "")
+        assert finished.format_dict["elapsed"] > 0  # which vLLM divides by
+        finished.refresh()
+        finished.close()
