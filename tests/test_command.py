@@ -84,6 +84,14 @@ def test_recipes_are_listed_printed_and_copied_out_over_nothing(capsys, tmp_path
     assert str(ended.value.code).endswith("mine.yaml cannot be written (No such file or directory)")
 
 
+def test_a_pipe_whose_reader_is_gone_is_no_complaint():
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-m", "mint_ray", "recipes"], stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 def test_the_repository_s_configs_are_the_recipes():
     assert (REPOSITORY / "configs").is_symlink()
     assert sorted(path.stem for path in (REPOSITORY / "configs").glob("*.yaml")) == recipes.names()
