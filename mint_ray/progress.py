@@ -44,13 +44,14 @@ class Line:
     unit: str = ""
     note: str = ""
     done: float = 0
+    begun: float = 0
     seen: deque[tuple[float, float]] = field(default_factory=deque[tuple[float, float]])  # time, done
 
     def begin(
         self, part: str, total: int | None = None, unit: str = "", done: float = 0, note: str = "", now: float = 0
     ) -> None:
         self.part, self.total, self.unit, self.done, self.note = part, total, unit, done, note
-        self.seen = deque([(now, done)])
+        self.begun, self.seen = now, deque([(now, done)])
 
     def advance(self, count: float, note: str = "", now: float = 0) -> None:
         self.done, self.note = self.done + count, note
@@ -74,7 +75,7 @@ class Line:
             "part": self.part,
             "done": f"{counted} {self.unit}".strip() if self.total or self.done else "",
             "rate": f"{rate:,.{0 if rate >= 100 else 1 if rate >= 1 else 2}f}/s" if rate else "",
-            "left": f"{duration(left)} left" if left else "",
+            "left": f"{duration(left)} left" if left else f"{duration(now - self.begun)} so far",
             "note": self.note,
             "memory": memory,
         }

@@ -33,13 +33,14 @@ def test_a_line_says_what_is_done_how_fast_and_how_long_it_takes_still():
         "memory": "3.1 of 16 GiB",
     }
     assert line_at(40, total=None).texts(40, "")["done"] == "40 steps"
-    assert "left" not in line_at(40, total=None).texts(40, "")
+    assert line_at(40, total=None).texts(70, "")["left"] == "1 min 10 s so far"
 
 
 def test_a_rate_is_of_the_last_seconds_so_that_loading_does_not_count_for_ever():
     line = Line("answers")
     line.begin("base", 100, "cases", done=20, note="loading the model", now=0)
-    assert line.texts(50, "")["note"] == "loading the model" and "rate" not in line.texts(50, "")
+    waiting = line.texts(50, "")
+    assert (waiting["note"], waiting["left"]) == ("loading the model", "50 s so far") and "rate" not in waiting
     for second in range(100, 160):
         line.advance(1, now=second)
     assert line.rate(160) == pytest.approx(1, rel=0.05)
