@@ -22,7 +22,7 @@ def run(tmp_path):
 
 def test_a_request_has_the_very_prompt_of_alignment_and_leaves_out_what_the_task_withholds(run, capsys):
     words = ["--findings", "hypotonia; HP:0001382; Long face", "--excluded", "Seizure", "--sex", "male", "--age", "4"]
-    main([str(run.run.dir), *words])
+    main([str(run.run.dir), "--request", *words])
     said = capsys.readouterr()
     request = json.loads(said.out)
     findings = [("HP:0001252", "Hypotonia"), ("HP:0001382", "Joint hypermobility"), ("HP:0000276", "Long face")]
@@ -45,7 +45,7 @@ def test_what_the_runs_task_does_not_read_is_refused_by_name(tmp_path, capsys):
 
 
 def test_a_name_that_the_ontology_does_not_have_is_asked_as_it_is_and_said_to_be(run, capsys):
-    main([str(run.run.dir), "--findings", "Blue knees"])
+    main([str(run.run.dir), "--request", "--findings", "Blue knees"])
     said = capsys.readouterr()
     assert "Findings: Blue knees" in json.loads(said.out)["messages"][0]["content"]
     assert "'Blue knees' is no term" in said.err
@@ -62,9 +62,49 @@ def test_an_image_an_id_a_value_that_are_none_and_a_missing_run_are_refused_in_a
         (["--findings", "HP:9999999"], "is no id of the Human Phenotype Ontology"),
     ]:
         with pytest.raises(SystemExit) as end:
-            main([str(run.run.dir), *words])
+            main([str(run.run.dir), "--request", *words])
         assert end.value.code == 1
         assert reason in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([str(tmp_path / "nothing")])
     assert "is no run's directory" in capsys.readouterr().err
+
+
+NOTE = "A 4-year-old boy with hypotonia and a long face, no seizures. His mother has myopia."
+
+
+def test_a_note_is_told_from_findings_and_read(run, capsys):
+    main([str(run.run.dir), NOTE, "--request"])
+    (message,) = json.loads(capsys.readouterr().out)["messages"]
+    content = message["content"]
+    assert "Patient: male, 4 years\nFindings: Hypotonia\nExcluded: Seizure\nNote: A 4-year-old boy" in content
+    assert "long face" not in content and "[withheld]" in content
+    main([str(run.run.dir), "Hypotonia; HP:0001250", "--request"])
+    (message,) = json.loads(capsys.readouterr().out)["messages"]
+    assert "Findings: Hypotonia; Seizure" in message["content"] and "Note" not in message["content"]
+
+
+def test_a_served_model_s_answer_is_told_to_people_and_to_machines(run, capsys, monkeypatch):
+    """The client is real; what it speaks to answers as a service does."""
+    import httpx
+
+    from mint_ray import client
+    from mint_ray.client import ModelClient
+    from tests.tiny_run import LABELS
+
+    answer = run.task.answer(["Kabuki syndrome 1", "Something else"])
+    choice = {"message": {"content": answer}, "finish_reason": "stop"}
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, json={"choices": [choice]}))
+    monkeypatch.setattr(client, "ModelClient", lambda *a, **k: ModelClient(*a, transport=transport, **k))
+    monkeypatch.setattr("mint_ray.corpora.store.run_labels", lambda run: LABELS)
+    words = [str(run.run.dir), NOTE, "--endpoint", "http://there/v1"]
+    main(words)
+    assert capsys.readouterr().out == " 1. Kabuki syndrome 1  (OMIM:1)\n 2. Something else\n"
+    main([*words, "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert [each["id"] for each in told["candidates"]] == ["OMIM:1", None] and told["withheld"] == ["HP:0000276"]
+    assert {(m["name"], m["status"]) for m in told["mentions"]} >= {("Hypotonia", "observed"), ("Myopia", "family")}
+    main([*words, "--explain"])
+    said = capsys.readouterr().out
+    assert "Myopia (HP:0000545): family, characters" in said and "Withheld from the model: HP:0000276" in said
+    assert "A 4-year-old boy" not in said

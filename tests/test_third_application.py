@@ -72,5 +72,5 @@ def test_a_pair_is_in_the_words_of_its_task(run):
 
 
 def test_a_request_is_made_of_what_its_task_reads(site, run):
-    said = command(site, "-m", "mint_ray.ask", str(run), "--note", "sudden pain")
+    said = command(site, "-m", "mint_ray.ask", str(run), "--request", "--note", "sudden pain")
     assert json.loads(said)["messages"][0]["content"].endswith("FINDINGS:\n\nReport: sudden pain")

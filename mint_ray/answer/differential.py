@@ -8,29 +8,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from mint_ray.answer.answering import SCORER, AnsweringRun
+from mint_ray.answer.candidates import Candidate, candidates, index_of
 from mint_ray.corpora.store import case_files, run_labels
-from mint_ray.evaluation.inputs import rules_of
-from mint_ray.evaluation.measure import name_index
 from mint_ray.inference.store import answer_table
 from mint_ray.parquet import parquet_file
 from mint_ray.rankings.store import ranking_table
 from mint_ray.records import Case, Phenotype
 
 NAMED = 10  # of a scorer's ranking
-
-
-class Candidate(BaseModel):
-    """A name in its place, and the label that it means: None where it means none or several.
-
-    `score` is the scorer's log-probability; a model's answer keeps none.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    rank: int
-    name: str
-    id: str | None
-    score: float | None = None
 
 
 class Differential(BaseModel):
@@ -61,11 +46,9 @@ def differentials(run: AnsweringRun) -> Iterator[tuple[Case, Differential]]:
 
 
 def _named(run: AnsweringRun) -> Iterator[tuple[str, tuple[list[Candidate], bool, str | None]]]:
-    task, index = run.config.task, name_index(rules_of(run.config), run_labels(run))
+    task, index = run.config.task, index_of(run.config, run_labels(run))
     for row in answer_table(run, run.by).to_pylist():
-        names = enumerate(task.parse(row["text"]), 1)
-        found = [Candidate(rank=rank, name=name, id=index.ground(name)) for rank, name in names]
-        yield row["case_id"], (found, row["finish_reason"] == "stop", row["text"])
+        yield row["case_id"], (candidates(row["text"], task, index), row["finish_reason"] == "stop", row["text"])
 
 
 def _ranked(run: AnsweringRun) -> Iterator[tuple[str, tuple[list[Candidate], bool, str | None]]]:
