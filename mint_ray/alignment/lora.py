@@ -5,48 +5,60 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from peft.tuners.lora.layer import Linear, LoraVariant
+import torch.nn.functional as F
+from peft.tuners.lora.layer import Linear
 from torch import Tensor, nn
 
 
 def add_in_place(model: nn.Module) -> None:
-    """Have LoRA's linear layers add to what the frozen layer gave, in the product itself: the same, in fewer passes."""
+    """Have LoRA's linear layers add to what the frozen layer gives, in the product itself: the same, in fewer passes."""
     for module in model.modules():
-        if isinstance(module, Linear):
-            # PEFT casts inputs up to the adapter's fp32; here the product has the frozen layer's precision. Told once:
-            # gradient checkpointing calls layers again in the backward pass, outside of any context of the forward's.
-            module.cast_input_dtype_enabled = False
-            for adapter in module.lora_A:
-                module.lora_variant.setdefault(adapter, _AddedInPlace())
+        if type(module) is Linear and type(module.base_layer) is nn.Linear and not module.lora_variant:
+            module.__class__ = _InPlace
 
 
-class _AddedInPlace(LoraVariant):
-    @staticmethod
-    def forward(module: Linear, active_adapter: str, x: Tensor, result: Tensor, **options: Any) -> Tensor:
-        a, b = module.lora_A[active_adapter].weight, module.lora_B[active_adapter].weight
-        x = module.lora_dropout[active_adapter](x).to(result.dtype)
-        return _Added.apply(result, x, a, b, module.scaling[active_adapter])
+class _InPlace(Linear):
+    """PEFT's layer with one adapter over a frozen layer as one function, forth and back; PEFT's own in all other cases."""
+
+    def forward(self, x: Tensor, *arguments: Any, **options: Any) -> Tensor:
+        weight, kind = self.base_layer.weight, x.device.type
+        computed = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+        plain = not (self.disable_adapters or self.merged or arguments or options or weight.requires_grad)
+        if not plain or len(self.active_adapters) != 1 or computed != weight.dtype:
+            return super().forward(x, *arguments, **options)
+        (adapter,) = self.active_adapters
+        x = x.to(computed)
+        a, b = self.lora_A[adapter].weight, self.lora_B[adapter].weight
+        dropped = self.lora_dropout[adapter](x)
+        return _Added.apply(x, dropped, weight, self.base_layer.bias, a, b, self.scaling[adapter])
 
 
 class _Added(torch.autograd.Function):
-    """result + scaling * x @ a.T @ b.T, written over `result` (..., out)."""
+    """x @ weight.T + bias + scaling * dropped @ a.T @ b.T, of x (..., in); `dropped` is x itself where nothing is dropped."""
 
     @staticmethod
-    def forward(ctx, result, x, a, b, scaling):
-        x = x.flatten(0, -2)
+    def forward(ctx, x, dropped, weight, bias, a, b, scaling):
+        ctx.dropping = dropped is not x
+        dropped = dropped.flatten(0, -2)
         with torch.autocast(x.device.type, enabled=False):
-            low = x @ a.to(x.dtype).T
+            result = F.linear(x, weight, bias)
+            low = dropped @ a.to(x.dtype).T
             result.view(-1, result.shape[-1]).addmm_(low, b.to(x.dtype).T, alpha=scaling)
-        ctx.mark_dirty(result)
-        ctx.save_for_backward(x, low, a, b)
+        ctx.save_for_backward(dropped, low, weight, a, b)
         ctx.scaling = scaling
         return result
 
     @staticmethod
     def backward(ctx, gradient):
-        x, low, a, b = ctx.saved_tensors
+        dropped, low, weight, a, b = ctx.saved_tensors
         rows = gradient.flatten(0, -2)
-        below = (rows @ b.to(x.dtype)).mul_(ctx.scaling)
-        to_b = (rows.T @ low).to(b.dtype).mul_(ctx.scaling)
-        to_x = (below @ a.to(x.dtype)).view(*gradient.shape[:-1], -1) if ctx.needs_input_grad[1] else None
-        return gradient, to_x, (below.T @ x).to(a.dtype), to_b, None
+        below = (rows @ b.to(rows.dtype)).mul_(ctx.scaling)
+        to_a, to_b = (below.T @ dropped).to(a.dtype), (rows.T @ low).to(b.dtype).mul_(ctx.scaling)
+        to_x = to_dropped = None
+        if ctx.needs_input_grad[0]:
+            to_x, a = (rows @ weight).view(*gradient.shape[:-1], -1), a.to(rows.dtype)
+            if ctx.dropping:
+                to_dropped = (below @ a).view_as(to_x)
+            else:
+                to_x.view(-1, to_x.shape[-1]).addmm_(below, a)
+        return to_x, to_dropped, None, None, to_a, to_b, None

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from peft.tuners.lora.layer import Linear
 from torch import nn
 
 from mint_ray.alignment.lora import add_in_place
@@ -32,6 +33,19 @@ def test_values_and_gradients_are_pefts(layer):
     add_in_place(ours)
     for found, expected in zip(results(ours, x), results(layer, x), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_dropout_is_pefts(layer):
+    for module in layer.modules():
+        if isinstance(module, Linear):
+            module.lora_dropout["default"] = nn.Dropout(0.5)
+    ours, x, found = copy.deepcopy(layer), torch.randn(2, 3, 6), []
+    add_in_place(ours)
+    for model in (ours, layer):
+        torch.manual_seed(0)
+        found.append(results(model, x))
+    for mine, expected in zip(*found, strict=True):
+        torch.testing.assert_close(mine, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_with_the_adapter_off_the_frozen_layer_answers(layer):
