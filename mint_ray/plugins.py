@@ -17,7 +17,7 @@ import difflib
 import reprlib
 import tomllib
 from functools import cache
-from importlib.metadata import EntryPoint, distributions
+from importlib.metadata import Distribution, EntryPoint, distributions
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,11 @@ def load(group: str, name: Any) -> Any:
         ) from error
 
 
+def packages() -> dict[str, str]:
+    """The other packages that register parts, with their versions."""
+    return {entry.dist.name: entry.dist.version for entry in _entries() if entry.dist and _name(entry.dist) != OURS}
+
+
 def _hint(name: Any, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1) if isinstance(name, str) else []
     return f"{f'did you mean {near[0]}? Expected' if near else 'expected'} one of {', '.join(known)}"
@@ -76,7 +81,7 @@ def _entries() -> list[EntryPoint]:
     found = {OURS: ours} if ours else {}
     for package in distributions():
         if f"[{OURS}." in (package.read_text("entry_points.txt") or ""):  # its name costs more to read
-            found.setdefault(str(package.name).replace("-", "_"), list(package.entry_points))
+            found.setdefault(_name(package), list(package.entry_points))
     return [entry for entries in found.values() for entry in entries]
 
 
@@ -88,6 +93,10 @@ def _of_the_source_tree() -> list[EntryPoint]:
         return []
     groups: dict[str, dict[str, str]] = project["entry-points"] if project.get("name") == OURS else {}
     return [EntryPoint(name, value, group) for group, entries in groups.items() for name, value in entries.items()]
+
+
+def _name(package: Distribution) -> str:
+    return str(package.name).replace("-", "_")
 
 
 def _origin(entry: EntryPoint) -> str:

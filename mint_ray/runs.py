@@ -33,7 +33,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-from mint_ray import errors, hpo, progress, storage, telemetry
+from mint_ray import errors, hpo, plugins, progress, storage, telemetry
 from mint_ray.cluster import end_of_ray, lost_nodes
 from mint_ray.config import Configuration, load_config
 from mint_ray.errors import MintError, RayEnded, RunError, TrainingError
@@ -221,7 +221,7 @@ class Stage:
             "figures": report.figures,
             "lost_nodes": report.lost_nodes,
             "settings": self.settings,
-            "versions": _versions() | hpo.dates(),
+            "versions": _versions() | plugins.packages() | hpo.dates(),
             "commit": _commit(),
         }
         write_json(self._manifest_path, manifest)

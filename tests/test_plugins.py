@@ -1,5 +1,6 @@
 """Parts of other packages: found by their metadata, told apart by their packages, and none the worse for a broken one."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def problem(*settings: str) -> str:
 
 def test_a_kind_of_another_package_stands_beside_ours_and_is_read_as_ours_are(installed):
     installed("chest", "mint_ray.tasks", {"chest": "chest_module:Other"})
-    assert kinds(Task) == ["chest", "genes", "rare_disease", "tissue"]
+    assert {"chest", "genes", "rare_disease", "tissue"} <= {*kinds(Task)}
     config = load_config(REPOSITORY / "configs" / "demo_tissue.yaml", ["task.kind=chest"])
     assert type(config.task).__name__ == "Other" and config.task.answer_size == Tissue(kind="tissue").answer_size
     assert "task.answer_sise: is no setting; did you mean answer_size?" in problem(
@@ -108,6 +109,19 @@ def test_a_copy_without_a_source_tree_goes_by_what_is_installed(installed, monke
     installed("mint_ray", "mint_ray.tasks", {"tissue": "mint_ray.tasks.tissue:Tissue"})
     monkeypatch.setattr(plugins, "__file__", str(tmp_path / "mint_ray" / "plugins.py"))
     assert kinds(Task) == ["tissue"] and kind_of(Task, "tissue") is Tissue
+
+
+def test_the_other_packages_are_named_with_their_versions(installed):
+    before = plugins.packages()
+    installed("chest", "mint_ray.tasks", {"chest": "chest_module:Other"})
+    installed("mint_ray", "mint_ray.tasks", {})
+    assert plugins.packages() == before | {"chest": "1.5"}
+
+
+def test_nothing_else_of_mint_ray_imports_the_synthetic_package():
+    package, reaching = REPOSITORY / "mint_ray", re.compile(r"mint_ray\.synthetic|from mint_ray import .*\bsynthetic\b")
+    found = {path for path in package.rglob("*.py") if reaching.search(path.read_text())}
+    assert found and not {path for path in found if package / "synthetic" not in path.parents}
 
 
 def test_a_model_of_another_package_is_had_by_its_name(installed):
