@@ -6,7 +6,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from mint_ray.evaluation.behaviour import (
+from mint_ray.records import Answer, Case, Phenotype, from_table, to_table
+from tests.conftest import REPOSITORY
+from tests.evaluation.behaviour import (
     changed,
     most_specific,
     not_lowered,
@@ -15,8 +17,6 @@ from mint_ray.evaluation.behaviour import (
     with_finding,
     without_excluded,
 )
-from mint_ray.records import Answer, Case, Phenotype, from_table, to_table
-from tests.conftest import REPOSITORY
 
 DEMO = Path(os.environ.get("MINT_RAY_DEMO_RUN", REPOSITORY / "runs" / "demo"))
 CASES = 40  # asked four times each: minutes on two cores
