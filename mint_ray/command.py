@@ -29,6 +29,7 @@ LINES = {
     "compare": ("Run the line in nine variants on one split, and compare them.", "mint_ray.job:compare"),
 }
 OTHERS = {
+    "answer": ("Have a finished run answer new patients.", "mint_ray.answer.command:main"),
     "pool": ("Take finished comparisons with other seeds together.", "mint_ray.job:pool"),
     "serve": ("Serve a run's scorer, or its models, over HTTP.", "mint_ray.service.launch:main"),
     "ask": ("Print the request that asks a served model about a patient.", "mint_ray.ask:main"),

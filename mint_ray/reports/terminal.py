@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -75,9 +76,8 @@ def _whisker(found: Interval, scale: int, plain: bool) -> Text:
         marks[low] = marks[high] = ends
     at = column(found.value or 0.0)
     marks[at] = value
-    return Text.assemble(
-        *((mark, "dim" if mark == ground else "bold green" if mark == value else "") for mark in marks)
-    )
+    styles = {ground: "dim", value: "bold green"}
+    return Text.assemble(*(("".join(same), styles.get(mark, "")) for mark, same in groupby(marks)))
 
 
 def meaning(summary: dict[str, Any], size: int) -> str:

@@ -82,7 +82,9 @@ def file_of_run(folder: Path, models: bool) -> ServiceFile:
         RunError: there is no such run, or it has not come so far.
     """
     run = open_run(folder)
-    run.stage("alignment" if models else "scorer").require()
+    _ = run.stage(
+        "alignment" if models else "scorer"
+    ).told  # complete; whether today's code would make the same is no matter
     if models:
         served = Application(name="models", import_path="mint_ray.service.chat:application", args={"run": str(run.dir)})
         return ServiceFile(http_options=HttpOptions(port=8001), applications=[served])
