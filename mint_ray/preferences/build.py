@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
-from mint_ray import telemetry
+from mint_ray import progress, telemetry
 from mint_ray.corpora.store import case_files, case_table
 from mint_ray.errors import CorpusError, ModelError, RunError
 from mint_ray.parquet import part_files
@@ -59,6 +59,8 @@ def build_preferences(run: Run, load: Loader | None = None) -> StageReport:
     pending = [part for part in every if part.name not in done]
     logger.info("preferences: %d parts of %d to score", len(pending), len(every))
     if pending:
+        todo = [sum(part.stop - part.start for part in parts) for parts in (every, pending)]
+        progress.begin("ranking", todo[0], "cases", todo[0] - todo[1], "loading the scorer")
         score_parts(pending, run, load or own_loader(run))
     report = account(run, sum(part.stop - part.start for part in every))
     report.figures |= write_card(run, report)
@@ -110,10 +112,9 @@ def score_parts(pending: list[Part], run: Run, load: Loader) -> None:
         num_cpus=settings.cpus_per_actor,
         num_gpus=settings.gpus_per_actor or None,
     )
-    for count, row in enumerate(done.iter_rows(), 1):
+    for row in done.iter_rows():
         for made in ("cases_ranked", "pairs"):
             telemetry.count(made, row[made], run.name, "preferences")
-        logger.info("preferences: %s done, %d of %d", row["name"], count, len(pending))
 
 
 def donors_of(run: Run) -> Donors | None:

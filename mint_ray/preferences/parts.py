@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mint_ray import progress
 from mint_ray.batches import Batches
 from mint_ray.config import PreferencesSection, label_conflicts
 from mint_ray.errors import ConfigError, ModelError, RowError
@@ -166,6 +167,9 @@ def score_views(
         part = seen[start : start + batch_size]
         for i, row in zip(part, batches([views[i] for i in part]), strict=True):
             outcomes[i] = row
+        progress.advance(len(part))
+    progress.advance(len(views) - len(seen))
+    progress.flush()
     return outcomes
 
 
