@@ -205,6 +205,10 @@ class Collator:
             "images": images,
         }
 
+    def length(self, pair: EncodedPair) -> int:
+        """Tokens of a pair in a row, none of them shared with another pair."""
+        return len(pair.prompt) + sum(len(getattr(pair, side)) for side in self.answers)
+
     def _lay(self, row: Row, pair: EncodedPair) -> list[list[tuple[int, int]]]:
         """Lay a pair into a row; for each answer, and for the prompt where it is scored, where each token is predicted."""
         prompt = row.add(pair.prompt)
@@ -242,7 +246,7 @@ class InParts:
     def _cut(self, pairs: list[EncodedPair]) -> list[list[EncodedPair]]:
         parts: list[list[EncodedPair]] = [[]]
         for pair in pairs:
-            together = sum(len(p.prompt) + len(p.chosen) + len(p.rejected) for p in [*parts[-1], pair])
+            together = sum(self.collate.length(p) for p in [*parts[-1], pair])
             if len(parts[-1]) == self.size or (parts[-1] and self.tokens and together > self.tokens):
                 parts.append([])
             parts[-1].append(pair)

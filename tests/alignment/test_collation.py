@@ -123,5 +123,7 @@ def test_pairs_of_one_row_are_scored_as_in_rows_of_their_own():
 def test_a_part_holds_as_many_pairs_as_its_tokens_allow_and_one_at_least():
     parts = InParts(Collator(pad_token_id=0), 3, tokens=12)([PAIR, SHORT, SHORT, SHORT, SHORT, SHORT, PAIR])
     assert [part["case_ids"] for part in parts] == [["a", "b"], ["b", "b", "b"], ["b", "a"]]
+    parts = InParts(Collator(pad_token_id=0, answers=("chosen",)), 3, tokens=8)([PAIR, SHORT, SHORT])
+    assert [part["case_ids"] for part in parts] == [["a", "b"], ["b"]]  # the rejected answers are in no row
     parts = InParts(Collator(pad_token_id=0), 3, tokens=1)([PAIR, SHORT])
     assert [part["case_ids"] for part in parts] == [["a"], ["b"]]

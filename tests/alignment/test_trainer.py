@@ -55,7 +55,8 @@ def trl_trainer(model, tokenizer, tmp_path):
     return ORPOTrainer(model=model, args=config, train_dataset=Dataset.from_list(rows), processing_class=tokenizer)
 
 
-def test_loss_terms_and_gradients_are_those_of_trl_on_its_own_batch(make, tokenizer, tmp_path):
+@pytest.mark.parametrize("together", [False, True])
+def test_loss_terms_and_gradients_are_those_of_trl_on_its_own_batch(together, make, tokenizer, tmp_path):
     ours = make(nll_scope="sequence")
     model = ours.model
     wake_adapter(model)
@@ -70,7 +71,7 @@ def test_loss_terms_and_gradients_are_those_of_trl_on_its_own_batch(make, tokeni
         for i, row in enumerate(rows)
     ]
 
-    terms = ours.terms(model, at_once(Collator(tokenizer.pad_token_id, score_prompt=True), pairs))
+    terms = ours.terms(model, at_once(Collator(tokenizer.pad_token_id, score_prompt=True, together=together), pairs))
     terms.loss.mean().backward()
     gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
     model.zero_grad()
