@@ -88,14 +88,20 @@ def main() -> None:
     from mint_ray.cluster import ray_session
     from mint_ray.corpora.prepare import prepare_cases
     from mint_ray.preferences.build import build_preferences
+    from mint_ray.rankings.build import build_rankings
     from mint_ray.scorers.fitting.fit import fit_scorer
 
     config = parse_config(settings(options))
     run = Run(config)
     run.clear_from("cases")
-    stages = {"cases": prepare_cases, "scorer": fit_scorer, "preferences": build_preferences}
+    stages = {
+        "cases": prepare_cases,
+        "scorer": fit_scorer,
+        "rankings": build_rankings,
+        "preferences": build_preferences,
+    }
     with ray_session(config.cluster):
-        for name, work in list(stages.items())[: 3 if options.pairs else 1]:
+        for name, work in list(stages.items())[: 4 if options.pairs else 1]:
             memory, started = Memory(), time.monotonic()
             memory.start()
             run.carry_out(name, work)

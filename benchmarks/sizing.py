@@ -20,12 +20,19 @@ from rich.table import Table
 from mint_ray.config import load_config
 from mint_ray.corpora.cohort import Member
 from mint_ray.corpora.store import case_table
+from mint_ray.line import LINE
 from mint_ray.models import resolve_model
 from mint_ray.preferences.store import pair_dataset
 from mint_ray.rankings.store import ranking_table
-from mint_ray.runs import STAGES, Run
+from mint_ray.runs import Run
 
-GROWING = ("cases", "preferences", "answers", "evaluation")  # folders that grow with the corpus; models do not
+GROWING = (
+    "cases",
+    "rankings",
+    "preferences",
+    "answers",
+    "evaluation",
+)  # folders that grow with the corpus; models do not
 GIB = 2**30
 SAMPLE = 256  # pairs
 
@@ -42,7 +49,7 @@ def main() -> None:
     )
     for title in ("rows then", "hours then", "disk then, GiB", "driver: bytes a row", "driver then, GiB"):
         table.add_column(title, justify="right")
-    for name in STAGES:
+    for name in LINE:
         if run.stage(name).complete:
             table.add_row(name, *cells(run, name, growth))
     Console(width=140).print(table)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from mint_ray.config import ASKING_CPUS, Configuration, NodeGroup
 from mint_ray.errors import ConfigError
+from mint_ray.line import LINE, function_of
 from mint_ray.scorers.base import FittedSection
 
 
@@ -101,16 +102,11 @@ def _shapes(nodes: Sequence[NodeGroup], kind: str) -> str:
 
 def demands(config: Configuration, stage: str) -> list[Demand]:
     """What a stage asks for; nothing where it streams on whatever there is."""
-    asks: dict[str, Callable[[Configuration], Demand]] = {
-        "scorer": _scorer,
-        "preferences": _preferences,
-        "alignment": _alignment,
-        "answers": _answers,
-    }
-    return [asks[stage](config)] if stage in asks else []
+    asks = LINE[stage].asks
+    return [function_of(asks)(config)] if asks else []
 
 
-def _scorer(config: Configuration) -> Demand:
+def scorer_demand(config: Configuration) -> Demand:
     scorer = config.scorer
     gpus = 1 if getattr(scorer, "use_gpu", False) else 0
     if scorer.ready_made or not isinstance(scorer, FittedSection):
@@ -126,25 +122,25 @@ def _scorer(config: Configuration) -> Demand:
     )
 
 
-def _preferences(config: Configuration) -> Demand:
-    settings = config.preferences
+def rankings_demand(config: Configuration) -> Demand:
+    settings = config.rankings
     return Demand(
-        "preferences.actors",
+        "rankings.actors",
         settings.actors,
         settings.cpus_per_actor,
         settings.gpus_per_actor,
-        "preferences.cpus_per_actor",
-        "preferences.gpus_per_actor",
+        "rankings.cpus_per_actor",
+        "rankings.gpus_per_actor",
         beside=1,
     )
 
 
-def _alignment(config: Configuration) -> Demand:
+def alignment_demand(config: Configuration) -> Demand:
     settings = config.alignment
     return Demand("alignment.workers", settings.workers, 1, 1 if settings.use_gpu else 0, gpus_key="alignment.use_gpu")
 
 
-def _answers(config: Configuration) -> Demand:
+def answers_demand(config: Configuration) -> Demand:
     settings = config.inference
     if settings.endpoint:
         return Demand("inference.engines", settings.engines, ASKING_CPUS, 0, beside=1)

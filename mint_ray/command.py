@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mint_ray.line import LINE, function_of
 
 if TYPE_CHECKING:
     import argparse
@@ -16,14 +17,7 @@ if TYPE_CHECKING:
     from mint_ray.config import Configuration
 
 # name: (what it does, the function that does it)
-STAGES = {
-    "cases": ("Read the corpus into cases, split by group.", "mint_ray.corpora.prepare:prepare_cases"),
-    "scorer": ("Fit the scorer, or take over one.", "mint_ray.scorers.fitting.fit:fit_scorer"),
-    "preferences": ("Rank each case's labels, write preference pairs.", "mint_ray.preferences.build:build_preferences"),
-    "alignment": ("Align the language model to the pairs.", "mint_ray.alignment.align:align"),
-    "answers": ("Ask the base and the aligned model about held-out cases.", "mint_ray.inference.predict:predict"),
-    "evaluation": ("Grade the answers and write the report.", "mint_ray.reports.evaluate:evaluate"),
-}
+STAGES = {name: (stage.says, stage.work) for name, stage in LINE.items()}
 LINES = {
     "run": ("Run the whole line, from cases to the report.", "mint_ray.job:run_line"),
     "compare": ("Run the line in nine variants on one split, and compare them.", "mint_ray.job:compare"),
@@ -31,6 +25,7 @@ LINES = {
 OTHERS = {
     "answer": ("Have a finished run answer new patients.", "mint_ray.answer.command:main"),
     "pool": ("Take finished comparisons with other seeds together.", "mint_ray.job:pool"),
+    "adopt": ("Take over a run directory of an earlier release.", "mint_ray.adopt:main"),
     "serve": ("Serve a run's scorer, or its models, over HTTP.", "mint_ray.service.launch:main"),
     "ask": ("Print the request that asks a served model about a patient.", "mint_ray.ask:main"),
     "recipes": ("List the configurations that ship with mint_ray; print or copy one.", "mint_ray.recipes.command:main"),
@@ -115,11 +110,3 @@ def checked(options: argparse.Namespace) -> Configuration:
     except ConfigError as error:
         print(f"{options.config}: {len(error.problems)} setting(s) to mend\n{error}", file=sys.stderr)
         sys.exit(2)
-
-
-def function_of(dotted: str) -> Callable[..., Any]:
-    """What `package.module:name` names."""
-    from importlib import import_module
-
-    module, _, name = dotted.partition(":")
-    return getattr(import_module(module), name)

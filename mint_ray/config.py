@@ -109,18 +109,32 @@ class SplitsSection(Section):
         return self
 
 
+class RankingsSection(Section):
+    """How cases are scored. `scorer_sees: downstream` blinds the scorer to whatever the language model does not see."""
+
+    scorer_sees: Literal["all", "downstream"] = "all"
+    part_rows: int = Field(
+        default=128, ge=1, description="cases scored and written at a time: what a kill can lose, an actor"
+    )
+    max_refused_share: float = hardware(0.5, ge=0, le=1, description="of the cases")
+    application: str | None = hardware(
+        None, description="score through this running Serve application of the same Ray instead of own actors"
+    )
+    actors: int = hardware(1, ge=1)
+    gpus_per_actor: float = hardware(0.0, ge=0)
+    cpus_per_actor: float = hardware(1.0, gt=0)
+    batch_size: int = hardware(32, ge=1)
+
+
 class PreferencesSection(Section):
     """How rankings become pairs (paper: chosen 10, rejected 50 cut to 15).
 
     `truth` says what happens where the true label is known and not among the chosen: `as_ranked` leaves the
     scorer's word alone, `last` puts it at the end of the chosen, `first` puts it always first, `skip` makes no
-    pair. A known truth never stands among the rejected.
-
-    `scorer_sees: downstream` blinds the scorer to whatever the language model does not see. `shuffled` gives every case
-    the answers of another case of its split: a control, from which nothing about a case can be learned.
+    pair. A known truth never stands among the rejected. `shuffled` gives every case the answers of another case of its
+    split: a control, from which nothing about a case can be learned.
     """
 
-    scorer_sees: Literal["all", "downstream"] = "all"
     shuffled: bool = False
     chosen: int = Field(default=10, ge=1)
     rejected: int = Field(default=50, ge=1, description="the pool of the lowest ranked")
@@ -130,17 +144,7 @@ class PreferencesSection(Section):
         default=0.0, ge=0, description="least gap between the mean chosen and mean rejected score"
     )
     pairs_per_case: int = Field(default=1, ge=1, description="each further pair takes the next `cut` names of the pool")
-    part_rows: int = Field(
-        default=128, ge=1, description="cases scored and written at a time: what a kill can lose, an actor"
-    )
-    max_refused_share: float = hardware(0.5, ge=0, le=1)
-    application: str | None = hardware(
-        None, description="score through this running Serve application of the same Ray instead of own actors"
-    )
-    actors: int = hardware(1, ge=1)
-    gpus_per_actor: float = hardware(0.0, ge=0)
-    cpus_per_actor: float = hardware(1.0, gt=0)
-    batch_size: int = hardware(32, ge=1)
+    max_refused_share: float = hardware(0.5, ge=0, le=1, description="of the ranked cases")
 
 
 Part = Literal["vision", "projector", "language"]
@@ -333,6 +337,7 @@ class Configuration(Section):
     corpus: Annotated[SerializeAsAny[Corpus], _kind(Corpus)]
     splits: SplitsSection = SplitsSection()
     scorer: Annotated[SerializeAsAny[ScorerSection], _kind(ScorerSection)]
+    rankings: RankingsSection = RankingsSection()
     preferences: PreferencesSection = PreferencesSection()
     alignment: AlignmentSection
     inference: InferenceSection = InferenceSection()
@@ -346,6 +351,14 @@ class Configuration(Section):
     def as_yaml(self) -> str:
         """All settings, defaults included, in the form that `load_config` reads."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+# Settings of earlier releases, and where they went.
+MOVED = {
+    f"preferences.{name}": f"rankings.{name}"
+    for name in RankingsSection.model_fields
+    if name not in PreferencesSection.model_fields
+}
 
 
 def conflicts(config: Configuration) -> list[str]:
@@ -461,6 +474,8 @@ def _override(data: dict[str, Any], key: str, value: Any) -> None:
 
 def _problem(error: Any, data: Any) -> str:
     key = ".".join(_short(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden" and (moved := MOVED.get(key)):
+        return f"{key}: is now {moved}; write it there, or in a run directory let `mint-ray adopt` do it"
     if error["type"] == "extra_forbidden":
         known = _siblings(error["loc"], data)
         near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)

@@ -16,9 +16,9 @@ from pathlib import Path
 from types import FrameType
 
 from mint_ray import progress
-from mint_ray.command import STAGES, function_of
 from mint_ray.config import Configuration
 from mint_ray.errors import MintError, RayEnded
+from mint_ray.line import LINE, function_of
 from mint_ray.lock import sole_job
 from mint_ray.logs import console, kept
 from mint_ray.runs import Run, plain_errors
@@ -30,7 +30,7 @@ PATIENCE = 4.5  # seconds from Ctrl-C to the end, at most
 
 def run_line(config: Configuration, options: argparse.Namespace) -> None:
     """`mint-ray run`: every stage in its order, each resumed or skipped as it stands."""
-    run_stages(config, options, list(STAGES))
+    run_stages(config, options, list(LINE))
 
 
 def run_stage(config: Configuration, options: argparse.Namespace) -> None:
@@ -148,7 +148,7 @@ def _carry_out(run: Run, stages: Sequence[str]) -> None:
         run.stage(needed).require()  # told at once, before Ray is started
     with session(run.config, pending):
         for name in stages:
-            run.carry_out(name, function_of(STAGES[name][1]))
+            run.carry_out(name, function_of(LINE[name].work))
 
 
 @contextmanager

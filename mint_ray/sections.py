@@ -29,9 +29,14 @@ class Section(BaseModel):
 
 
 class KindSection(Section):
-    """A section whose first key, `kind`, names the class that implements it, among the entry points of that group."""
+    """A section whose first key, `kind`, names the class that implements it, among the entry points of that group.
+
+    Its `version` belongs to the fingerprints of the stages that it decides: raise it when the class comes to do something
+    else with the same settings (another prompt, another way to read), or when a default changes.
+    """
 
     entry_points: ClassVar[str]
+    version: ClassVar[int] = 1
     kind: str
 
 
@@ -54,6 +59,39 @@ def result_settings(section: BaseModel) -> dict[str, Any]:
         # A set has another order in every process; a resumed run must find what it wrote.
         settings[name] = sorted(plain) if isinstance(value, (set, frozenset)) else plain
     return settings
+
+
+def own_settings(section: BaseModel) -> dict[str, Any]:
+    """What `result_settings` holds beside the defaults, and what has none: so a new setting changes no old fingerprint."""
+    settings, defaults = result_settings(section), default_settings(section)
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name in defaults and value == defaults[name]:
+            continue
+        inner = getattr(section, name)
+        found[name] = own_settings(inner) if isinstance(inner, BaseModel) else value
+    if isinstance(section, KindSection) and section.version != 1:
+        found["version"] = section.version
+    return found
+
+
+def default_settings(section: BaseModel) -> dict[str, Any]:
+    """The defaults of a section, in the form of `result_settings`; settings without one are left out."""
+    fields = type(section).model_fields
+    optional = {name: field for name, field in fields.items() if not field.is_required()}
+    given: dict[str, Any] = {name: getattr(section, name) for name in fields}
+    given |= {name: field.get_default(call_default_factory=True) for name, field in optional.items()}
+    settings = result_settings(type(section).model_construct(**given))
+    return {name: value for name, value in settings.items() if name in optional}
+
+
+def default_of(settings: BaseModel, key: str) -> Any:
+    """The default of a setting by its dotted key, as plain data; None where it has none."""
+    *sections, name = key.split(".")
+    found: Any = settings
+    for section in sections:
+        found = getattr(found, section, None)
+    return default_settings(found).get(name) if isinstance(found, BaseModel) else None
 
 
 def differing(first: Any, second: Any, key: str = "") -> list[tuple[str, Any, Any]]:

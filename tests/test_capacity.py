@@ -30,7 +30,7 @@ def problems(stage: str, now: list[NodeGroup], *overrides: str, at_most: list[No
 @pytest.mark.parametrize(
     ("stage", "count", "gpus"),
     [
-        ("preferences", "preferences.actors", "preferences.gpus_per_actor"),
+        ("rankings", "rankings.actors", "rankings.gpus_per_actor"),
         ("alignment", "alignment.workers", "alignment.use_gpu"),
         ("answers", "inference.engines", "inference.tensor_parallel"),
     ],
@@ -41,7 +41,7 @@ def test_gpus_that_are_not_there_are_named_by_setting_wanted_available_and_ways_
     assert "cluster.autoscaling" in told
 
 
-@pytest.mark.parametrize("stage", ["cases", "scorer", "preferences", "alignment", "answers", "evaluation"])
+@pytest.mark.parametrize("stage", ["cases", "scorer", "rankings", "preferences", "alignment", "answers", "evaluation"])
 def test_the_cluster_that_a_recipe_is_made_for_fits(stage):
     assert problems(stage, FOUR_GPUS) == []
 
@@ -61,14 +61,14 @@ def test_what_one_worker_asks_for_must_be_on_one_node():
 
 
 def test_shares_of_a_gpu_are_counted():
-    thirds = ["preferences.gpus_per_actor=0.25", "preferences.actors=4"]
-    assert problems("preferences", [node(8, 1)], *thirds) == []
-    assert problems("preferences", [node(8, 1)], "preferences.gpus_per_actor=0.25", "preferences.actors=5")
+    thirds = ["rankings.gpus_per_actor=0.25", "rankings.actors=4"]
+    assert problems("rankings", [node(8, 1)], *thirds) == []
+    assert problems("rankings", [node(8, 1)], "rankings.gpus_per_actor=0.25", "rankings.actors=5")
 
 
 def test_cpus_are_counted_too():
-    [told] = problems("preferences", [node(2, 8)])
-    assert told.startswith("preferences.actors and preferences.cpus_per_actor: 4 x 1 CPU wanted")
+    [told] = problems("rankings", [node(2, 8)])
+    assert told.startswith("rankings.actors and rankings.cpus_per_actor: 4 x 1 CPU wanted")
     assert "2 x 8" not in told and "has 1 x 2 CPU" in told
 
 
@@ -91,14 +91,14 @@ def test_a_job_on_a_named_cluster_stops_before_its_first_stage(local_ray, tmp_pa
     import ray
 
     command = ["jobs/run_line.py", "configs/demo.yaml", "--set", f"run.dir={tmp_path / 'run'}"]
-    asked = ["--set", "alignment.use_gpu=true", "--set", "alignment.workers=3", "--set", "preferences.actors=9"]
+    asked = ["--set", "alignment.use_gpu=true", "--set", "alignment.workers=3", "--set", "rankings.actors=9"]
     environment = os.environ | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
     done = subprocess.run(
         [sys.executable, *command, *asked], capture_output=True, text=True, cwd=REPOSITORY, env=environment
     )
     assert done.returncode == 1
     assert "alignment.workers and alignment.use_gpu: 3 x 1 GPU wanted" in done.stderr
-    assert "preferences.actors and preferences.cpus_per_actor: 9 x 1 CPU wanted" in done.stderr
+    assert "rankings.actors and rankings.cpus_per_actor: 9 x 1 CPU wanted" in done.stderr
     assert not (tmp_path / "run" / "cases").exists()
 
 

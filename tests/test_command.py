@@ -14,7 +14,7 @@ import pytest
 from mint_ray import recipes
 from mint_ray.command import LINES, OTHERS, STAGES, main, overview
 from mint_ray.config import load_config
-from mint_ray.runs import STAGES as RUN_STAGES
+from mint_ray.line import LINE
 from tests.conftest import REPOSITORY
 
 
@@ -40,7 +40,7 @@ def test_every_command_is_listed_and_names_a_function_that_is_there(name):
 
 
 def test_the_stages_are_those_of_a_run_in_their_order():
-    assert list(STAGES) == list(RUN_STAGES)
+    assert list(STAGES) == list(LINE)
 
 
 def test_a_wrong_word_is_told_the_nearest(capsys):

@@ -19,8 +19,8 @@ from mint_ray.storage import files_below
 from mint_ray.tasks.base import View
 from tests.conftest import REPOSITORY
 from tests.object_store import SECRET
-from tests.preferences.test_build import build, rows
-from tests.preferences.toys import hard_cases, toy_run
+from tests.rankings.test_build import build, rows
+from tests.rankings.toys import hard_cases, toy_run
 from tests.scorers.tiny import COLOURS, coloured_run, picture, tiny_section
 from tests.tiny_run import SMALL_LINE, answered_run
 
@@ -43,7 +43,7 @@ def test_pairs_are_those_of_a_run_on_a_disk(undisturbed, bucket):
     assert rows(run) == rows(undisturbed)
     folder = run.stage("preferences").path
     assert (folder / "plots" / "scores.png").read_bytes().startswith(b"\x89PNG")
-    assert "| refused: not-scorable | 1 |" in (folder / "README.md").read_text()
+    assert "| cases in | 59 |" in (folder / "README.md").read_text()
 
 
 def test_shuffled_pairs_are_those_of_a_run_on_a_disk(bucket, tmp_path):
@@ -52,8 +52,8 @@ def test_shuffled_pairs_are_those_of_a_run_on_a_disk(bucket, tmp_path):
 
 
 def test_a_driver_killed_in_the_middle_loses_no_part_and_scores_none_again(undisturbed, bucket, tmp_path):
-    journal, rankings = tmp_path / "journal", bucket / "run" / "preferences" / "rankings"
-    command = [sys.executable, "-m", "tests.preferences.driver", str(bucket / "run"), str(journal)]
+    journal, rankings = tmp_path / "journal", bucket / "run" / "rankings"
+    command = [sys.executable, "-m", "tests.rankings.driver", str(bucket / "run"), str(journal)]
     with (tmp_path / "log").open("w") as log:
         driver = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log, start_new_session=True)
     while len(part_files(rankings)) < 3 and driver.poll() is None:
@@ -82,7 +82,7 @@ def test_credentials_that_expire_in_the_middle_end_the_stage_in_one_sentence_and
     written = []
 
     def refused(method: str, path: str) -> str | None:
-        written.extend([path] if method == "PUT" and "/rankings/" in path else [])
+        written.extend([path] if method == "PUT" and "/rankings/part-" in path else [])
         return "ExpiredToken" if len(written) > 3 else None
 
     run = toy_run(bucket / "run", hard_cases())
@@ -93,7 +93,7 @@ def test_credentials_that_expire_in_the_middle_end_the_stage_in_one_sentence_and
         build(run)
     object_store.refuse(lambda method, path: None)
     assert SECRET not in str(said.value)
-    assert len(part_files(run.stage("preferences").path / "rankings")) == 3 and not run.stage("preferences").complete
+    assert len(part_files(run.stage("rankings").path)) == 3 and not run.stage("rankings").complete
     assert rows(build(toy_run(bucket / "run", hard_cases()))) == rows(undisturbed)
 
 
@@ -148,7 +148,7 @@ def test_the_line_runs_with_its_run_directory_in_a_store_and_is_not_done_again(b
     done = subprocess.run(line(bucket / "demo"), cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert f"Report: {bucket}/demo/evaluation/report.html" in done.stdout
-    stages = ("cases", "scorer", "preferences", "alignment", "answers", "evaluation")
+    stages = ("cases", "scorer", "rankings", "preferences", "alignment", "answers", "evaluation")
     manifests = {name: json.loads((bucket / "demo" / name / "manifest.json").read_text()) for name in stages}
     assert manifests["answers"]["rows"]["refused"] == 0 < manifests["answers"]["rows"]["out"]
     assert (bucket / "demo" / "evaluation" / "report.html").read_text().startswith("<!doctype html>")

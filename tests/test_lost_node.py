@@ -19,15 +19,15 @@ from mint_ray.inference.predict import predict
 from mint_ray.inference.store import answer_folder, answer_table
 from mint_ray.models import model_digest
 from mint_ray.parquet import part_files
-from mint_ray.preferences.build import build_preferences
+from mint_ray.rankings.build import build_rankings
 from mint_ray.rankings.store import ranking_table
 from mint_ray.runs import Run, open_run
 from tests.aligned_run import save_adapter
 from tests.alignment.conftest import packaged_model, tiny_model, tokenizer  # noqa: F401
 from tests.alignment.test_align import curve, run_of
 from tests.nodes import DASHBOARD, Cluster, Node, can_make_nodes, cluster_of_nodes, wait_for
-from tests.preferences.test_build import rows
-from tests.preferences.toys import WordScorer, hard_cases, toy_run
+from tests.rankings.test_build import ranked
+from tests.rankings.toys import WordScorer, hard_cases, toy_run
 from tests.tiny_run import SMALL_LINE, finish_stage, tiny_case, tiny_config, write_cases
 
 pytestmark = [
@@ -78,7 +78,7 @@ def lost(run: Run, stage: str) -> list[str]:
     return [node["address"] for node in run.stage(stage).manifest["lost_nodes"]]
 
 
-# preferences
+# rankings
 
 
 def toys(folder: Path) -> Run:
@@ -89,12 +89,12 @@ def toys(folder: Path) -> Run:
 def rank(folder: str, pause: str) -> None:
     scorer = partial(WordScorer, pause=float(pause), journal=Path(folder).with_suffix(".journal"))
     with ray_session(ClusterSection()):
-        toys(Path(folder)).carry_out("preferences", partial(build_preferences, load=scorer))
+        toys(Path(folder)).carry_out("rankings", partial(build_rankings, load=scorer))
 
 
-def test_preferences_lose_nothing_and_score_nothing_again_that_was_done(cluster, second, tmp_path):
+def test_rankings_lose_nothing_and_score_nothing_again_that_was_done(cluster, second, tmp_path):
     carry_out(cluster, rank, tmp_path / "undisturbed", "0")
-    rankings, done = tmp_path / "run" / "preferences" / "rankings", {}
+    rankings, done = tmp_path / "run" / "rankings", {}
 
     def lose_the_second():
         wait_for(lambda: len(part_files(rankings)) >= 3, "three parts")
@@ -104,14 +104,14 @@ def test_preferences_lose_nothing_and_score_nothing_again_that_was_done(cluster,
     carry_out(cluster, rank, tmp_path / "run", "1", meanwhile=lose_the_second)
 
     run = toys(tmp_path / "run")
-    assert rows(run) == rows(toys(tmp_path / "undisturbed"))
+    assert ranked(run) == ranked(toys(tmp_path / "undisturbed"))
     assert 3 <= len(done) < 9
     assert {name: (rankings / name).stat().st_mtime_ns for name in done} == done
     finished = {row["case_id"] for name in done for row in pq.read_table(rankings / name).to_pylist()}
     scored = Counter(line.split()[0] for line in (tmp_path / "run.journal").read_text().splitlines())
     assert {scored[case_id] for case_id in finished} == {1}
-    assert lost(run, "preferences") == [second.address]
-    assert lost(toys(tmp_path / "undisturbed"), "preferences") == []
+    assert lost(run, "rankings") == [second.address]
+    assert lost(toys(tmp_path / "undisturbed"), "rankings") == []
 
 
 # alignment
@@ -238,8 +238,8 @@ def test_every_case_is_answered_once_and_as_it_would_have_been(cluster, second, 
 
 LINE = {
     **SMALL_LINE,
-    "preferences.actors": 2,
-    "preferences.part_rows": 4,
+    "rankings.actors": 2,
+    "rankings.part_rows": 4,
     "inference.engines": 2,
     "inference.cpus_per_engine": 1,
     "inference.batch_size": 2,
@@ -271,7 +271,7 @@ def test_the_line_as_a_job_that_loses_two_nodes_ends_with_the_figures_of_one_tha
     run = tmp_path / "run"
 
     def lose_two():
-        wait_for(lambda: part_files(run / "preferences" / "rankings"), "a part", 600)
+        wait_for(lambda: part_files(run / "rankings"), "a part", 600)
         lose_at_work(cluster, second, "PartScorer")
         third = cluster.join()
         wait_for(lambda: part_files(run / "answers" / "aligned"), "an answer", 900)
@@ -281,6 +281,6 @@ def test_the_line_as_a_job_that_loses_two_nodes_ends_with_the_figures_of_one_tha
 
     assert outcome(run) == outcome(tmp_path / "undisturbed")
     lost_in = {path.parent.name: json.loads(path.read_text())["lost_nodes"] for path in run.glob("*/manifest.json")}
-    assert {stage: len(nodes) for stage, nodes in lost_in.items() if nodes} == {"preferences": 1, "answers": 1}
+    assert {stage: len(nodes) for stage, nodes in lost_in.items() if nodes} == {"rankings": 1, "answers": 1}
     report = (run / "evaluation" / "report.html").read_text()
-    assert f"preferences<small>went on without the node {second.address}, which was lost" in report
+    assert f"rankings<small>went on without the node {second.address}, which was lost" in report

@@ -27,13 +27,14 @@ from mint_ray.corpora.base import Corpus
 from mint_ray.corpora.phenopackets import Phenopackets
 from mint_ray.corpora.prepare import prepare_cases
 from mint_ray.corpora.table import Table
+from mint_ray.line import LINE
 from mint_ray.records import Phenotype
 from mint_ray.reports.evaluate import evaluate
-from mint_ray.runs import STAGES, Run
+from mint_ray.runs import Run
 from tests.alignment.conftest import packaged_model, tiny_model, tokenizer  # noqa: F401
 from tests.conftest import REPOSITORY
-from tests.preferences.test_build import build
-from tests.preferences.toys import toy_cases, toy_run
+from tests.rankings.test_build import build
+from tests.rankings.toys import toy_cases, toy_run
 from tests.scorers.tiny import SIZE
 from tests.tiny_run import answered_run, tiny_case, tiny_config, tiny_image, write_answers, write_cases
 
@@ -203,7 +204,7 @@ def test_no_scorer_that_fails_or_dies_tells_what_it_was_shown(local_ray, tmp_pat
     cases = [case.model_copy(update={"text": f"{case.text} {WORD}"}) for case in toy_cases(60)]
     cases[7] = cases[7].model_copy(update={"text": f"unreadable {WORD}"})
     run = build(toy_run(tmp_path / "run", cases), dies_once=tmp_path / "died")
-    assert (tmp_path / "died").exists() and run.stage("preferences").manifest["rows"]["refused"] == 1
+    assert (tmp_path / "died").exists() and run.stage("rankings").manifest["rows"]["refused"] == 1
     assert holders(run) == {"cases/*.parquet", "preferences/pairs/*/*.parquet"}
     printed = capfd.readouterr()
     assert WORD not in printed.out + printed.err + caplog.text
@@ -261,7 +262,7 @@ def test_the_whole_line_with_a_worker_killed_in_every_stage_tells_nothing(tiny_m
 
 def strike(job: int, run: Path, struck: dict[str, str]) -> None:
     """Kill one of the job's working processes in each stage that has begun, once."""
-    begun = [s for s in STAGES if (run / s / "begun.json").exists() and not (run / s / "manifest.json").exists()]
+    begun = [s for s in LINE if (run / s / "begun.json").exists() and not (run / s / "manifest.json").exists()]
     for stage in set(begun) - set(struck):
         for process in psutil.Process(job).children(recursive=True):
             with suppress(psutil.Error):

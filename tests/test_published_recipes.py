@@ -19,9 +19,9 @@ from tests.conftest import REPOSITORY
 
 SMALL = {  # two cores, no GPU, a few steps
     "cluster.cpus": 4,
-    "preferences.actors": 1,
-    "preferences.gpus_per_actor": 0,
-    "preferences.batch_size": 8,
+    "rankings.actors": 1,
+    "rankings.gpus_per_actor": 0,
+    "rankings.batch_size": 8,
     "alignment.use_gpu": False,
     "alignment.workers": 1,
     "alignment.epochs": 1,

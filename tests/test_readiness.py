@@ -8,8 +8,9 @@ import pytest
 
 from mint_ray.config import load_config, parse_config
 from mint_ray.errors import ConfigError, CorpusError, MintError, ModelError
-from mint_ray.readiness import check_knowledge, check_places, check_ready
-from mint_ray.runs import STAGES
+from mint_ray.line import LINE
+from mint_ray.places import check_knowledge, check_places
+from mint_ray.readiness import check_ready
 from tests.alignment.conftest import packaged_model, tiny_model, tokenizer  # noqa: F401
 from tests.conftest import REPOSITORY
 from tests.test_config import demo
@@ -31,7 +32,7 @@ def config(model, **sections):
     return parse_config(data)
 
 
-def said(settings, stages=STAGES) -> str:
+def said(settings, stages=LINE) -> str:
     with pytest.raises(MintError) as caught:
         check_ready(settings, stages)
     return str(caught.value)
@@ -43,8 +44,8 @@ def table(tmp_path, **more):
 
 
 def test_what_is_there_is_no_problem(model, tmp_path):
-    check_ready(config(model), STAGES)
-    check_ready(config(model, corpus=table(tmp_path)), STAGES)
+    check_ready(config(model), LINE)
+    check_ready(config(model, corpus=table(tmp_path)), LINE)
 
 
 def test_everything_that_is_missing_is_told_at_once_by_its_setting(model, tmp_path):
@@ -74,7 +75,7 @@ def test_only_what_the_coming_stages_read_is_looked_at(tmp_path):
 
 def test_one_missing_model_keeps_its_own_error(tmp_path):
     with pytest.raises(ModelError, match="there is no such folder"):
-        check_ready(config(tmp_path / "no-model"), STAGES)
+        check_ready(config(tmp_path / "no-model"), LINE)
 
 
 def test_a_folder_that_is_no_scorer_and_a_start_that_is_no_adapter_are_told(model, tmp_path):

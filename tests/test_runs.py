@@ -10,9 +10,10 @@ from contextlib import suppress
 
 import pytest
 
-from mint_ray.config import load_config
+from mint_ray.config import AlignmentSection, load_config
 from mint_ray.errors import RunError
-from mint_ray.runs import CLEARING, STAGES, Run, StageReport, digest_files, open_run, plain_errors
+from mint_ray.line import LINE
+from mint_ray.runs import CLEARING, Run, StageReport, digest_files, open_run, plain_errors
 from tests.conftest import REPOSITORY
 
 
@@ -40,10 +41,10 @@ def test_a_stage_says_which_nodes_it_lost_and_no_stage_before_or_after_does(tmp_
         lost.append(second)
         return some_work(run)
 
-    for stage, work in (("cases", some_work), ("scorer", losing), ("preferences", some_work)):
+    for stage, work in (("cases", some_work), ("scorer", losing), ("rankings", some_work)):
         run.carry_out(stage, work)
-    told = {stage: run.stage(stage).manifest["lost_nodes"] for stage in ("cases", "scorer", "preferences")}
-    assert told == {"cases": [], "scorer": [second], "preferences": []}
+    told = {stage: run.stage(stage).manifest["lost_nodes"] for stage in ("cases", "scorer", "rankings")}
+    assert told == {"cases": [], "scorer": [second], "rankings": []}
     assert "scorer: went on without the node 10.0.0.4: health check failed" in caplog.text
 
 
@@ -68,13 +69,13 @@ def test_a_change_upstream_is_refused_downstream(tmp_path):
     a_run(tmp_path).carry_out("cases", some_work)
     a_run(tmp_path).carry_out("scorer", some_work)
     with pytest.raises(RunError, match="seed: was 7, is now 8"):
-        a_run(tmp_path, "run.seed=8").carry_out("preferences", some_work)
+        a_run(tmp_path, "run.seed=8").carry_out("rankings", some_work)
 
 
 def test_hardware_may_change_between_start_and_resume(tmp_path):
     a_run(tmp_path).carry_out("cases", some_work)
-    assert not a_run(tmp_path, "preferences.actors=7", "cluster.cpus=9").carry_out("cases", some_work)
-    fingerprints = [a_run(tmp_path, f"preferences.actors={n}").stage("preferences").fingerprint for n in (1, 7)]
+    assert not a_run(tmp_path, "rankings.actors=7", "cluster.cpus=9").carry_out("cases", some_work)
+    fingerprints = [a_run(tmp_path, f"rankings.actors={n}").stage("rankings").fingerprint for n in (1, 7)]
     assert fingerprints[0] == fingerprints[1]
 
 
@@ -85,14 +86,14 @@ def test_a_stage_without_the_one_before_is_refused(tmp_path):
 
 def test_starting_over_removes_a_stage_and_what_was_made_from_it_alone(tmp_path):
     run = a_run(tmp_path)
-    for name in STAGES:
+    for name in LINE:
         run.carry_out(name, some_work)
     run.clear_from("alignment")
-    assert [run.stage(name).complete for name in STAGES] == [True, True, True, False, False, False]
+    assert [run.stage(name).complete for name in LINE] == [True, True, True, True, False, False, False]
 
 
 def finished(run: Run) -> Run:
-    for name in STAGES:
+    for name in LINE:
         run.carry_out(name, some_work)
     return run
 
@@ -101,8 +102,8 @@ def test_a_run_borrows_the_stages_that_would_come_out_the_same(tmp_path):
     lender = finished(a_run(tmp_path))
     config = a_run(tmp_path, "alignment.learning_rate=2e-3").config.moved(tmp_path / "other")
     borrower = Run(config, (lender,))
-    owners = {name: borrower.stage(name).run is lender for name in STAGES}
-    assert owners == dict.fromkeys(STAGES, True) | dict.fromkeys(("alignment", "answers", "evaluation"), False)
+    owners = {name: borrower.stage(name).run is lender for name in LINE}
+    assert owners == dict.fromkeys(LINE, True) | dict.fromkeys(("alignment", "answers", "evaluation"), False)
     assert not borrower.carry_out("preferences", some_work)
     assert borrower.carry_out("alignment", some_work)
     assert borrower.stage("alignment").path == tmp_path / "other" / "alignment"
@@ -122,7 +123,7 @@ def test_starting_over_leaves_what_is_borrowed_to_its_owner(tmp_path):
     config = a_run(tmp_path, "alignment.learning_rate=2e-3").config.moved(tmp_path / "other")
     borrower = finished(Run(config, (lender,)))
     borrower.clear_from("cases")
-    assert all(lender.stage(name).complete for name in STAGES)
+    assert all(lender.stage(name).complete for name in LINE)
     assert not (tmp_path / "other" / "alignment").exists()
 
 
@@ -183,7 +184,7 @@ def left_of(run: Run) -> set[str]:
 @pytest.mark.parametrize("fresh", [False, True])
 def test_a_start_over_that_is_killed_anywhere_never_lends_the_old_adapter_to_new_settings(tmp_path, fresh):
     complete = a_run(tmp_path / "complete")
-    for name in STAGES:
+    for name in LINE:
         complete.carry_out(name, some_files if name == "alignment" else some_work)
     other = a_run(tmp_path, "alignment.learning_rate=2e-3")
     ways, call, over = set(), 0, False
@@ -211,7 +212,7 @@ def test_a_start_over_that_is_killed_anywhere_never_lends_the_old_adapter_to_new
 
 def test_a_start_over_that_was_killed_is_finished_by_the_same_command(tmp_path):
     run = a_run(tmp_path)
-    for name in STAGES:
+    for name in LINE:
         run.carry_out(name, some_files if name == "alignment" else some_work)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         kill_at(patch, 6)
@@ -233,15 +234,75 @@ def test_a_manifest_says_what_repeating_needs(tmp_path, monkeypatch):
     for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
         subprocess.run([*git, *command], check=True)
     commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
-    monkeypatch.setattr("mint_ray.runs.__file__", str(checkout / "mint_ray" / "runs.py"))
+    monkeypatch.setattr("mint_ray.runs._CODE", checkout / "mint_ray")
     run = a_run(tmp_path)
     run.carry_out("cases", some_work)
     manifest = run.stage("cases").manifest
-    assert manifest["settings"]["seed"] == 7 and manifest["commit"] == commit
-    assert manifest["versions"]["python"] == platform.python_version() and "ray" in manifest["versions"]
+    (first,) = manifest["hands"]
+    assert manifest["settings"]["seed"] == 7 and (first["commit"], first["dirty"]) == (commit, False)
+    assert first["versions"]["python"] == platform.python_version() and "ray" in first["versions"]
+    assert first["lock"] is None
+    (checkout / "requirements").mkdir()
+    (checkout / "requirements" / "cpu.txt").write_text("ray==1")
     (checkout / "mint_ray" / "runs.py").write_text("2")
     run.carry_out("scorer", some_work)
-    assert run.stage("scorer").manifest["commit"] == f"{commit}+changes"
+    (second,) = run.stage("scorer").manifest["hands"]
+    assert (second["commit"], second["dirty"]) == (commit, True) and second["lock"]
+
+
+def test_a_manifest_names_everyone_who_had_a_hand_in_a_stage(tmp_path, monkeypatch):
+    """Begun by one commit, gone on with by another, and by the first again."""
+    run, hands = a_run(tmp_path), [{"commit": name, "dirty": False, "lock": None, "versions": {}} for name in "ab"]
+
+    def dies(run):
+        raise KeyboardInterrupt
+
+    for hand, work in ((hands[0], dies), (hands[1], dies), (hands[0], some_work)):
+        monkeypatch.setattr("mint_ray.runs.hand", lambda hand=hand: hand)
+        try:
+            run.carry_out("cases", work)
+        except KeyboardInterrupt:
+            assert not run.stage("cases").complete
+    assert run.stage("cases").manifest["hands"] == hands
+
+
+def test_a_new_setting_with_a_default_leaves_a_finished_run_as_it_is_and_a_set_one_does_not(tmp_path, monkeypatch):
+    run = finished(a_run(tmp_path))
+
+    class Later(AlignmentSection):
+        """Of a release that has one setting more."""
+
+        schedule: str = "cosine"
+
+    def now(**settings):
+        alignment = Later(**run.config.alignment.model_dump(), **settings)
+        return Run(run.config.model_copy(update={"alignment": alignment}))
+
+    assert not any(now().carry_out(name, some_work) for name in LINE)
+    with pytest.raises(RunError, match=r"alignment\.schedule: was 'cosine', is now 'linear'"):
+        now(schedule="linear").carry_out("alignment", some_work)
+
+
+@pytest.mark.parametrize("stage", list(LINE))
+def test_what_another_version_of_a_stage_began_is_refused_in_words_and_by_those_that_read_it(
+    tmp_path, monkeypatch, stage
+):
+    finished(a_run(tmp_path))
+    monkeypatch.setitem(LINE, stage, LINE[stage]._replace(version=2))
+    with pytest.raises(RunError, match=rf"begun by version 1 of the stage `{stage}`, and this release has version 2"):
+        a_run(tmp_path).carry_out(stage, some_work)
+    for name in LINE:
+        if stage in LINE[name].reads:
+            with pytest.raises(RunError, match=rf"inputs\.{stage}: was"):
+                a_run(tmp_path).carry_out(name, some_work)
+
+
+def test_a_part_of_another_version_is_another_part(tmp_path, monkeypatch):
+    run = finished(a_run(tmp_path))
+    monkeypatch.setattr(type(run.config.task), "version", 2)
+    assert not a_run(tmp_path).carry_out("cases", some_work)
+    with pytest.raises(RunError, match=r"task\.version: was None, is now 2"):
+        a_run(tmp_path).carry_out("rankings", some_work)
 
 
 def test_a_figure_that_is_not_finite_is_null_in_a_manifest(tmp_path):
@@ -287,7 +348,7 @@ def test_a_folder_by_a_stage_s_name_that_no_run_made_is_neither_used_nor_removed
 
 def test_starting_over_removes_nothing_where_one_folder_is_no_stage_s(tmp_path):
     run = a_run(tmp_path)
-    for name in ("cases", "scorer", "preferences", "alignment"):
+    for name in ("cases", "scorer", "rankings", "preferences", "alignment"):
         run.carry_out(name, some_work)
     shutil.rmtree(run.dir / "scorer")
     (run.dir / "scorer").mkdir()

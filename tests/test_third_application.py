@@ -16,7 +16,7 @@ from tests.tiny_model import save_tiny_llama
 pytestmark = pytest.mark.timeout(900)
 PACKAGE = REPOSITORY / "tests" / "chest_radiographs"
 SMALLER = ("inference.models=[aligned]",)
-STAGES = ("cases", "scorer", "preferences", "alignment", "answers", "evaluation")
+STAGES = ("cases", "scorer", "rankings", "preferences", "alignment", "answers", "evaluation")
 
 
 def command(site: Path, *arguments: str) -> str:
@@ -54,7 +54,7 @@ def test_the_package_has_under_100_lines_of_python():
 def test_the_whole_line_runs_on_its_task_its_corpus_and_its_scorer(run):
     manifests = {stage: json.loads((run / stage / "manifest.json").read_text()) for stage in STAGES}
     assert {stage: manifests[stage]["rows"]["refused"] for stage in STAGES} == dict.fromkeys(STAGES, 0)
-    assert {manifests[stage]["versions"]["chest-radiographs"] for stage in STAGES} == {"0.1"}
+    assert {manifests[stage]["hands"][-1]["versions"]["chest-radiographs"] for stage in STAGES} == {"0.1"}
     assert manifests["cases"]["rows"]["out"] == manifests["preferences"]["rows"]["out"] == 60
     held_out = manifests["scorer"]["figures"]["held_out"]
     assert held_out["image_only"]["top1"] == 1.0 and held_out["text_only"]["top1"] < 0.5

@@ -105,7 +105,7 @@ def write_cases(run: Run, cases: list[Case]) -> None:
 
 def write_rankings(run: Run, rankings: dict[str, list[str]], cases: list[Case]) -> None:
     """Rankings by case id, each a list of label ids, the best first."""
-    stage = run.stage("preferences")
+    stage = run.stage("rankings")
     stage.begin()
     rows = [
         Ranking(
@@ -120,8 +120,9 @@ def write_rankings(run: Run, rankings: dict[str, list[str]], cases: list[Case]) 
         )
         for case in cases
     ]
-    write_part(to_table(rows, Ranking), stage.path / "rankings" / "part-00000.parquet")
-    stage.finish(StageReport(len(cases), len(cases), {}, {"pairs": len(cases)}), 2.0)
+    write_part(to_table(rows, Ranking), stage.path / "part-00000.parquet")
+    stage.finish(StageReport(len(cases), len(cases)), 2.0)
+    finish_stage(run, "preferences", {"pairs": len(cases)})
 
 
 def write_answers(run: Run, model: str, texts: dict[str, str], cases: list[Case]) -> None:

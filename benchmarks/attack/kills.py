@@ -39,7 +39,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.attack.results import Results
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-STAGES = ("cases", "scorer", "preferences", "alignment", "answers", "evaluation")
+STAGES = ("cases", "scorer", "rankings", "preferences", "alignment", "answers", "evaluation")
 PATIENCE = 900  # seconds for one command
 STARTS = 3  # of the command, to complete a line that is no longer disturbed
 START_SECONDS = 15.0  # in which a command that finds its stage complete is killed
@@ -95,7 +95,8 @@ def settings(model: Path, engine: str) -> dict[str, Any]:
     config["corpus"] |= {"diseases": config["corpus"]["diseases"][:8], "patients_per_disease": 5}
     config["splits"] = {"train": 0.6, "validation": 0.1, "test": 0.3}
     config["scorer"] |= {"epochs": 1, "precision": "fp32", "checkpoint_every": 1}
-    config["preferences"] = {"chosen": 3, "rejected": 4, "cut": 4, "part_rows": 8, "batch_size": 4}
+    config["rankings"] = {"part_rows": 8, "batch_size": 4}
+    config["preferences"] = {"chosen": 3, "rejected": 4, "cut": 4}
     config["alignment"] |= {
         "model": str(model),
         "lora": {"rank": 4, "alpha": 8, "dropout": 0.0},
@@ -256,7 +257,7 @@ class Chain:
 MADE_IN = {
     "cases": "cases",
     "scorer": "scorer",
-    "rankings": "preferences",
+    "rankings": "rankings",
     "pairs": "preferences",
     "curve": "alignment",
     "adapter": "alignment",

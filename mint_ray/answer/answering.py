@@ -35,7 +35,7 @@ class AnsweringRun(Run):
         if self.dir == finished.dir:
             raise RunError(f"{self.dir} is the finished run itself: answer into a folder of its own")
         self.finished, self.by = finished, by
-        self._own = ("cases", "preferences") if by == SCORER else ("cases", "answers")
+        self._own = ("cases", "rankings") if by == SCORER else ("cases", "answers")
 
     def stage(self, name: str) -> Stage:
         return super().stage(name) if name in self._own else self.finished.stage(name)
@@ -54,7 +54,7 @@ def answer(run: AnsweringRun) -> None:
     run.check_home()
     run.carry_out("cases", read_cases)
     if run.by == SCORER:
-        run.carry_out("preferences", rank_cases)
+        run.carry_out("rankings", rank_cases)
     else:
         from mint_ray.inference.predict import predict
 
@@ -90,14 +90,13 @@ def read_cases(run: Run) -> StageReport:
 def rank_cases(run: Run) -> StageReport:
     """The scorer's ranking of every case."""
     from mint_ray.parquet import part_files
-    from mint_ray.preferences.build import own_loader, score_parts
-    from mint_ray.preferences.parts import case_parts
-    from mint_ray.preferences.store import refusal_table
-    from mint_ray.rankings.store import ranking_table
+    from mint_ray.rankings.build import own_loader, score_parts
+    from mint_ray.rankings.parts import case_parts
+    from mint_ray.rankings.store import ranking_table, refusal_table
 
-    settings, folder = run.config.preferences, run.stage("preferences").path
+    settings, folder = run.config.rankings, run.stage("rankings").path
     every = case_parts(case_files(run), settings.part_rows)
-    done = {path.name for path in part_files(folder / "rankings")}
+    done = {path.name for path in part_files(folder)}
     if pending := [part for part in every if part.name not in done]:
         score_parts(pending, run, own_loader(run))
     told = dict(Counter(map(str, refusal_table(run)["reason"].to_pylist())))

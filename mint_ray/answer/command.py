@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{len(error.problems)} setting(s) to mend\n{error}", file=sys.stderr)
         sys.exit(2)
     with working_in(run):
-        with session(run.config, ["cases", "preferences" if options.by == SCORER else "answers"]):
+        with session(run.config, ["cases", "rankings" if options.by == SCORER else "answers"]):
             answer(run)
         found = write_outputs(run)
     print(f"Answered: {found['answered']} of {run.stage('cases').told['rows']['in']} rows, by {options.by}")

@@ -64,7 +64,7 @@ def table(told: Sequence[Differential]) -> str:
 
 def made_at(run: AnsweringRun) -> str:
     """When the last case was answered."""
-    return run.stage("preferences" if run.by == SCORER else "answers").told["finished"]
+    return run.stage("rankings" if run.by == SCORER else "answers").told["finished"]
 
 
 def _write_packets(told: Sequence[tuple[Case, Differential]], folder: Path, created: str) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from mint_ray.config import Configuration
 from mint_ray.errors import ConfigError
-from mint_ray.readiness import check_knowledge
+from mint_ray.places import check_knowledge
 from mint_ray.runs import Run
 
 Point = tuple[float, float]  # learning rate, epochs
@@ -36,6 +36,7 @@ class Arm:
         start: the arm whose adapter training starts from.
         adapter_of: the arm whose adapter it answers with.
         retrieves: whether knowledge is put into its prompts.
+        rankings: settings of the rankings that differ.
         preferences: settings of the pairs that differ.
     """
 
@@ -45,6 +46,7 @@ class Arm:
     start: str | None = None
     adapter_of: str | None = None
     retrieves: bool = False
+    rankings: dict[str, Any] = field(default_factory=dict[str, Any])
     preferences: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
@@ -62,7 +64,7 @@ ARMS: dict[str, Arm] = {
     "mint": Arm("MINT: ORPO on the pairs"),
     "mint_rag": Arm("the model of mint, with retrieved knowledge", trains=False, adapter_of="mint", retrieves=True),
     "blinded": Arm(
-        "ORPO on pairs of the same scorer, blinded to what the model lacks", preferences={"scorer_sees": "downstream"}
+        "ORPO on pairs of the same scorer, blinded to what the model lacks", rankings={"scorer_sees": "downstream"}
     ),
     "shuffled": Arm("ORPO on pairs whose answers belong to other cases", preferences={"shuffled": True}),
 }
@@ -72,6 +74,7 @@ def arm_config(config: Configuration, name: str, alignment: Any, done: dict[str,
     """The configuration of an arm's own run, whose training is settled by `alignment`."""
     arm = ARMS[name]
     update = {
+        "rankings": config.rankings.model_copy(update=arm.rankings),
         "preferences": config.preferences.model_copy(update=arm.preferences),
         "alignment": alignment,
         "inference": config.inference.model_copy(
@@ -136,7 +139,7 @@ def check_settings(config: Configuration) -> None:
         StorageError: the knowledge's store has none by that name, or refuses.
     """
     plain = {
-        "preferences.scorer_sees": (config.preferences.scorer_sees, "all"),
+        "rankings.scorer_sees": (config.rankings.scorer_sees, "all"),
         "preferences.shuffled": (config.preferences.shuffled, False),
         "alignment.method": (config.alignment.method, "orpo"),
         "alignment.start": (config.alignment.start, None),

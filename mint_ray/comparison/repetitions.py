@@ -68,7 +68,7 @@ def open_comparisons(folders: Sequence[Path]) -> dict[int, Run]:
                 "Pool runs that differ in run.seed alone."
             )
     for run in runs:
-        for stage in ("cases", "preferences"):
+        for stage in ("cases", "rankings"):
             run.stage(stage).require()
     return {run.config.run.seed: run for run in runs}
 

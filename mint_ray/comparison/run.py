@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from mint_ray.comparison.arms import (
     ARMS,
@@ -19,6 +19,7 @@ from mint_ray.comparison.arms import (
 )
 from mint_ray.config import Configuration
 from mint_ray.errors import ConfigError, CorpusError
+from mint_ray.line import LINE, function_of
 from mint_ray.records import LEARNED_FROM
 from mint_ray.runs import Run, StageReport, write_json
 from mint_ray.storage import files_below, remove
@@ -162,16 +163,7 @@ def leading_to(run: Run, stage: str) -> set[str]:
 def works() -> dict[str, Callable[[], Work]]:
     """The line's stages up to the answers, each with what imports and returns its work."""
 
-    def load(module: str, name: str) -> Callable[[], Work]:
-        return lambda: getattr(importlib.import_module(f"mint_ray.{module}"), name)
-
-    return {
-        "cases": load("corpora.prepare", "prepare_cases"),
-        "scorer": load("scorers.fitting.fit", "fit_scorer"),
-        "preferences": load("preferences.build", "build_preferences"),
-        "alignment": load("alignment.align", "align"),
-        "answers": load("inference.predict", "predict"),
-    }
+    return {name: partial(function_of, stage.work) for name, stage in LINE.items() if name != "evaluation"}
 
 
 def check_groups(run: Run) -> None:

@@ -75,7 +75,7 @@ def check_truths(inputs: Inputs, truths: Sequence[Truth]) -> None:
         )
     strange = {label_id for truth in truths for label_id in truth.ranking or ()} - {label.id for label in known.labels}
     where = str(known.place / "labels.json")
-    refuse(where, strange, "labels that are ranked are not in the list", "run the stage `preferences` with --fresh")
+    refuse(where, strange, "labels that are ranked are not in the list", "run the stage `rankings` with --fresh")
 
 
 def ambiguity(graded: Mapping[str, Sequence[GradedAnswer]], index: NameIndex) -> dict[str, Any]:

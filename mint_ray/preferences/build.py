@@ -1,164 +1,123 @@
-"""Cases to rankings to pairs: an actor pool of scorers on Ray Data, over the corpus in fixed parts.
-
-What makes it safe to kill stands in `parts`: Ray Data carries parts' names, actors write the rows. Ray Data's
-own checkpointing goes by single rows: what is left after a crash is batched anew, and scores change in their
-last digits with the batch.
-"""
+"""Rankings to pairs, part by part: no scorer, no Ray. A part is done when its refusals are written, even if there are none."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import asdict
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from mint_ray import progress, telemetry
-from mint_ray.corpora.store import case_files, case_table
-from mint_ray.errors import CorpusError, ModelError, RunError
-from mint_ray.parquet import part_files
-from mint_ray.preferences.parts import Loader, Part, PartScorer, case_parts
-from mint_ray.preferences.shuffling import Donors, draw_donors
-from mint_ray.preferences.soundness import check_soundness
-from mint_ray.preferences.store import refusal_table
-from mint_ray.rankings.store import ranking_table
-from mint_ray.runs import Run, StageReport
-from mint_ray.scorers import load_scorer, scorer_section
-from mint_ray.storage import remote
-
-if TYPE_CHECKING:
-    import ray.data
-
-    from mint_ray.scorers.base import Scorer
+from mint_ray.config import label_conflicts
+from mint_ray.corpora.store import case_files
+from mint_ray.errors import ConfigError, CorpusError
+from mint_ray.parquet import parquet_dataset, part_files, read_table, remove_debris, write_part
+from mint_ray.preferences.card import write_card
+from mint_ray.preferences.pairs import Given, PairMaker
+from mint_ray.preferences.shuffling import draw_donors
+from mint_ray.preferences.store import PAIR_SPLITS, refusal_table
+from mint_ray.rankings.parts import Part, Rows, case_parts
+from mint_ray.rankings.ranking import ranked_rows
+from mint_ray.rankings.store import LABELS, ranking_table
+from mint_ray.records import Case, Ranking, arrow_schema, as_stored
+from mint_ray.runs import Run, StageReport, told_counts
+from mint_ray.tasks.base import load_labels
 
 logger = logging.getLogger(__name__)
+BLOCK = 32  # parts whose donors are looked up in one pass through the rankings
 
 
-def build_preferences(run: Run, load: Loader | None = None) -> StageReport:
-    """Rank the labels of every case, make pairs of the training and validation cases, write the card.
-
-    Args:
-        load: opens the scorer, once in each actor; the run's own by default. It is pickled, so it is a
-            module's function or a `partial` of one, and what it returns may score from afar. Its scorer
-            raises `ModelError`, `ConnectionError` or `TimeoutError` where it cannot score at all. Any other
-            exception refuses the case that it comes with, as long as others pass: see `mint_ray.batches`.
+def build_preferences(run: Run) -> StageReport:
+    """Make pairs of the ranked training and validation cases, and write the card.
 
     Raises:
-        ModelError: the scorer cannot be opened, breaks, or does not tell labels or cases apart.
-        ConfigError: the pair policy does not fit the scorer's number of labels.
+        ConfigError: the pair policy does not fit the number of labels.
         CorpusError: too many cases are refused, or none is left to train on.
     """
-    from mint_ray.preferences.card import write_card
-
-    folder, settings = run.stage("preferences").path, run.config.preferences
-    every = case_parts(case_files(run), settings.part_rows)
-    done = {path.name for path in part_files(folder / "rankings")}
-    pending = [part for part in every if part.name not in done]
-    logger.info("preferences: %d parts of %d to score", len(pending), len(every))
-    if pending:
-        todo = [sum(part.stop - part.start for part in parts) for parts in (every, pending)]
-        progress.begin("ranking", todo[0], "cases", todo[0] - todo[1], "loading the scorer")
-        score_parts(pending, run, load or own_loader(run))
-    report = account(run, sum(part.stop - part.start for part in every))
+    folder = run.stage("preferences").path
+    make_pairs(run)
+    report = account(run)
     report.figures |= write_card(run, report)
     remove_debris(folder)
     return report
 
 
-def own_loader(run: Run) -> Loader:
-    """The run's scorer, in each actor or behind the application that the settings name.
-
-    Raises:
-        ModelError: the application does not run, or serves another scorer than the run's.
-    """
-    settings, folder = run.config.preferences, run.stage("scorer").path
-    if settings.application is None:
-        return partial(load_scorer, folder, "cuda" if settings.gpus_per_actor else "cpu")
-    from mint_ray.scorers.served import connect
-
-    served, own = connect(settings.application).digest, load_scorer(folder).digest
-    if served != own:
-        raise ModelError(
-            f"the application {settings.application!r} serves the scorer {served}, the run has {own} in {folder}: "
-            "serve that folder, or leave preferences.application empty"
-        )
-    return partial(served_scorer, settings.application, folder)
-
-
-def served_scorer(application: str, folder: Path) -> Scorer:
-    """The scorer of a running application; what it cuts of a text is told from its own folder."""
-    from mint_ray.scorers.served import connect
-
-    scorer, (section, local) = connect(application), scorer_section(folder)
-    scorer.tokens_cut = section.tokens_cut(local)
-    return scorer
+def make_pairs(run: Run) -> None:
+    """Write the pairs of all parts that are not done yet."""
+    folder, labels = run.stage("preferences").path, load_labels(run.stage("rankings").path / LABELS)
+    if conflicts := label_conflicts(run.config.preferences, len(labels)):
+        raise ConfigError(conflicts)
+    maker, rows = PairMaker(run.config, labels), Rows()
+    every = case_parts(case_files(run), run.config.rankings.part_rows)
+    done = {path.name for path in part_files(folder / "refused")}
+    pending = [part for part in every if part.name not in done]
+    logger.info("preferences: %d parts of %d to make pairs of", len(pending), len(every))
+    progress.begin("pairing", len(every), "parts", len(every) - len(pending))
+    for count, (part, given) in enumerate(given_rankings(run, pending), 1):
+        cases = (case for case in as_stored(rows.of(part), Case) if case.case_id in given)
+        made = maker.make((case, given[case.case_id]) for case in cases)
+        for place, table in made.tables(maker.images).items():  # refusals last, since they say that it is done
+            write_part(table, folder / place / part.name)
+        telemetry.count("pairs", len(made.pairs), run.name, "preferences")
+        progress.advance(1)
+        if count % BLOCK == 0 or count == len(pending):
+            logger.info("preferences: %d of %d parts done", count, len(pending))
 
 
-def score_parts(pending: list[Part], run: Run, load: Loader) -> None:
-    """Score and write parts, each by one call of an actor; an actor that dies is replaced and its part repeated."""
-    import ray
-
-    settings, folder = run.config.preferences, run.stage("preferences").path
-    done: ray.data.Dataset = ray.data.from_items(
-        [asdict(p) for p in pending], override_num_blocks=len(pending)
-    ).map_batches(
-        PartScorer,
-        fn_constructor_args=(load, run.config.task, settings, folder, donors_of(run)),
-        batch_size=1,
-        compute=ray.data.ActorPoolStrategy(size=min(settings.actors, len(pending))),
-        num_cpus=settings.cpus_per_actor,
-        num_gpus=settings.gpus_per_actor or None,
-    )
-    for row in done.iter_rows():
-        for made in ("cases_ranked", "pairs"):
-            telemetry.count(made, row[made], run.name, "preferences")
-
-
-def donors_of(run: Run) -> Donors | None:
-    """Whose ranking each case is given instead of its own; None where answers are not shuffled."""
+def given_rankings(run: Run, parts: Sequence[Part]) -> Iterator[tuple[Part, dict[str, Given]]]:
+    """For each part, the rankings that its cases are given, by case id: their own, or where answers are shuffled another's."""
+    folder = run.stage("rankings").path
     if not run.config.preferences.shuffled:
-        return None
-    return Donors(draw_donors(case_table(run, ["case_id", "split"]), run.config.run.seed), case_files(run))
+        for part in parts:
+            yield part, given_by_id(read_table(folder / part.name))
+        return
+    donors = draw_donors(ranking_table(run, columns=["case_id", "split"]), run.config.run.seed)
+    rankings = parquet_dataset(part_files(folder), arrow_schema(Ranking))
+    for start in range(0, len(parts), BLOCK):
+        block = parts[start : start + BLOCK]
+        own = {part: case_ids_of(read_table(folder / part.name, ["case_id"])) for part in block}
+        wanted = [donors[case_id] for case_ids in own.values() for case_id in case_ids]
+        found = given_by_id(rankings.to_table(filter=pc.field("case_id").isin(wanted)))
+        for part, case_ids in own.items():
+            yield part, {case_id: found[donors[case_id]] for case_id in case_ids}
 
 
-def account(run: Run, rows_in: int) -> StageReport:
-    """What the parts hold, read back from them: every case ranked or refused, once, by one scorer.
+def case_ids_of(table: pa.Table) -> list[str]:
+    """The column of case ids."""
+    return [str(case_id) for case_id in table["case_id"].to_pylist()]
+
+
+def given_by_id(rankings: pa.Table) -> dict[str, Given]:
+    """Rankings by the case that was ranked."""
+    columns: list[list[Any]] = [
+        rankings[name].to_pylist() for name in ("case_id", "label_id", "scorer", "scorer_digest")
+    ]
+    return {
+        case_id: Given(ranked, truth, scorer, digest)
+        for ranked, case_id, truth, scorer, digest in zip(ranked_rows(rankings), *columns, strict=True)
+    }
+
+
+def account(run: Run) -> StageReport:
+    """What became of the ranked cases, read back from the parts.
 
     Raises:
-        RunError: cases are missing, or rankings come from two scorers.
-        ModelError: the scorer does not tell labels apart, or cases.
         CorpusError: too many cases are refused, or there is no pair to train on.
     """
-    folder = run.stage("preferences").path
-    rankings = ranking_table(run, columns=["case_id", "scorer_digest"])
-    reasons = Counter(refusal_table(run)["reason"].to_pylist())
-    refused = sum(reasons.values())
-    seen = set(rankings["case_id"].to_pylist()) | set(refusal_table(run)["case_id"].to_pylist())
-    if len(seen) != rows_in or len(pc.unique(rankings["case_id"])) != len(rankings):
-        raise RunError(f"{folder}: {len(seen)} cases are accounted for, of {rows_in}; start over with --fresh")
-    if len(digests := pc.unique(rankings["scorer_digest"]).to_pylist()) > 1:
-        raise RunError(
-            f"{folder}: rankings come from {len(digests)} scorers ({', '.join(digests)}); start over with --fresh"
-        )
-    sound = check_soundness(run)
-    limit = run.config.preferences.max_refused_share
-    counts = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+    folder, limit = run.stage("preferences").path, run.config.preferences.max_refused_share
+    rows_in = ranking_table(run, columns=["case_id"]).num_rows
+    reasons = Counter(map(str, refusal_table(run)["reason"].to_pylist()))
+    refused, counts = sum(reasons.values()), told_counts(reasons)
     if refused > limit * rows_in:
         raise CorpusError(
             f"{refused} of {rows_in} cases are refused ({counts}), more than preferences.max_refused_share {limit:g}: "
             f"see {folder / 'refused'}, mend the cause and start over with --fresh, or raise the share"
         )
-    if not part_files(folder / "pairs" / "train"):
+    if not part_files(folder / "pairs" / PAIR_SPLITS[0]):
         raise CorpusError(
             f"no pair to train on: of {rows_in} cases {refused} are refused ({counts or 'none is a training case'})"
         )
-    return StageReport(rows_in=rows_in, rows_out=rows_in - refused, refused=dict(reasons), figures=sound.figures)
-
-
-def remove_debris(folder: Path) -> None:
-    """Remove what killed writers left beside the parts; it was never counted. In a store they leave nothing."""
-    for path in [] if remote(folder) else folder.rglob(".part-*.parquet.*"):
-        path.unlink(missing_ok=True)
+    return StageReport(rows_in=rows_in, rows_out=rows_in - refused, refused=dict(reasons))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
@@ -11,7 +10,7 @@ import yaml
 from mint_ray.corpora.store import case_table
 from mint_ray.parquet import part_files
 from mint_ray.preferences.contents import Contents, figures, read_contents
-from mint_ray.preferences.parts import policy_of
+from mint_ray.preferences.pairs import policy_of
 from mint_ray.preferences.plots import draw
 from mint_ray.preferences.store import PAIR_SPLITS
 from mint_ray.runs import Run, StageReport, write_atomically
@@ -39,23 +38,23 @@ def write_card(run: Run, report: StageReport) -> dict[str, Any]:
         f"# Preference pairs: {run.config.task.kind}",
         _origin(run, contents, synthetic),
         _section("Policy", _policy(run)),
-        _section("Rows", _rows(found, report)),
+        _section("Rows", _rows(found, report, run.stage("rankings").told["figures"])),
         _section("The scorer on these cases", _truth_table(found["truth"])),
         _section("Columns", _columns()),
         _section("Licence", [LICENCE]),
         _section("Plots", [f"![{says}](plots/{name})\n\n{says}.\n" for name, says in plots.items()]),
     ]
-    text = f"---\n{yaml.safe_dump(front_matter(run, folder, synthetic), sort_keys=False)}---\n\n" + "\n\n".join(body)
+    text = f"---\n{yaml.safe_dump(front_matter(run, report, synthetic), sort_keys=False)}---\n\n" + "\n\n".join(body)
     write_atomically(folder / "README.md", text.rstrip() + "\n")
     return found
 
 
-def front_matter(run: Run, folder: Path, synthetic: float) -> dict[str, Any]:
-    """What `datasets.load_dataset` reads: the splits' files; pairs by default, rankings and refusals by name."""
+def front_matter(run: Run, report: StageReport, synthetic: float) -> dict[str, Any]:
+    """What `datasets.load_dataset` reads: the splits' files; pairs by default, refusals by name."""
+    folder = run.stage("preferences").path
     files = {
         "pairs": {split: f"pairs/{split}" for split in PAIR_SPLITS},
-        "rankings": {"cases": "rankings"},
-        "refused": {"cases": "refused"},
+        "refused": {"cases": "refused"} if report.refused else {},
     }
     configs = []
     for name, splits in files.items():
@@ -94,7 +93,7 @@ def _origin(run: Run, contents: Contents, synthetic: float) -> str:
 
 
 def _policy(run: Run) -> list[str]:
-    policy = policy_of(run.config.preferences)
+    policy = policy_of(run.config)
     means = {
         "scorer_sees": "what the scorer was shown: all of a case, or only what the language model sees (downstream)",
         "shuffled": "whether every case has the answers of another case of its split: a control",
@@ -108,15 +107,15 @@ def _policy(run: Run) -> list[str]:
     return [_table(["setting", "value", "meaning"], [[f"`{key}`", value, means[key]] for key, value in policy.items()])]
 
 
-def _rows(found: dict[str, Any], report: StageReport) -> list[str]:
+def _rows(found: dict[str, Any], report: StageReport, scored: dict[str, Any]) -> list[str]:
     rows = [["cases in", report.rows_in], ["cases used", report.rows_out]]
     rows += [[f"refused: {reason}", count] for reason, count in sorted(report.refused.items())]
     rows += [[f"pairs, {split}", count] for split, count in found["pairs"].items()]
     rows += [["labels chosen at least once", found["labels_chosen"]]]
     rows += [["labels rejected at least once", found["labels_rejected"]]]
-    if cut := report.figures.get("text_cut"):
+    if cut := scored.get("text_cut"):
         rows += [["cases whose text the scorer cut", cut["cases"]], ["tokens cut", cut["tokens"]]]
-    if alike := report.figures.get("scores_alike"):
+    if alike := scored.get("scores_alike"):
         rows += [["cases whose labels all score alike", alike]]
     rows += [["mean margin", f"{found['margin_mean']:.3f}"]]
     return [_table(["", "count"], rows)]

@@ -44,7 +44,7 @@ class Contents:
 def read_contents(run: Run) -> Contents:
     """Count what the parts hold; texts are counted and dropped, images are not read."""
     folder = run.stage("preferences").path
-    rankings = part_files(folder / "rankings")
+    rankings = part_files(run.stage("rankings").path)
     contents = Contents(**_scorer(rankings))
     for path in rankings:
         _count_rankings(read_table(path, columns=["split", "label_id", "label_ids", "scores"]), contents)

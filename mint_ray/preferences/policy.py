@@ -9,25 +9,11 @@ rejected one. Ties among the chosen, or among the rejected, are no harm.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from statistics import fmean
 
 from mint_ray.config import PreferencesSection
-
-ROUNDING = (
-    1e-6  # relative: scores are float32, and a forward rounds the same score differently by a few of its last bits
-)
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """All labels of a case, best first; `scores` are aligned with `label_ids`."""
-
-    label_ids: list[str]
-    scores: list[float]
+from mint_ray.rankings.ranking import Ranked, above
 
 
 @dataclass(frozen=True)
@@ -50,12 +36,6 @@ class Skip:
     expected: str
 
 
-def rank(scores: Sequence[float] | NDArray[np.float32], label_ids: Sequence[str]) -> Ranked:
-    """Labels by falling score; equal scores stand in the order of their label ids, so no order is by chance."""
-    order: list[int] = np.lexsort((np.asarray(label_ids), -np.asarray(scores, dtype=np.float64))).tolist()
-    return Ranked([label_ids[i] for i in order], [float(scores[i]) for i in order])
-
-
 def choose(ranking: Ranked, truth: str | None, settings: PreferencesSection) -> list[Preference] | Skip:
     """The pairs of a case, or why there are none.
 
@@ -73,8 +53,9 @@ def choose(ranking: Ranked, truth: str | None, settings: PreferencesSection) -> 
     chosen = _chosen(ranking.label_ids, truth, settings)
     if isinstance(chosen, Skip):
         return chosen
-    pool = [i for i in reversed(ranking.label_ids[-settings.rejected :]) if i != truth and i not in chosen]
-    scores = dict(zip(ranking.label_ids, ranking.scores, strict=True))
+    taken = {*chosen, truth}
+    pool = [i for i in reversed(ranking.label_ids[-settings.rejected :]) if i not in taken]
+    scores = _scores_of({*chosen, *pool}, ranking, settings)
     pairs = [_pair(chosen, rejected, scores) for rejected in _slices(pool, settings.cut, settings.pairs_per_case)]
     if not pairs:
         return Skip(
@@ -94,12 +75,7 @@ def choose(ranking: Ranked, truth: str | None, settings: PreferencesSection) -> 
 
 def margin(pair: Preference) -> float:
     """The gap between the mean score of the chosen and that of the rejected."""
-    return float(np.mean(pair.chosen_scores) - np.mean(pair.rejected_scores))
-
-
-def above(score: float, other: float) -> bool:
-    """Whether a score is higher than another by more than rounding."""
-    return score - other > ROUNDING * max(abs(score), abs(other))
+    return fmean(pair.chosen_scores) - fmean(pair.rejected_scores)
 
 
 def told_apart(pair: Preference, placed: str | None = None) -> bool:
@@ -127,6 +103,13 @@ def _chosen(label_ids: list[str], truth: str | None, settings: PreferencesSectio
     return Skip(
         "truth-not-chosen", "label_id", f"rank {label_ids.index(truth) + 1}", f"rank {settings.chosen} or better"
     )
+
+
+def _scores_of(label_ids: set[str], ranking: Ranked, settings: PreferencesSection) -> dict[str, float]:
+    """Scores by label id; nearly all stand at the two ends of a ranking, so its middle is not read through."""
+    ends = (slice(0, settings.chosen), slice(-settings.rejected, None))
+    found = {i: s for end in ends for i, s in zip(ranking.label_ids[end], ranking.scores[end], strict=True)}
+    return found | {i: ranking.scores[ranking.label_ids.index(i)] for i in label_ids - found.keys()}
 
 
 def _slices(pool: list[str], size: int, count: int) -> list[list[str]]:

@@ -3,33 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-
-from mint_ray.parquet import parquet_dataset
-from mint_ray.records import Case, arrow_schema, from_table
-
-
-@dataclass(frozen=True)
-class Donors:
-    """Whose ranking each case is given, by case id; and the files that hold all cases."""
-
-    by_case: dict[str, str]
-    files: list[Path]
-
-    def of(self, cases: Sequence[Case]) -> list[Case]:
-        """The donors of these cases, in their order. The column of ids is read through once."""
-        wanted = [self.by_case[case.case_id] for case in cases]
-        stored = parquet_dataset(self.files, arrow_schema(Case))
-        found = {
-            case.case_id: case for case in from_table(stored.to_table(filter=pc.field("case_id").isin(wanted)), Case)
-        }
-        return [found[case_id] for case_id in wanted]
 
 
 def draw_donors(cases: pa.Table, seed: int) -> dict[str, str]:

@@ -1,9 +1,8 @@
-"""A run's rankings and pairs, as later stages read them, and how a part of them is written.
+"""A run's pairs, as later stages read them.
 
 preferences/
-  rankings/part-00000.parquet             `Ranking`, every split; written last: a part is done when it exists
   pairs/{train,validation}/part-*.parquet  `PreferencePair`; no column `images` where the task shows none
-  refused/part-*.parquet                   `Refusal`
+  refused/part-*.parquet                   `Refusal`; written last, be it empty: a part is done when it exists
   README.md, plots/                        the data set's card
 """
 
@@ -126,7 +125,7 @@ _MAY_BE_NULL = {name for name, field in PreferencePair.model_fields.items() if t
 
 
 def refusal_table(run: Run) -> pa.Table:
-    """The cases that were refused, columns as in `Refusal`, in the order of the cases."""
+    """The ranked cases that make no pair, columns as in `Refusal`, in the order of the cases."""
     return read_parts(run.stage("preferences").path / "refused", arrow_schema(Refusal))
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mint_ray.corpora.store import some_cases
+from mint_ray.line import LINE
 from mint_ray.records import Case
-from mint_ray.runs import STAGES, Run
+from mint_ray.runs import Run
 from mint_ray.storage import files_in
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def read_background(run: Run, truths: Sequence[Truth]) -> Background:
     drawn = sorted(np.random.default_rng(config.run.seed).choice(len(truths), wanted, replace=False))
     return Background(
         config=config,
-        manifests={name: manifest for name in STAGES if (manifest := run.stage(name).manifest)},
+        manifests={name: manifest for name in LINE if (manifest := run.stage(name).manifest)},
         curve=[json.loads(row) for row in curve.read_text().splitlines() if row.strip()] if curve.exists() else [],
         pair_plots={
             path.stem: path.read_bytes() for path in files_in(run.stage("preferences").path / "plots", "*.png")

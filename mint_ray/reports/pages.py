@@ -38,8 +38,13 @@ def provenance(config: Configuration, synthetic: float, manifest: dict[str, Any]
         "task": config.task.kind.replace("_", " "),
         "corpus": config.corpus.kind.replace("_", " "),
         "synthetic": synthetic,
-        "versions": (manifest or {}).get("versions", {}),
-        "commit": (manifest or {}).get("commit"),
+        **made_by((manifest or {}).get("hands", [])),
         "config": config.as_yaml(),
         "made": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
     }
+
+
+def made_by(hands: list[dict[str, Any]]) -> dict[str, Any]:
+    """The commits that had a hand in a stage, in their order, and the versions of the last of them."""
+    commits = [f"{hand['commit']}{'+changes' if hand['dirty'] else ''}" for hand in hands if hand["commit"]]
+    return {"commit": ", ".join(dict.fromkeys(commits)), "versions": hands[-1]["versions"] if hands else {}}

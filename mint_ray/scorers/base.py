@@ -26,7 +26,7 @@ class Scorer(Protocol):
     """A loaded scorer. A missing image or a missing text is an ordinary case; both missing is a ValueError.
 
     A scorer that cuts long texts may have a method `tokens_cut(view) -> int` that says by how many tokens; then
-    the stage `preferences` counts them.
+    the stage `rankings` counts them.
     """
 
     name: str

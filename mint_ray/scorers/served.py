@@ -1,6 +1,6 @@
 """The running application as a `Scorer`, through a Serve deployment handle: Ray Data maps the deployment.
 
-    build_preferences(run, load=partial(connect, "scorer"))
+    build_rankings(run, load=partial(connect, "scorer"))
 
 Requests of one forward's views go out at most `IN_FLIGHT` at a time, so that a corpus waits instead of flooding the
 service; a replica that dies, or one that is full, costs repeats and no rows.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -54,12 +54,14 @@ def connect(application: str) -> ServedScorer:
     except RayServeException as error:
         raise ModelError(
             f"no application {application!r} runs on this cluster ({type(error).__name__}): start one on the same "
-            "Ray, e.g. `python -m mint_ray.service deployments/scorer.yaml`, or leave preferences.application empty"
+            "Ray, e.g. `python -m mint_ray.service deployments/scorer.yaml`, or leave rankings.application empty"
         ) from None
 
 
 class ServedScorer:
     """See `mint_ray.scorers.base.Scorer`. Name, digest and labels are the application's at the time of connecting."""
+
+    tokens_cut: Callable[[View], int] | None = None  # set by whoever knows the scorer's folder
 
     def __init__(self, handle: DeploymentHandle):
         self._handle = handle

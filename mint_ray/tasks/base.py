@@ -59,8 +59,12 @@ Ranker = Callable[[Case], "list[str] | None"]
 
 
 def save_labels(labels: list[Label], path: Path) -> None:
-    text = json.dumps([label.model_dump() for label in labels], indent=1, ensure_ascii=False)
-    path.write_text(text, encoding="utf-8")
+    path.write_text(labels_text(labels), encoding="utf-8")
+
+
+def labels_text(labels: Sequence[Label]) -> str:
+    """A list of labels as `load_labels` reads it."""
+    return json.dumps([label.model_dump() for label in labels], indent=1, ensure_ascii=False)
 
 
 def load_labels(path: Path) -> list[Label]:

@@ -67,7 +67,8 @@ class RareDisease(Task):
 
     def downstream_view(self, case: Case) -> View:
         told = self._told(case)
-        withheld = [p.id for p in case.phenotypes if p not in told] + [m.id for m in self._hidden(case)]
+        shown = set(map(id, told))
+        withheld = [p.id for p in case.phenotypes if id(p) not in shown] + [m.id for m in self._hidden(case)]
         if case.image is not None:
             withheld.insert(0, "image")
         return View(text=patient_text(case, told, self._note(case)), withheld=tuple(dict.fromkeys(withheld)))

@@ -33,7 +33,7 @@ class Line:
         self.rows, self.stops_at, self.journal = cases, stops_at, []
 
     def works(self):
-        stages = ("cases", "scorer", "preferences", "alignment", "answers")
+        stages = ("cases", "scorer", "rankings", "preferences", "alignment", "answers")
         return {stage: lambda stage=stage: partial(self.work, stage) for stage in stages}
 
     def work(self, stage: str, run: Run) -> StageReport:
@@ -90,7 +90,7 @@ def test_arms_share_what_they_do_not_differ_in(carried_out):
     own_pairs = {name for name, each in done.items() if each.stage("preferences").path != run.dir / "preferences"}
     assert own_pairs == {"blinded", "shuffled"}
     assert Counter(stage for stage, _ in journal) == {
-        **{"cases": 1, "scorer": 1, "preferences": 3},
+        **{"cases": 1, "scorer": 1, "rankings": 2, "preferences": 3},
         **{"alignment": len(TRAINED), "answers": len(ARMS)},
     }
     assert len({each.stage("answers").path for each in done.values()}) == len(ARMS)
@@ -111,7 +111,7 @@ def test_each_arm_is_the_configuration_that_its_name_says(carried_out):
     assert (settings["sft"].alignment.beta, settings["sft"].alignment.nll_scope) == (0.1, "answer")
     assert settings["sft_dpo"].alignment.start == done["sft"].stage("alignment").path / "adapter"
     assert done["mint_rag"].stage("alignment").path == done["mint"].stage("alignment").path
-    assert settings["blinded"].preferences.scorer_sees == "downstream"
+    assert settings["blinded"].rankings.scorer_sees == "downstream"
     assert settings["shuffled"].preferences.shuffled
     for config in settings.values():  # none is one that a user could not have written
         type(config.alignment).model_validate(config.alignment.model_dump())
@@ -183,7 +183,7 @@ def test_a_few_arms_alone_make_what_they_need_and_no_more(carried_out):
     _, done, journal = carried_out(arms=["base", "mint"])
     assert list(done) == ["base", "mint"]
     assert Counter(stage for stage, _ in journal) == {
-        **{"cases": 1, "scorer": 1, "preferences": 1},
+        **{"cases": 1, "scorer": 1, "rankings": 1, "preferences": 1},
         **{"alignment": 1, "answers": 2},
     }
 

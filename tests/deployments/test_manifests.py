@@ -14,7 +14,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from mint_ray.capacity import demands, shortfall
 from mint_ray.config import load_config, parse_config
-from mint_ray.runs import STAGES
+from mint_ray.line import LINE
 from mint_ray.service.connections import HOOK
 from tests.conftest import REPOSITORY
 
@@ -285,7 +285,7 @@ def test_an_entry_point_is_a_job_of_this_repository_on_the_recipe(job):
 
 def test_there_is_a_job_for_each_stage_and_one_for_the_line():
     names = {job.values[0]["metadata"]["name"].removeprefix("mint-ray-") for job in JOBS}
-    assert names == {*STAGES, "line"}
+    assert names == {*LINE, "line"}
 
 
 def test_the_recipe_is_the_shipped_one_with_the_clusters_paths():
@@ -311,7 +311,7 @@ def test_the_recipe_says_what_the_cluster_may_grow_to_and_its_stages_fit(job):
         for resources in [group["template"]["spec"]["containers"][0]["resources"]["limits"]]
     ]
     assert [(group.nodes, group.cpus, group.gpus) for group in config.cluster.autoscaling] == groups
-    assert [shortfall(d, config.cluster.autoscaling) for stage in STAGES for d in demands(config, stage)] == [None] * 4
+    assert [shortfall(d, config.cluster.autoscaling) for stage in LINE for d in demands(config, stage)] == [None] * 4
 
 
 @pytest.mark.parametrize("service", SERVICES)

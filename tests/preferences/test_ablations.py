@@ -1,19 +1,19 @@
 """The two ablations: a scorer blinded to what the language model lacks, and answers of other cases."""
 
-from collections import Counter
-
 import numpy as np
 import pytest
 
-from mint_ray.corpora.store import case_files
-from mint_ray.preferences.build import donors_of
-from mint_ray.preferences.parts import PartScorer, case_parts
-from mint_ray.preferences.policy import Ranked, choose
+from mint_ray.preferences.build import make_pairs
+from mint_ray.preferences.policy import choose
+from mint_ray.preferences.shuffling import draw_donors
 from mint_ray.preferences.store import pair_dataset
+from mint_ray.rankings.ranking import Ranked
 from mint_ray.rankings.store import ranking_table
 from mint_ray.records import Phenotype
+from mint_ray.runs import Run
 from mint_ray.tasks.rare_disease import RareDisease
-from tests.preferences.toys import LABELS, WordScorer, toy_cases, toy_run, weight
+from tests.rankings.test_parts import rank_without_ray
+from tests.rankings.toys import WordScorer, toy_cases, toy_run, weight
 
 TASK = RareDisease(kind="rare_disease", answer_size=3, withhold_branches=["HP:0000271"])
 FACE, BODY = Phenotype(id="HP:0000322", name="Short philtrum"), Phenotype(id="HP:0001252", name="Hypotonia")
@@ -27,12 +27,11 @@ class SeeingScorer(WordScorer):
         return super().scores(views) + seen.astype(np.float32)
 
 
-def built(folder, cases, donors=True, **preferences):
-    run = toy_run(folder, cases, **preferences)
-    stage = run.stage("preferences").path
-    scorer = PartScorer(SeeingScorer, TASK, run.config.preferences, stage, donors_of(run) if donors else None)
-    for part in case_parts(case_files(run), run.config.preferences.part_rows):
-        scorer.score(part)
+def built(folder, cases, **settings):
+    run = toy_run(folder, cases, **settings)
+    run = Run(run.config.model_copy(update={"task": TASK}))
+    rank_without_ray(run, SeeingScorer)
+    make_pairs(run)
     return run
 
 
@@ -62,15 +61,23 @@ def runs(tmp_path_factory):
     return [built(folder / str(i), cases, shuffled=i > 0, truth="first") for i in range(3)]
 
 
-def test_shuffling_keeps_the_rankings_of_each_split_and_gives_every_case_anothers(runs):
+def test_shuffling_leaves_the_rankings_as_they_are_and_gives_every_case_anothers(runs):
     plain, shuffled = (ranking_table(run).to_pylist() for run in runs[:2])
+    assert plain == shuffled
+    donors = donors_of(runs[1])
+    assert all(case_id != donor for case_id, donor in donors.items())
     for split in ("train", "validation", "test"):
-        counts = [
-            Counter(tuple(row["label_ids"]) for row in rows if row["split"] == split) for rows in (plain, shuffled)
-        ]
-        assert counts[0] == counts[1]
-    own = {row["case_id"]: row["label_ids"] for row in plain}
-    assert all(row["label_ids"] != own[row["case_id"]] for row in shuffled)
+        members = {row["case_id"] for row in plain if row["split"] == split}
+        assert {donors[case_id] for case_id in members} == members
+
+
+def donors_of(run):
+    return draw_donors(ranking_table(run, columns=["case_id", "split"]), run.config.run.seed)
+
+
+def test_shuffled_pairs_are_the_same_however_many_parts_are_looked_up_at_once(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr("mint_ray.preferences.build.BLOCK", 1)
+    assert answers(built(tmp_path, toy_cases(30), shuffled=True, truth="first")) == answers(runs[1])
 
 
 def test_shuffling_is_fixed_by_the_seed(runs):
@@ -78,7 +85,7 @@ def test_shuffling_is_fixed_by_the_seed(runs):
 
 
 def test_a_shuffled_pair_holds_the_answers_of_the_case_that_was_ranked_its_truth_included(runs):
-    donors, cases = donors_of(runs[1]).by_case, {case.case_id: case for case in toy_cases(30)}
+    donors, cases = donors_of(runs[1]), {case.case_id: case for case in toy_cases(30)}
     plain = {row["case_id"]: row for row in ranking_table(runs[0]).to_pylist()}
     pairs = pair_dataset(runs[1], "train")
     assert len(pairs) == 18
@@ -89,8 +96,3 @@ def test_a_shuffled_pair_holds_the_answers_of_the_case_that_was_ranked_its_truth
         assert (pair["chosen_label_ids"], pair["rejected_label_ids"]) == (expected.chosen, expected.rejected)
         assert pair["label_id"] == cases[pair["case_id"]].label_id
         assert cases[pair["case_id"]].text in pair["prompt"][0]["content"]
-
-
-def test_nothing_is_drawn_where_answers_are_not_shuffled(runs):
-    assert donors_of(runs[0]) is None
-    assert len(LABELS) > 3

@@ -3,7 +3,7 @@
 import json
 import re
 
-from mint_ray.config import PreferencesSection
+from mint_ray.config import PreferencesSection, RankingsSection
 from mint_ray.records import PreferencePair
 from mint_ray.tasks.rare_disease import RareDisease
 from tests.conftest import REPOSITORY
@@ -24,8 +24,8 @@ def test_the_documented_row_is_a_pair_whose_answers_can_be_read():
 
 
 def test_the_documented_defaults_are_the_defaults():
-    documented = dict(re.findall(r"^\| `preferences\.(\w+)` \| `?(\w+)`? \|", DOCUMENT, re.MULTILINE))
-    settings = PreferencesSection().model_dump()
+    documented = dict(re.findall(r"^\| `(?:rankings|preferences)\.(\w+)` \| `?(\w+)`? \|", DOCUMENT, re.MULTILINE))
+    settings = RankingsSection().model_dump() | PreferencesSection().model_dump()
     assert documented == {name: _written(settings[name]) for name in documented}
     assert len(documented) == 8
 

@@ -1,11 +1,13 @@
 """Ranking and policy, by examples worked out by hand and by properties over many rankings."""
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mint_ray.config import PreferencesSection
-from mint_ray.preferences.policy import Preference, Ranked, Skip, above, choose, margin, rank
+from mint_ray.preferences.policy import Preference, Skip, choose, margin
+from mint_ray.rankings.ranking import Ranked, above, rank, ranked_rows
 
 # a is the best of ten labels, j the worst; scores 9, 8 ... 0.
 TEN = Ranked(list("abcdefghij"), [float(s) for s in range(9, -1, -1)])
@@ -215,3 +217,13 @@ def test_the_order_in_which_labels_come_changes_nothing(problem, random):
     shuffled = list(scores.items())
     random.shuffle(shuffled)
     assert rank([s for _, s in shuffled], [i for i, _ in shuffled]) == rank(list(scores.values()), list(scores))
+
+
+def test_rankings_come_back_from_a_table_as_they_were_stored():
+    lists = [["c", "a", "b"], ["a", "b", "c"], ["b", "a"]]
+    scores = [[3.0, 2.5, -1.0], [0.5, 0.25, 0.0], [2.0, 1.0]]
+    table = pa.table({"label_ids": lists, "scores": scores})
+    expected = [Ranked(*row) for row in zip(lists, scores, strict=True)]
+    assert list(ranked_rows(table)) == expected
+    assert list(ranked_rows(table.slice(1))) == expected[1:]
+    assert list(ranked_rows(table.slice(3))) == []

@@ -9,8 +9,8 @@ from mint_ray.parquet import part_files
 from mint_ray.preferences.contents import read_contents
 from mint_ray.preferences.store import pair_dataset, pair_schema
 from mint_ray.records import PreferencePair
-from tests.preferences.test_parts import EyeScorer, build_without_ray
-from tests.preferences.toys import toy_cases, toy_run
+from tests.rankings.test_parts import EyeScorer, build_without_ray
+from tests.rankings.toys import toy_cases, toy_run
 
 ROW = dict(
     prompt=[{"role": "user", "content": "the note of Jane Doe"}],

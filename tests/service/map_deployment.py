@@ -11,8 +11,9 @@ from pathlib import Path
 from mint_ray.cluster import ray_session
 from mint_ray.config import ClusterSection
 from mint_ray.preferences.build import build_preferences
-from mint_ray.preferences.store import pair_dataset, refusal_table
-from mint_ray.rankings.store import ranking_table
+from mint_ray.preferences.store import pair_dataset
+from mint_ray.rankings.build import build_rankings
+from mint_ray.rankings.store import ranking_table, refusal_table
 from mint_ray.records import Case
 from mint_ray.runs import Run, StageReport
 from tests.scorers.tiny import coloured_run, picture, tiny_scorer, tiny_section
@@ -24,8 +25,8 @@ def scored_run(folder: Path, application: str | None) -> Run:
     """Forty-odd coloured patients, one with a picture that is cut off, and a finished scorer."""
     broken = Case(case_id="broken", group_id="broken", split="train", image=CUT_OFF, synthetic=True)
     run = coloured_run(folder, tiny_section(), train=48, extra=(broken,))
-    settings = run.config.preferences.model_copy(update={"application": application, "part_rows": 20, "batch_size": 8})
-    run = Run(run.config.model_copy(update={"preferences": settings}))
+    settings = run.config.rankings.model_copy(update={"application": application, "part_rows": 20, "batch_size": 8})
+    run = Run(run.config.model_copy(update={"rankings": settings}))
 
     def scorer(run: Run) -> StageReport:
         tiny_scorer(run.stage("scorer").path)
@@ -49,7 +50,8 @@ def main(folder: str, way: str, *more: str) -> None:
         killer = threading.Timer(1.0, kill_a_replica)
         if "kill" in more:
             killer.start()
-        run.carry_out("preferences", build_preferences)
+        run.carry_out("rankings", build_rankings)
+    run.carry_out("preferences", build_preferences)
     found = {
         "rankings": [(row["case_id"], row["label_ids"], row["scores"]) for row in ranking_table(run).to_pylist()],
         "digests": sorted({row["scorer_digest"] for row in ranking_table(run).to_pylist()}),

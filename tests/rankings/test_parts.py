@@ -14,20 +14,28 @@ from PIL import Image
 from mint_ray.corpora.store import case_files
 from mint_ray.errors import ConfigError, ModelError, RowError
 from mint_ray.parquet import part_files
-from mint_ray.preferences.parts import PartScorer, case_parts, read_rows, score_views
-from mint_ray.preferences.store import pair_dataset, pair_schema, refusal_table
-from mint_ray.rankings.store import ranking_table
+from mint_ray.preferences import store as pairs
+from mint_ray.preferences.build import make_pairs
+from mint_ray.preferences.store import pair_dataset, pair_schema
+from mint_ray.rankings import store as rankings
+from mint_ray.rankings.parts import PartScorer, Rows, case_parts, score_views
+from mint_ray.rankings.store import ranking_table, refusal_table
 from mint_ray.records import PreferencePair, Ranking, arrow_schema
 from mint_ray.scorers.scoring import batches_of
 from mint_ray.tasks.base import View
 from mint_ray.tasks.tissue import Tissue
-from tests.preferences.toys import LABELS, WordScorer, toy_cases, toy_run
+from tests.rankings.toys import LABELS, WordScorer, toy_cases, toy_run
 
 
 def build_without_ray(run, load=WordScorer):
-    """What the actors do, one part after the other."""
-    scorer = PartScorer(load, run.config.task, run.config.preferences, run.stage("preferences").path)
-    for part in case_parts(case_files(run), run.config.preferences.part_rows):
+    """What the actors do, one part after the other, and then the pairs."""
+    rank_without_ray(run, load)
+    make_pairs(run)
+
+
+def rank_without_ray(run, load=WordScorer):
+    scorer = PartScorer(load, run.config.task, run.config.rankings, run.stage("rankings").path)
+    for part in case_parts(case_files(run), run.config.rankings.part_rows):
         scorer.score(part)
 
 
@@ -36,8 +44,11 @@ def test_parts_cover_every_row_once_and_none_crosses_a_file(tmp_path):
     parts = case_parts(case_files(run), 8)
     assert [(part.start, part.stop) for part in parts] == [(0, 8), (8, 16), (16, 20)] * 3
     assert parts[4].name == "part-00004.parquet"
-    read = [case_id for part in parts for case_id in read_rows(part)["case_id"].to_pylist()]
-    assert read == [f"p{i:03d}" for i in range(60)]
+    ids, rows = [f"p{i:03d}" for i in range(60)], Rows()
+    for each in (lambda part: Rows().of(part), rows.of):  # each part by itself, and all by one reader
+        assert [case_id for part in parts for case_id in each(part)["case_id"].to_pylist()] == ids
+    backwards = [rows.of(part)["case_id"].to_pylist() for part in reversed(parts)]
+    assert [case_id for part in reversed(backwards) for case_id in part] == ids
 
 
 def test_every_split_is_ranked_and_only_training_and_validation_cases_make_pairs(tmp_path):
@@ -68,9 +79,7 @@ def test_a_pair_carries_prompt_answers_and_where_it_came_from(tmp_path):
     names = {label.id: label.name for label in LABELS}
     chosen = "\n".join(f"{i}. '{names[label]}'" for i, label in enumerate(pair["chosen_label_ids"], 1))
     assert pair["prompt"][0]["role"] == "user"
-    assert pair["prompt"][0]["content"].endswith(
-        "\n\nPatient: female, 4 years\nFindings: none recorded\nNote: p000 is patient 0"
-    )
+    assert pair["prompt"][0]["content"].endswith("\n\nPatient: female, 4 years\nNote: p000 is patient 0")
     assert pair["chosen"] == [{"role": "assistant", "content": f"POTENTIAL_DISEASES:\n{chosen}"}]
     assert len(pair["rejected_label_ids"]) == 4
     assert pair["withheld"] == ["image"]
@@ -93,7 +102,7 @@ def test_a_case_that_cannot_be_scored_is_refused_without_its_text_and_the_others
 def test_a_case_that_the_policy_skips_is_refused_by_reason_and_keeps_its_ranking(tmp_path):
     run = toy_run(tmp_path, toy_cases(8), files=1, min_margin=100)
     build_without_ray(run)
-    assert refusal_table(run)["reason"].to_pylist() == ["margin-too-small"] * 7  # p004 is a test case: no pair
+    assert pairs.refusal_table(run)["reason"].to_pylist() == ["margin-too-small"] * 7  # p004 is a test case: no pair
     assert len(ranking_table(run)) == 8
 
 
@@ -125,7 +134,7 @@ def test_a_reason_that_the_scorer_gives_is_kept():
     assert (outcome.reason, outcome.seen) == ("image-too-large", "40000 x 40000")
 
 
-def test_a_policy_that_needs_more_labels_than_the_scorer_has_is_refused_before_scoring(tmp_path):
+def test_a_policy_that_needs_more_labels_than_the_scorer_has_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"corpus of 12 labels"):
         build_without_ray(toy_run(tmp_path, toy_cases(8)), partial(WordScorer, LABELS[:12]))
 
@@ -152,15 +161,16 @@ def test_datasets_decodes_the_images_of_the_written_pairs(tmp_path):
     cases = toy_cases(2, p000={"image": encoded.getvalue()}, p001={"image": encoded.getvalue()})
     run = toy_run(tmp_path / "run", cases, files=1, task="tissue")
     build_without_ray(run, EyeScorer)
-    pairs = run.stage("preferences").path / "pairs"
-    (image,) = datasets.load_dataset(str(pairs), split="train", cache_dir=str(tmp_path / "cache"))[0]["images"]
+    folder = run.stage("preferences").path / "pairs"
+    (image,) = datasets.load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "cache"))[0]["images"]
     assert (image.size, image.getpixel((0, 0))) == ((6, 4), (255, 0, 0))
 
 
 def test_an_image_task_makes_no_pair_of_a_case_whose_image_is_missing(tmp_path):
     run = toy_run(tmp_path, toy_cases(3, p001={"image": None}), files=1, task="tissue")
     build_without_ray(run, EyeScorer)
-    assert refusal_table(run)["case_id"].to_pylist() == ["p001"]
+    assert refusal_table(run)["case_id"].to_pylist() == ["p001"]  # this scorer reads images alone
+    assert pair_dataset(run, "train")["case_id"] == ["p000", "p002"]
 
 
 def test_the_schema_of_pairs_is_the_record_s(tmp_path):
@@ -174,26 +184,30 @@ def test_a_part_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.setattr(pq, "write_table", full_disk_from_write(1))
     with pytest.raises(OSError, match="No space left"):
         build_without_ray(run)
-    assert not list(run.stage("preferences").path.rglob("part-*.parquet"))
+    assert not list(run.dir.rglob("rankings/**/part-*.parquet"))
 
 
-@pytest.mark.parametrize("write", [2, 3, 4])
+@pytest.mark.parametrize("write", [2, 3, 4, 5])
 def test_a_part_that_ends_in_the_middle_is_not_done_and_is_done_anew_over_its_traces(tmp_path, monkeypatch, write):
-    cases = toy_cases(8, p002={"text": "unreadable"})  # written: train, validation, refused, rankings
+    cases = toy_cases(8, p002={"text": "unreadable"})  # written: refused, rankings; train, validation, none refused
     whole, torn = toy_run(tmp_path / "whole", cases, files=1), toy_run(tmp_path / "torn", cases, files=1)
     with monkeypatch.context() as patch:
         patch.setattr(pq, "write_table", full_disk_from_write(write))
         with pytest.raises(OSError, match="No space left"):
             build_without_ray(torn)
-    assert not part_files(torn.stage("preferences").path / "rankings")
+    done = {name: len(part_files(torn.stage(name).path / place)) for name, place in DONE_BY.items()}
+    assert done == {"rankings": int(write > 2), "preferences": 0}
     for run in (whole, torn):
         build_without_ray(run)
     assert everything(torn) == everything(whole)
 
 
+DONE_BY = {"rankings": ".", "preferences": "refused"}  # the parts whose writing says that one is done
+
+
 def everything(run):
-    pairs = [pair_dataset(run, split).to_list() for split in ("train", "validation")]
-    return ranking_table(run).to_pylist(), refusal_table(run).to_pylist(), pairs
+    made = [pair_dataset(run, split).to_list() for split in ("train", "validation")]
+    return ranking_table(run).to_pylist(), [each.refusal_table(run).to_pylist() for each in (rankings, pairs)], made
 
 
 def full_disk_from_write(number):
@@ -250,7 +264,7 @@ def test_a_scorer_that_is_broken_writes_nothing_of_a_part_and_refuses_no_case(tm
     with pytest.raises(ModelError, match=message) as raised:
         build_without_ray(run, scorer)
     assert "Jane" not in str(raised.value)
-    assert not list(run.stage("preferences").path.rglob("*.parquet"))
+    assert not list(run.stage("rankings").path.rglob("*.parquet"))
     build_without_ray(run)
     assert ranking_table(run)["case_id"].to_pylist() == [f"p{i:03d}" for i in range(8)]
 

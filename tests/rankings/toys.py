@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mint_ray.config import Configuration
+from mint_ray.config import Configuration, PreferencesSection, RankingsSection
 from mint_ray.corpora.base import Corpus
 from mint_ray.records import Case, arrow_schema
 from mint_ray.runs import Run, StageReport
@@ -97,15 +97,20 @@ def toy_cases(count: int, **changes: dict) -> list[Case]:
     return cases
 
 
-def toy_run(folder: Path, cases: list[Case], files: int = 3, task: str = "rare_disease", **preferences) -> Run:
+def toy_run(folder: Path, cases: list[Case], files: int = 3, task: str = "rare_disease", **changes) -> Run:
     """A run directory whose stages `cases` and `scorer` are complete."""
-    settings = {"chosen": 3, "rejected": 10, "cut": 4, "part_rows": 8, "batch_size": 4, "cpus_per_actor": 0.5}
+    settings = {"chosen": 3, "rejected": 10, "cut": 4, "part_rows": 8, "batch_size": 4, "cpus_per_actor": 0.5} | changes
+    rankings, preferences = (
+        {name: value for name, value in settings.items() if name in section.model_fields}
+        for section in (RankingsSection, PreferencesSection)
+    )
     config = Configuration(
         run={"dir": folder, "seed": 5},
         task={"kind": task, "answer_size": 3},
         corpus=ToyCorpus(),
         scorer=ToySection(),
-        preferences=settings | preferences,
+        rankings=rankings,
+        preferences=preferences,
         alignment={"model": "none"},
     )
     run = Run(config)

@@ -17,26 +17,43 @@ from trl.data_utils import is_conversational, maybe_apply_chat_template, maybe_e
 
 from mint_ray.errors import CorpusError, ModelError
 from mint_ray.parquet import part_files
+from mint_ray.preferences import store as pairs
 from mint_ray.preferences.build import build_preferences
-from mint_ray.preferences.store import pair_dataset, refusal_table
-from mint_ray.rankings.store import ranking_table
+from mint_ray.preferences.store import pair_dataset
+from mint_ray.rankings.build import build_rankings
+from mint_ray.rankings.store import ranking_table, refusal_table
 from tests.conftest import REPOSITORY
-from tests.preferences.toys import WordScorer, hard_cases, toy_cases, toy_run
+from tests.rankings.toys import WordScorer, hard_cases, toy_cases, toy_run
 
 
 def build(run, **scorer):
-    run.carry_out("preferences", partial(build_preferences, load=partial(WordScorer, **scorer)))
+    run.carry_out("rankings", partial(build_rankings, load=partial(WordScorer, **scorer)))
+    run.carry_out("preferences", build_preferences)
     return run
+
+
+def ranked(run) -> dict:
+    """Everything that a run's rankings hold, in its order."""
+    return {
+        "rankings": ranking_table(run).to_pylist(),
+        "refused": refusal_table(run).to_pylist(),
+        "labels": (run.stage("rankings").path / "labels.json").read_text(),
+        "counts": counts(run, "rankings"),
+    }
 
 
 def rows(run) -> dict:
     """Everything that a run holds, in its order."""
     return {
-        "rankings": ranking_table(run).to_pylist(),
-        "refused": refusal_table(run).to_pylist(),
+        "ranked": ranked(run),
+        "refused": pairs.refusal_table(run).to_pylist(),
         **{split: pair_dataset(run, split).to_list() for split in ("train", "validation")},
-        "counts": {key: run.stage("preferences").manifest[key] for key in ("rows", "refused", "figures")},
+        "counts": counts(run, "preferences"),
     }
+
+
+def counts(run, stage) -> dict:
+    return {key: run.stage(stage).manifest[key] for key in ("rows", "refused", "figures")}
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +62,17 @@ def undisturbed(local_ray, tmp_path_factory):
 
 
 def test_rows_in_are_rows_out_and_refused(undisturbed):
-    manifest = undisturbed.stage("preferences").manifest
-    assert manifest["rows"] == {"in": 60, "out": 59, "refused": 1}
-    assert manifest["refused"] == {"not-scorable": 1}
-    assert manifest["figures"]["pairs"] == {"train": 35, "validation": 12}
+    scored, paired = (undisturbed.stage(name).manifest for name in ("rankings", "preferences"))
+    assert scored["rows"] == {"in": 60, "out": 59, "refused": 1}
+    assert scored["refused"] == {"not-scorable": 1}
+    assert paired["rows"] == {"in": 59, "out": 59, "refused": 0}
+    assert paired["figures"]["pairs"] == {"train": 35, "validation": 12}
     assert len(ranking_table(undisturbed)) == 59
 
 
 def test_a_driver_killed_in_the_middle_loses_no_part_and_scores_none_again(undisturbed, tmp_path):
-    journal, rankings = tmp_path / "journal", tmp_path / "run" / "preferences" / "rankings"
-    command = [sys.executable, "-m", "tests.preferences.driver", str(tmp_path / "run"), str(journal)]
+    journal, rankings = tmp_path / "journal", tmp_path / "run" / "rankings"
+    command = [sys.executable, "-m", "tests.rankings.driver", str(tmp_path / "run"), str(journal)]
     with (tmp_path / "log").open("w") as log:
         driver = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log, start_new_session=True)
     while len(part_files(rankings)) < 3 and driver.poll() is None:
@@ -95,7 +113,7 @@ def test_an_actor_that_dies_is_replaced_and_its_part_repeated(undisturbed, tmp_p
 def test_a_finished_stage_is_not_scored_again_when_only_its_manifest_is_missing(undisturbed, tmp_path):
     run = build(toy_run(tmp_path / "run", toy_cases(16)))
     before = rows(run)
-    (run.stage("preferences").path / "manifest.json").unlink()
+    (run.stage("rankings").path / "manifest.json").unlink()
     assert rows(build(run, journal=tmp_path / "journal")) == before
     assert not (tmp_path / "journal").exists()
 
@@ -107,8 +125,8 @@ def no_scorer():
 def test_a_scorer_that_cannot_be_opened_is_a_model_error(local_ray, tmp_path):
     run = toy_run(tmp_path, toy_cases(8))
     with pytest.raises(ModelError, match=r"weights\.safetensors is missing"):
-        run.carry_out("preferences", partial(build_preferences, load=no_scorer))
-    assert not run.stage("preferences").complete
+        run.carry_out("rankings", partial(build_rankings, load=no_scorer))
+    assert not run.stage("rankings").complete
 
 
 class Unreachable(WordScorer):
@@ -119,7 +137,7 @@ class Unreachable(WordScorer):
 def test_a_scorer_that_stops_answering_ends_the_run_and_keeps_what_is_done(undisturbed, tmp_path):
     run = toy_run(tmp_path, hard_cases())
     with pytest.raises(ModelError, match=r"does not answer \(ConnectionRefusedError\)"):
-        run.carry_out("preferences", partial(build_preferences, load=Unreachable))
+        run.carry_out("rankings", partial(build_rankings, load=Unreachable))
     assert rows(build(run)) == rows(undisturbed)
 
 
@@ -145,8 +163,8 @@ def test_a_scorer_that_breaks_on_one_of_two_actors_loses_no_case(undisturbed, tm
     with pytest.raises(
         ModelError, match=r"the scorer is broken: .*RuntimeError at test_build\.py:\d+.*what is done is kept"
     ):
-        run.carry_out("preferences", partial(build_preferences, load=partial(Breaking, tmp_path / "broken")))
-    done = part_files(run.stage("preferences").path / "rankings")
+        run.carry_out("rankings", partial(build_rankings, load=partial(Breaking, tmp_path / "broken")))
+    done = part_files(run.stage("rankings").path)
     assert len(done) < 9
     assert set(refusal_table(run)["case_id"].to_pylist()) <= {"p007"}  # which no scorer can read
     assert "Jane" not in "".join(capfd.readouterr())
@@ -181,8 +199,6 @@ def test_the_folder_loads_with_datasets_as_splits_of_conversational_preferences(
     assert rendered["chosen"] == first["chosen"][0]["content"] + "<end>"
     assert rendered["rejected"] == first["rejected"][0]["content"] + "<end>"
     assert (first["scorer"], first["scorer_digest"]) == ("words", "0123abcd")
-    assert len(datasets.load_dataset(str(folder), "rankings", cache_dir=str(tmp_path))["cases"]) == 59
-    assert len(datasets.load_dataset(str(folder), "refused", cache_dir=str(tmp_path))["cases"]) == 1
 
 
 def test_the_card_says_where_the_rows_come_from_and_shows_its_plots(undisturbed):
@@ -190,7 +206,7 @@ def test_the_card_says_where_the_rows_come_from_and_shows_its_plots(undisturbed)
     card = (folder / "README.md").read_text()
     assert "**Synthetic: every case is simulated.**" in card
     assert "| scorer | `words`, digest `0123abcd` |" in card
-    assert "| refused: not-scorable | 1 |" in card
+    assert "| cases in | 59 |" in card
     assert "| pairs, train | 35 |" in card
     for name in ("scores", "coverage", "lengths", "truth_rank"):
         assert f"(plots/{name}.png)" in card

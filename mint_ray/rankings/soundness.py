@@ -14,8 +14,8 @@ import pyarrow as pa
 from mint_ray.corpora.store import case_files
 from mint_ray.errors import ModelError
 from mint_ray.parquet import parquet_dataset, part_files
-from mint_ray.preferences.parts import scorer_view
-from mint_ray.preferences.policy import above
+from mint_ray.rankings.parts import scorer_view
+from mint_ray.rankings.ranking import above
 from mint_ray.records import Case, Ranking, arrow_schema, from_table
 from mint_ray.runs import Run
 
@@ -46,7 +46,7 @@ def check_soundness(run: Run) -> Soundness:
     Raises:
         ModelError: nearly all of them say nothing.
     """
-    found, folder = read_soundness(run), run.stage("preferences").path
+    found, folder = read_soundness(run), run.stage("rankings").path
     if found.alike and found.alike >= NEARLY_ALL * found.cases:
         raise ModelError(
             f"{folder}: the scorer gives all labels the same score for {found.alike} of {found.cases} cases, so pairs would "
@@ -65,7 +65,7 @@ def check_soundness(run: Run) -> Soundness:
 def read_soundness(run: Run) -> Soundness:
     """Count over the rankings, a part at a time."""
     found, usual = Soundness(), None
-    for path in part_files(run.stage("preferences").path / "rankings"):
+    for path in part_files(run.stage("rankings").path):
         stored = parquet_dataset([path], arrow_schema(Ranking))  # by schema: a part of an older version lacks a column
         table = stored.to_table(columns=["label_ids", "scores", "tokens_cut"])
         if not table.num_rows:
@@ -95,7 +95,7 @@ def _views_differ(run: Run) -> bool:
     first = None
     for batch in parquet_dataset(case_files(run), arrow_schema(Case)).to_batches(batch_size=64):
         for case in from_table(pa.Table.from_batches([batch]), Case):
-            view = scorer_view(case, run.config.task, run.config.preferences)
+            view = scorer_view(case, run.config.task, run.config.rankings)
             seen = view.text, view.image
             first = first or seen
             if seen != first:

@@ -7,13 +7,14 @@ import pyarrow as pa
 import pytest
 
 from mint_ray.errors import ModelError
-from mint_ray.preferences.build import account
+from mint_ray.preferences import build as pairing
 from mint_ray.preferences.card import write_card
 from mint_ray.preferences.contents import truth_ranks
 from mint_ray.preferences.store import pair_dataset, refusal_table
+from mint_ray.rankings.build import account
 from mint_ray.tasks.base import Label
-from tests.preferences.test_parts import EyeScorer, build_without_ray
-from tests.preferences.toys import WordScorer, toy_cases, toy_run
+from tests.rankings.test_parts import EyeScorer, build_without_ray
+from tests.rankings.toys import WordScorer, toy_cases, toy_run
 
 
 class Blind(WordScorer):
@@ -44,7 +45,9 @@ class Stubborn(WordScorer):
 def accounted(folder, scorer, cases=20, **settings):
     run = toy_run(folder, toy_cases(cases) if isinstance(cases, int) else cases, files=1, **settings)
     build_without_ray(run, scorer)
-    return run, account(run, len(cases) if isinstance(cases, list) else cases)
+    report = account(run, len(cases) if isinstance(cases, list) else cases)
+    run.stage("rankings").finish(report, 1.0)
+    return run, report
 
 
 @pytest.mark.parametrize("scorer", [Blind, Trembling])
@@ -67,7 +70,7 @@ def test_one_case_in_twenty_does_not_save_it_and_two_do(tmp_path):
         accounted(tmp_path / "one", One)
     run, report = accounted(tmp_path / "two", Two, max_refused_share=1)
     assert pair_dataset(run, "train")["case_id"] == ["p000", "p001"]
-    assert report.refused == {"scores-alike": 14}  # of 16 cases to make pairs of
+    assert pairing.account(run).refused == {"scores-alike": 14}  # of 16 cases to make pairs of
     assert report.figures == {"scores_alike": 18}  # of all
 
 
@@ -111,7 +114,7 @@ def test_cases_whose_text_is_cut_are_counted_with_their_tokens_in_figures_and_ca
         tmp_path, Cutting, toy_cases(10, p001={"text": "a b c d e f g"}, p004={"text": "a b c d e f"})
     )
     assert report.figures == {"text_cut": {"cases": 2, "tokens": 3}}
-    write_card(run, report)
+    write_card(run, pairing.account(run))
     card = (run.stage("preferences").path / "README.md").read_text()
     assert "| cases whose text the scorer cut | 2 |" in card
     assert "| tokens cut | 3 |" in card
@@ -130,6 +133,7 @@ def test_no_name_of_a_label_stops_the_card_or_its_plots(tmp_path):
     labels = [Label(id=f"{name[:40]}{i}", name=name) for i, name in enumerate(HOSTILE * 3)]
     run = toy_run(tmp_path, toy_cases(10, p001={"label_id": labels[3].id, "label_name": labels[3].name}), files=1)
     build_without_ray(run, partial(WordScorer, labels))
-    write_card(run, account(run, 10))
+    run.stage("rankings").finish(account(run, 10), 1.0)
+    write_card(run, pairing.account(run))
     for name in ("scores", "coverage", "lengths", "truth_rank"):
         assert (run.stage("preferences").path / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")

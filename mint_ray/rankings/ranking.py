@@ -1,0 +1,46 @@
+"""All labels of a case in a scorer's order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+ROUNDING = (
+    1e-6  # relative: scores are float32, and a forward rounds the same score differently by a few of its last bits
+)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """All labels of a case, best first; `scores` are aligned with `label_ids`."""
+
+    label_ids: list[str]
+    scores: list[float]
+
+
+def rank(scores: Sequence[float] | NDArray[np.float32], label_ids: Sequence[str]) -> Ranked:
+    """Labels by falling score; equal scores stand in the order of their label ids, so no order is by chance."""
+    order: list[int] = np.lexsort((np.asarray(label_ids), -np.asarray(scores, dtype=np.float64))).tolist()
+    return Ranked([label_ids[i] for i in order], [float(scores[i]) for i in order])
+
+
+def above(score: float, other: float) -> bool:
+    """Whether a score is higher than another by more than rounding."""
+    return score - other > ROUNDING * max(abs(score), abs(other))
+
+
+def ranked_rows(table: pa.Table) -> Iterator[Ranked]:
+    """The rows of a table with the columns `label_ids` and `scores`. Each label's id is made a text once, not once a row."""
+    lists: Any = cast(Any, table["label_ids"].combine_chunks())
+    ids = lists.flatten().dictionary_encode()
+    names = np.array(ids.dictionary.to_pylist(), dtype=object)
+    places = ids.indices.to_numpy(zero_copy_only=False)
+    scores = cast(Any, table["scores"].combine_chunks()).flatten().to_numpy(zero_copy_only=False)
+    ends = np.cumsum(lists.value_lengths().to_numpy(zero_copy_only=False))
+    for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=False):
+        yield Ranked(names[places[start:end]].tolist(), scores[start:end].tolist())
