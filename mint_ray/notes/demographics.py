@@ -18,7 +18,8 @@ _NUMBERS = {
 _NUMBER = rf"(?P<number>\d+(?:[.,]\d+)?|{'|'.join(_NUMBERS)})(?:\s+(?P<half>and a half|½))?"
 _UNIT = r"(?P<unit>years?|yrs?|y|months?|mos?|m|weeks?|wks?|w|days?|d)"
 _OLD = re.compile(
-    rf"\b{_NUMBER}[\s-]*{_UNIT}\.?(?:[\s,-]+(?P<more>\d+)[\s-]*(?:months?|mos?|m))?[\s-]*(?:of age|old|/?o\b)(?P<who>(?:[\s-]+\w+){{0,3}})",
+    rf"\b{_NUMBER}[\s-]*(?:{_UNIT}\.?(?:[\s,-]+(?:and\s+)?(?P<more>\d+)[\s-]*(?:months?|mos?|m))?[\s,-]+(?:of age|old)\b"
+    r"|y\s?[/.]?\s?o\b)(?P<who>(?:[\s-]+\w+){0,3})",
     re.IGNORECASE,
 )
 _STATED = re.compile(

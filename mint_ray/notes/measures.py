@@ -24,8 +24,8 @@ class Measured(NamedTuple):
 _WHAT = (
     (r"birth weight|birthweight", "Small for gestational age", "Large for gestational age"),
     (r"(?:occipito-?frontal|head) circumference|OFC|HC|head size", "Microcephaly", "Macrocephaly"),
-    (r"(?:body |current )?(?:height|stature)|(?:body |supine )?length(?! of)", "Short stature", "Tall stature"),
-    (r"(?:body )?weight", "Decreased body weight", "Increased body weight"),
+    (r"(?:body |current )?(?:height|stature)|Ht|(?:body |supine )?length(?! of)", "Short stature", "Tall stature"),
+    (r"(?:body )?weight|Wt", "Decreased body weight", "Increased body weight"),
     (r"body mass index|BMI", "Decreased body mass index", "Increased body mass index"),
     (r"bone age", "Delayed skeletal maturation", "Accelerated skeletal maturation"),
 )
@@ -136,7 +136,13 @@ def _milestones(text: str) -> Iterator[tuple[str, int, int, str]]:
     for pattern, name, most in _STEPS:
         for match in pattern.finditer(text):
             months = float(match["number"].replace(",", ".")) * (12 if match["unit"][0].casefold() == "y" else 1)
-            if most < months < 240 and not re.search(
-                r"unable|not|never|lost|stopp|until|difficult|only", match[0], re.IGNORECASE
-            ):
+            if most < months < 240 and _achieved(match[0], text[max(0, match.start() - 25) : match.start()]):
                 yield name, match.start(), match.end(), ""
+
+
+def _achieved(said: str, before: str) -> bool:
+    """Whether a milestone was reached at that age: "walked at 26 months", "unable to walk until 26 months"."""
+    if re.search(r"lost|stopp|difficult|only", said, re.IGNORECASE):
+        return False
+    denied = re.search(r"unable|\bnot\b|n['’]t\b|never", before + said, re.IGNORECASE)
+    return bool(denied) == bool(re.search(r"\buntil\b", said, re.IGNORECASE))

@@ -45,13 +45,13 @@ def read_note(text: str) -> Reading:
 
 
 def _with_numbers(spotted: list[Spot], text: str, found: list[Word]) -> list[Spot]:
-    """The named findings and the measured ones, in their order; a name within what is measured goes."""
+    """The named findings and the measured ones, in their order; a name that shares words with what is measured goes."""
     starts = [word.start for word in found]
     numbers = [
         Spot(m.term_id, bisect_left(starts, m.start), bisect_left(starts, m.end) - 1, m.start, m.end, 0, m.said)
         for m in measured(text)
     ]
-    named = [s for s in spotted if not any(n.start <= s.start and s.end <= n.end for n in numbers)]
+    named = [s for s in spotted if not any(n.start < s.end and s.start < n.end for n in numbers)]
     return sorted([*named, *numbers], key=lambda spot: (spot.start, spot.end))
 
 

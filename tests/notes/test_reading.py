@@ -66,6 +66,8 @@ def test_a_finding_is_found_however_it_is_named_and_the_most_specific_term_is_ke
         ("His mother reported that he had seizures.", {"Seizure": "observed"}),
         ("A boy. His mother has myopia. She also has ptosis.", {"Myopia": "family", "Ptosis": "family"}),
         ("Cataract was seen in the mother.", {"Cataract": "family"}),
+        ("While hearing loss is common in this condition, audiometry was normal.", {"Hearing impairment": "excluded"}),
+        ("He lacks the typical face: no synophrys.", {"Synophrys": "excluded"}),
     ],
 )  # fmt: skip
 def test_negation_relatives_and_doubt_are_told_apart(text, statuses):
@@ -80,6 +82,7 @@ def test_negation_relatives_and_doubt_are_told_apart(text, statuses):
         ("IQ of 45. BMI 32 kg/m2.", {"Intellectual disability, moderate": "observed", "Obesity": "observed"}),
         ("He sat at 14 months and walked at 26 months.", {"Delayed ability to sit": "observed", "Delayed ability to walk": "observed"}),
         ("He walked at 12 months.", {}),
+        ("She was unable to walk until 30 months. Ht -2.7 SD.", {"Delayed ability to walk": "observed", "Short stature": "observed"}),
         ("Birth weight 3.2 kg (45th centile).", {}),
     ],
 )  # fmt: skip
@@ -96,6 +99,8 @@ def test_numbers_are_findings_where_they_pass_the_ontology_s_limits(text, status
         ("Sex: F. Age: P2Y6M.", "female", 2.5),
         ("His sister, a 9-year-old girl, is well. He has ptosis.", "male", None),
         ("Hypotonia.", None, None),
+        ("A 45 yo woman; surgery at 11 mo.", "female", 45),
+        ("Surgery at 11 mo. He is well.", "male", None),
     ],
 )
 def test_sex_and_age_are_the_patient_s_where_they_are_stated(text, sex, age):
