@@ -101,6 +101,11 @@ class SplitsSection(Section):
     test: float = Field(default=0.2, gt=0, lt=1)
     min_groups_per_label: int = Field(default=1, ge=1)
     min_cases_per_label: int = Field(default=1, ge=1)
+    unlabelled: Literal["train", "test", "both"] = Field(
+        default="train",
+        description="cases without a label: `train`, taught from by the scorer alone; `test`, answered and not measured; "
+        "`both`, by the shares of the two",
+    )
 
     @model_validator(mode="after")
     def _sum_to_one(self):

@@ -152,7 +152,7 @@ def _split(
         if m.group_id not in official:
             free.setdefault(m.group_id, []).extend([m.label_id] if m.label_id is not None else [])
     shares: dict[Split, float] = {split: getattr(settings, split) for split in get_args(Split)}
-    groups = assign_splits(free, shares, seed) | official
+    groups = assign_splits(free, shares, seed, settings.unlabelled) | official
     splits: dict[int, Split] = {i: groups[m.group_id] for i, m in members.items()}
     return splits, {
         i: RowError("group-held-out", "split", f"{m.split}, but its group is in {splits[i]}", "one split a group")

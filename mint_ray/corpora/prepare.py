@@ -253,6 +253,8 @@ def _split_figures(cohort: Cohort, members: dict[int, Member]) -> dict[str, dict
             continue
         labels = {m.label_id for m in inside} - {None}
         figures[split] = {"cases": len(inside), "groups": len({m.group_id for m in inside}), "labels": len(labels)}
+        if unlabelled := sum(m.label_id is None for m in inside):
+            figures[split]["unlabelled"] = unlabelled
     return figures
 
 

@@ -8,28 +8,43 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 
 from mint_ray.records import Split
 
+Unlabelled = Literal["train", "test", "both"]
 NEEDED: tuple[Split, ...] = ("train", "test", "scorer")  # what every label should reach, the first first
 
 
-def assign_splits(groups: Mapping[str, Sequence[str]], shares: Mapping[Split, float], seed: int) -> dict[str, Split]:
+def assign_splits(
+    groups: Mapping[str, Sequence[str]],
+    shares: Mapping[Split, float],
+    seed: int,
+    unlabelled: Unlabelled = "train",
+) -> dict[str, Split]:
     """Give every group one split, so that each label's cases come out in the shares as far as groups allow.
 
     A label whose groups are its own and number two or more stands in train and in test (three or more: and in
-    the scorer's share, where there is one); a label with one group is trained on, not tested. Groups whose cases have no label are for training.
+    the scorer's share, where there is one); a label with one group is trained on, not tested. Groups whose cases have no label go where
+    `unlabelled` says.
 
     Args:
         groups: group id to the labels of its cases, one entry a case; the order of neither matters.
         shares: split to its share of the cases; a share of 0 takes none.
         seed: fixes ties and the order of equal groups.
+        unlabelled: `train`, where the scorer teaches from them, `test`, where they are answered, or `both`: in training and
+            test, by their shares.
     """
     counts = {group: Counter(groups[group]) for group in _shuffled(groups, seed)}
-    return _Assignment(counts, {split: share for split, share in shares.items() if share > 0}).run()
+    assigned = _Assignment(counts, {split: share for split, share in shares.items() if share > 0}).run()
+    rest = [group for group, labels in counts.items() if not labels]
+    trained = {"train": len(rest), "test": 0}.get(unlabelled)
+    if trained is None:
+        trained = round(len(rest) * shares["train"] / (shares["train"] + shares["test"]))
+    where: list[Split] = ["train"] * trained + ["test"] * (len(rest) - trained)
+    return assigned | dict(zip(rest, where, strict=True))
 
 
 def _shuffled(groups: Mapping[str, Sequence[str]], seed: int) -> list[str]:
@@ -55,8 +70,7 @@ class _Assignment:
     def run(self) -> dict[str, Split]:
         for label in sorted(self.members, key=lambda name: (len(self.members[name]), name)):
             self._share_out(label)
-        rest: dict[str, Split] = {group: "train" for group, labels in self.counts.items() if not labels}
-        return self.assigned | rest
+        return self.assigned
 
     def _share_out(self, label: str) -> None:
         reached: set[Split] = {self.assigned[group] for group in self.members[label] if group in self.assigned}

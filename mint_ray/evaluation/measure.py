@@ -37,7 +37,9 @@ def measure(inputs: Inputs) -> Result:
         model: [grade(rules.task, answer, index) for answer in answers] for model, answers in inputs.answers.items()
     }
     replies = {model: replies_of(answers) for model, answers in graded.items()}
-    truths = known.truths(set.intersection(*(set(by_case) for by_case in replies.values())))
+    everyone = known.truths(set.intersection(*(set(by_case) for by_case in replies.values())))
+    labelled = [truth for truth in everyone if truth.label_id is not None]
+    truths = labelled or everyone  # where no case has a label, what needs none is measured
     check_truths(inputs, truths)
     replies |= references(known, truths)
     if "aligned" in replies:
@@ -57,6 +59,7 @@ def measure(inputs: Inputs) -> Result:
         over_prior=_difference(draws, "aligned", PRIOR),
         labels=known.labels,
         ambiguous=ambiguity(graded, index),
+        unlabelled=len(everyone) - len(labelled),
     )
 
 
@@ -186,6 +189,7 @@ def summary(rules: Rules, result: Result) -> dict[str, Any]:
     figures = result.figures
     return {
         **extent(rules, result.truths, result.labels),
+        "unlabelled": result.unlabelled,
         "models": {name: keyed(figures, intervals) for name, intervals in result.intervals.items()},
         "aligned_minus_base": keyed(figures, result.difference) if result.difference else None,
         "aligned_minus_prior": keyed(figures, result.over_prior) if result.over_prior else None,

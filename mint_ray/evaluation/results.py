@@ -39,7 +39,7 @@ class Result:
     """Everything the report shows: the cases that every model answered, what was replied, the figures.
 
     `difference` is aligned minus base, `over_prior` aligned minus the prior; both paired, None without their models.
-    `ambiguous` is what `ambiguity` counts.
+    `ambiguous` is what `ambiguity` counts, `unlabelled` the cases that were answered and have no truth to be measured by.
     """
 
     truths: list[Truth]
@@ -51,3 +51,4 @@ class Result:
     over_prior: list[Interval] | None
     labels: list[Label]
     ambiguous: dict[str, Any]
+    unlabelled: int = 0

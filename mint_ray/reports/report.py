@@ -50,7 +50,7 @@ def page(background: Background, known: Known, result: Result) -> dict[str, Any]
     size = rules.task.answer_size
     return {
         **provenance(background.config, known.synthetic, next(iter(manifests.values()), None)),
-        "counts": extent(rules, result.truths, result.labels),
+        "counts": extent(rules, result.truths, result.labels) | {"unlabelled": result.unlabelled},
         "headline": headline(result, size),
         "tiles": tiles(result, size),
         "difference": result.difference is not None,

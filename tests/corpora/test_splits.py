@@ -68,3 +68,14 @@ def test_a_share_of_nothing_gets_nothing():
     groups = {f"g{i}": ["a"] for i in range(10)}
     splits = assign_splits(groups, {"train": 0.5, "validation": 0.0, "test": 0.5}, 1)
     assert Counter(splits.values()) == {"train": 5, "test": 5}
+
+
+def test_groups_without_a_label_go_where_the_setting_says_and_labelled_ones_do_not_move():
+    groups = {f"known{i}": ["a"] for i in range(10)} | {f"unknown{i}": [] for i in range(90)}
+    found = {where: assign_splits(groups, SHARES, 0, where) for where in ("train", "test", "both")}
+    counted = {
+        where: Counter(split for group, split in splits.items() if group.startswith("u"))
+        for where, splits in found.items()
+    }
+    assert counted == {"train": {"train": 90}, "test": {"test": 90}, "both": {"train": 70, "test": 20}}
+    assert len({tuple(sorted((g, s) for g, s in splits.items() if g[0] == "k")) for splits in found.values()}) == 1

@@ -14,7 +14,16 @@ from mint_ray.records import GradedAnswer, Refusal, from_table, to_table
 from mint_ray.reports.evaluate import evaluate
 from mint_ray.tasks.base import save_labels
 from mint_ray.tasks.rare_disease import RareDisease
-from tests.tiny_run import LABELS, answered_run, tiny_case, truth_first, write_answers, write_cases, write_rankings
+from tests.tiny_run import (
+    LABELS,
+    answered_run,
+    tiny_case,
+    truth_first,
+    truth_second,
+    write_answers,
+    write_cases,
+    write_rankings,
+)
 
 
 def test_figures_of_a_run_by_hand(tmp_path):
@@ -156,3 +165,27 @@ def test_cases_without_a_truth_are_measured_by_what_needs_none(known, tmp_path):
     metrics = json.loads((run.stage("evaluation").path / "metrics.json").read_text())["models"]["base"]
     assert (metrics["e1"]["value"], metrics["coverage"]["value"]) == (1, 1)
     assert metrics["grounded_top_1"]["value"] == (pytest.approx(1 / 6) if known else None)
+
+
+def test_cases_without_a_label_are_counted_and_in_no_metric(tmp_path):
+    """Two of the test cases lose their label and are answered as well as can be: nothing changes but the count."""
+    found = {}
+    for name, extra in (("without", 0), ("with", 2)):
+        run = answered_run(tmp_path / name)
+        test = [tiny_case(i) for i in range(12)]
+        bare = {"label_id": None, "label_name": None}
+        more = [tiny_case(i, case_id=f"new-{i}", group_id=f"new-{i}", **bare) for i in range(extra)]
+        train = [tiny_case(6 * i, case_id=f"train-{i}", split="train") for i in range(20, 26)]
+        write_cases(run, test + more + train)
+        rankings = {c.case_id: truth_first(c.label_id or "OMIM:1") for c in test + more}
+        write_rankings(run, rankings, test + more)
+        task = run.config.task
+        for model in ("base", "aligned"):
+            said = {c.case_id: task.answer(truth_second(c.label_id or "OMIM:1")) for c in test + more}
+            write_answers(run, model, said, test + more)
+        evaluate(run)
+        found[name] = json.loads((run.dir / "evaluation" / "metrics.json").read_text())
+        page = (run.dir / "evaluation" / "report.html").read_text()
+        assert ("2 more answered that have no label" in page) == bool(extra)
+    assert (found["without"].pop("unlabelled"), found["with"].pop("unlabelled")) == (0, 2)
+    assert found["with"]["models"] == found["without"]["models"] and found["with"]["cases"] == 12
