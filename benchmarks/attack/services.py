@@ -10,8 +10,9 @@ held      connections to every port that speaks HTTP, the replicas' own too, whi
           one that is to be upgraded: all have ended after the time that is allowed for them
 overload  ten times what the service can do arrives: what is accepted is answered within its bound, the rest is told
           so at once, and memory stays
-killed    processes of the scorer's service, one after the other: soon the same answer comes again
-soak      70 % of what it can do arrives at random times: no error, and memory after the first fifth within 2 %
+killed    processes of each service, one after the other: soon the same answer comes again
+soak      70 % of what it can do arrives at random times: no error, and memory within 2 % in ten minutes, by the slope of the
+          second half
 
 0 leaves a part out. Results are appended to services.jsonl in the folder as they come, and parts that stand there are not
 repeated; status 1 if anything differs from what must be.
@@ -41,8 +42,10 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from benchmarks.attack.memory import MemoryByKind, growth
 from benchmarks.attack.odd_requests import CANARY, Asked, model_requests, scorer_requests
 from benchmarks.attack.results import Results
+from benchmarks.attack.service_kills import COMPLETION, RANKING, Question, killed
 from benchmarks.scorer_soak import MemoryLog
 from benchmarks.serving import _answer, closed_loop, open_loop, process
 from mint_ray.service.connections import GRACE_SECONDS, HEAD_SECONDS
@@ -56,7 +59,6 @@ MODEL = "packaged:smollm2-135m-instruct"
 SIZE = {"image_size": 96, "patch_size": 24, "layers": 3, "text_tokens": 48}  # as configs/demo.yaml has it
 BIG_CASES = 32  # in a request of the overload: so that ten times what two cores can do can be sent from them
 UNANSWERED, CLIENTS, PATIENCE = 0, 8, 180.0
-JSON = {"Content-Type": "application/json"}
 REPLICAS = range(30000, 31001)  # Serve's own ports of replicas
 
 
@@ -91,7 +93,7 @@ def scorer_parts(options: argparse.Namespace, out: Path) -> dict[str, Part]:
     parts = {
         "odd requests to the scorer": (options.requests, lambda port: odd(port, asked(), out / "scorer.log")),
         "held connections to the scorer": (options.held, partial(held, count=options.held, limits=LIMITS["scorer"])),
-        "killed processes of the scorer": (options.kills, partial(killed, count=options.kills, seed=options.seed)),
+        "killed processes of the scorer": (options.kills, partial(_killed, RANKING, options)),
         "overload": (options.overload_seconds, partial(overload, seconds=options.overload_seconds)),
         "soak": (options.soak_seconds, partial(soak, seconds=options.soak_seconds)),
     }
@@ -103,8 +105,13 @@ def model_parts(options: argparse.Namespace, out: Path) -> dict[str, Part]:
     parts = {
         "odd requests to the models": (options.requests, lambda port: odd(port, asked(), out / "models.log")),
         "held connections to the models": (options.held, partial(held, count=options.held, limits=LIMITS["models"])),
+        "killed processes of the models": (options.kills, partial(_killed, COMPLETION, options)),
     }
     return {kind: part for kind, (size, part) in parts.items() if size}
+
+
+def _killed(question: Question, options: argparse.Namespace, port: int) -> Found:
+    return killed(port, question, options.kills, options.seed)
 
 
 def arguments() -> argparse.Namespace:
@@ -112,7 +119,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("out", type=Path)
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--held", type=int, default=40, help="slow or broken connections to each port")
-    parser.add_argument("--kills", type=int, default=10, help="of the scorer's service's processes")
+    parser.add_argument("--kills", type=int, default=10, help="of each service's processes")
     parser.add_argument("--overload-seconds", type=float, default=120)
     parser.add_argument("--soak-seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=1)
@@ -287,67 +294,6 @@ async def _ends(port: int, name: str, allowed: float) -> bool:
     return ended
 
 
-# Processes of the service without which it must come back by itself, by their title.
-VICTIMS = (
-    "ray::ServeReplica",
-    "ray::ServeController",
-    "ray::ProxyActor",
-    "ray::HAProxyManager",
-    "ray::Scorer",
-    "haproxy",
-)
-
-
-def killed(port: int, count: int, seed: int) -> Found:
-    """Kill a process of the service `count` times, while one client asks the same: soon the same answer comes again."""
-    chance, (request,) = random.Random(seed), rank_requests(port, 1, images=False)[:1]
-    wanted, tried, statuses, seconds, differs = answer_of(port, request)[1], [], Counter(), [], []
-    for number in range(count):
-        started, victim = time.monotonic(), kill_one(chance)
-        tried.append(victim)
-        time.sleep(chance.random())
-        answered = 0
-        while answered < 5 and time.monotonic() < started + PATIENCE:  # five in a row: the service is back
-            status, said = answer_of(port, request)
-            statuses[status] += 1
-            answered = answered + 1 if status == 200 else 0
-            if status == 200 and said != wanted:
-                differs.append(f"kill {number}, {victim}: another answer")
-            if status not in (200, 502, 503, 504, UNANSWERED):
-                differs.append(f"kill {number}, {victim}: {status}")
-            time.sleep(0.2)
-        seconds.append(round(time.monotonic() - started, 1))
-        if answered < 5:
-            differs.append(f"kill {number}, {victim}: not answered again within {PATIENCE:g} s")
-    by_kind = dict(Counter(tried))
-    return {"tried": count, "differs": differs, "killed": by_kind, "statuses": dict(statuses), "seconds": seconds}
-
-
-def kill_one(chance: random.Random) -> str:
-    """Kill a process of the service, of a random kind; its kind."""
-    found: dict[str, list[psutil.Process]] = {}
-    for each in psutil.Process().children(recursive=True):
-        with suppress(psutil.Error):
-            title = " ".join(each.cmdline())
-            for kind in (kind for kind in VICTIMS if title.startswith(kind) or each.name() == kind):
-                found.setdefault(kind, []).append(each)
-    kind = chance.choice(sorted(found))
-    chance.choice(found[kind]).kill()
-    return kind
-
-
-def answer_of(port: int, request: bytes) -> tuple[int, Any]:
-    """Status and the ranking of a request, on a connection of its own; a proxy's 500 in plain text counts as 502."""
-    body = request.split(b"\r\n\r\n", 1)[1]
-    try:
-        answer = httpx.post(f"http://127.0.0.1:{port}/v1/rank", content=body, headers=JSON, timeout=30)
-    except httpx.TransportError:
-        return UNANSWERED, None
-    if answer.status_code == 500 and "json" not in answer.headers.get("content-type", ""):
-        return 502, None
-    return answer.status_code, answer.json()["results"] if answer.status_code == 200 else None
-
-
 def overload(port: int, seconds: float) -> Found:
     """Ten times the capacity for so long."""
     sent = rank_requests(port, BIG_CASES, images=False)
@@ -420,24 +366,23 @@ async def _arrival(port: int, request: bytes, free: list) -> tuple[int, float]:
 
 
 def soak(port: int, seconds: float) -> Found:
-    """Seven tenths of the capacity for so long; memory of the replica and its scorers, after the first fifth."""
+    """Seven tenths of the capacity for so long, and the memory of the service's processes."""
     sent = rank_requests(port, 1, images=True)
     capacity = closed_loop(port, sent, 32, 10).rate
-    memory = MemoryLog(port, seconds / 50)
-    with memory:
+    with MemoryByKind(seconds / 100) as memory:
         measured = open_loop(port, sent, 0.7 * capacity, seconds)
-    steady = memory.megabytes[len(memory.megabytes) // 5 :]
-    growth = float(np.median(steady[-5:]) / np.median(steady[:5])) - 1
+    grown = growth(memory.seconds, memory.total())
     failed = [f"{status}: {count}" for status, count in measured.others.items()]
-    if growth > 0.02:
-        failed.append(f"memory grew by {growth:.1%}")
+    if grown > 0.02:
+        failed.append(f"memory grows by {grown:.1%} in ten minutes")
     return {
         "tried": len(measured.latencies),
         "differs": failed,
         "capacity, requests a second": round(capacity, 1),
         "p99, ms": round(measured.percentile(99), 1),
-        "growth of memory": round(growth, 4),
-        "megabytes": [round(each) for each in memory.megabytes],
+        "growth in ten minutes, by the second half": round(grown, 4),
+        "megabytes a minute": memory.slopes(),
+        "megabytes": {kind: [round(each) for each in found[::5]] for kind, found in memory.megabytes.items()},
     }
 
 

@@ -7,9 +7,11 @@ OpenAI's form. No address in a request is ever fetched: an image is a data URI.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -167,6 +169,36 @@ class ModelEndpoint(OpenAiIngress):
         if model not in self._model_cards:
             raise HTTPException(404, f"there is no such model; there is {', '.join(self._model_cards)}")
         return model
+
+    def _get_configured_serve_handle(self, model_id: str) -> CancellingHandle:
+        return CancellingHandle(super()._get_configured_serve_handle(model_id))
+
+
+class CancellingHandle:
+    """A streaming handle whose engine stops its work when nobody waits for it any more.
+
+    Serve tells the engine so where the client has gone, but not where our own bound on a request's time ends it: the engine
+    went on to the last token, and whoever asked next waited behind that, up to their own bound.
+    """
+
+    def __init__(self, handle: DeploymentHandle):
+        self._handle = handle
+
+    def options(self, **options: Any) -> CancellingHandle:
+        return CancellingHandle(self._handle.options(**options))
+
+    def __getattr__(self, method: str) -> Any:
+        return SimpleNamespace(remote=partial(_cancelled_with_its_reader, getattr(self._handle, method)))
+
+
+async def _cancelled_with_its_reader(method: Any, *arguments: Any) -> AsyncIterator[Any]:
+    answers = method.remote(*arguments)
+    try:
+        async for each in answers:
+            yield each
+    except asyncio.CancelledError:
+        answers.cancel()
+        raise
 
 
 class ReadChat(ChatRequest):

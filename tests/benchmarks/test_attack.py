@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.attack import kills, sources
+from benchmarks.attack import kills, memory, service_kills, sources
 from benchmarks.attack.__main__ import table
 from benchmarks.attack.results import Results, summary
 from mint_ray.corpora.table import Table
@@ -131,3 +131,40 @@ def test_what_differs_stands_with_the_stage_that_made_it_and_is_kept(tmp_path, m
     assert {kill.stage: kill.differs for kill in made if kill.differs} == differs
     assert chain.folder.exists() == bool(differs)
     assert Counter(kill.stage for kill in made) == Counter(kills.STAGES)
+
+
+SERVICE = {
+    "replica": ["ray::ServeReplica:scorer:ScorerDeployment"],
+    "controller": ["ray::ServeController.listen_for_change"],
+    "proxy": ["ray::ProxyActor"],
+    "manager of HAProxy": ["ray::HAProxyManager"],
+    "engine": ["VLLM::EngineCore"],
+    "scorer": ["/bin/python", "-c", "from multiprocessing.spawn import spawn_main; spawn_main(tracker_fd=5)"],
+    "HAProxy": ["/lib/haproxy", "-db", "-f", "haproxy.cfg"],
+}
+
+
+def test_every_process_of_a_service_is_of_the_kind_that_its_command_says():
+    assert {service_kills.kind_of(command): command for command in SERVICE.values()} == SERVICE
+    assert service_kills.kind_of(["python", "-c", "from multiprocessing.resource_tracker import main"]) is None
+    assert service_kills.kind_of([]) is None
+
+
+@pytest.mark.parametrize(
+    ("met", "took", "differs"),
+    [
+        ([(0, None), (503, None), (200, "a")], 1.0, []),
+        ([(200, "b"), (200, "b")], 1.0, ["another answer"]),
+        ([(422, None), (200, "a")], 1.0, ["status 422"]),
+        ([(503, None)], None, ["not back within 240 s"]),
+    ],
+)
+def test_a_service_comes_back_with_the_same_answer_or_it_is_told(met, took, differs):
+    assert service_kills.told(met, "a", took) == differs
+
+
+def test_memory_grows_by_the_slope_of_its_second_half():
+    seconds = [30.0 * n for n in range(20)]
+    warming_up = [500 + 20 * n for n in range(10)] + [700.0] * 10
+    assert memory.growth(seconds, warming_up) == pytest.approx(0)
+    assert memory.growth(seconds, [1000 + n for n in range(20)]) == pytest.approx(20 / 1010)

@@ -8,7 +8,7 @@ import pytest
 from ray.llm._internal.serve.core.configs.openai_api_models import ChatCompletionRequest, CompletionRequest
 
 from mint_ray.service import pages
-from mint_ray.service.chat import create_app
+from mint_ray.service.chat import CancellingHandle, create_app
 from mint_ray.service.guards import guarded
 from mint_ray.service.metrics import HttpMetrics
 from mint_ray.service.openai_errors import error_response
@@ -197,3 +197,50 @@ def test_an_engine_that_comes_back_is_ready_again(monkeypatch):
 def test_engines_that_may_sleep_are_not_woken_by_a_probe():
     assert ModelSection(model="m", autoscaling=AutoscalingSection(min_replicas=0)).may_sleep
     assert not ModelSection(model="m", autoscaling=AutoscalingSection()).may_sleep
+
+
+class Answers:
+    """What a streaming handle gives: some pieces at once, and then nothing for ever."""
+
+    def __init__(self, *pieces: str):
+        self._pieces, self.cancelled = list(pieces), False
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self) -> str:
+        if not self._pieces:
+            await asyncio.Event().wait()
+        return self._pieces.pop(0)
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class Handle:
+    """A deployment's, for one call."""
+
+    def __init__(self, answers: Answers):
+        self._answers, self.chat, self.asked = answers, self, []
+
+    def options(self, **_):
+        return self
+
+    def remote(self, *arguments) -> Answers:
+        self.asked.append(arguments)
+        return self._answers
+
+
+@pytest.mark.parametrize("pieces", [(), ("a", "b")], ids=["nothing yet", "in the middle"])
+def test_an_engine_stops_where_our_bound_on_time_ends_a_request(pieces):
+    answers, heard = Answers(*pieces), []
+    handle = Handle(answers)
+
+    async def ask() -> None:
+        async with asyncio.timeout(0.05):
+            async for each in CancellingHandle(handle).options(session_id="x").chat.remote("body", None):
+                heard.append(each)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(ask())
+    assert (tuple(heard), handle.asked, answers.cancelled) == (pieces, [("body", None)], True)
