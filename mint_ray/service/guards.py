@@ -1,7 +1,7 @@
 """What stands before the application, as plain ASGI: each request passes through in this order.
 
 Heads      makes a HEAD its GET without the body: load balancers and gateways ask after health so
-Watch      counts and times every answer; turns whatever escapes into a problem
+Watch      counts and times every answer, turns whatever escapes into a problem, gives freed memory back
 Access     a bearer token, or this machine alone
 Bounds     a body's size and time, enforced on what arrives and not on what its header says
 Admission  how many requests and how many bytes may be held at one time; what `Bounds` drops is not held
@@ -24,6 +24,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mint_ray.service.memory import memory_returner
 from mint_ray.service.metrics import HttpMetrics
 from mint_ray.service.problems import Problem, from_http_exception, overloaded, response
 from mint_ray.service.settings import HttpLimits, is_loopback
@@ -68,6 +69,7 @@ class Watch:
         self, app: ASGIApp, metrics: HttpMetrics, routes: Sequence[Route], render: Callable[[Problem], Response]
     ):
         self._app, self._metrics, self._routes, self._render = app, metrics, routes, render
+        self._give_back = memory_returner()
         self.in_flight = 0
         metrics.watch(lambda: self.in_flight)
 
@@ -86,6 +88,7 @@ class Watch:
         finally:
             self.in_flight -= 1
             self._metrics.request(self._route(scope), sent.status or 499, time.perf_counter() - started)
+            self._give_back()
 
     def _route(self, scope: Scope) -> str:
         """The address as the application has it: no prefix, and the name of what varies in it."""

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import ctypes
 import logging
 import multiprocessing
 import os
@@ -39,6 +38,7 @@ from mint_ray.errors import MintError, ModelError, RowError
 from mint_ray.scorers.base import Scorer
 from mint_ray.service import wire
 from mint_ray.service.api import EXAMPLE_IMAGE
+from mint_ray.service.memory import memory_returner
 from mint_ray.service.wire import Card, Scored
 from mint_ray.tasks.base import Label, View
 
@@ -46,7 +46,6 @@ logger = logging.getLogger(__name__)
 
 Load = Callable[[Path, str], Scorer]
 GIVES_WAY = 5  # to the event loop, on cores that both want: an answer that is ready waits for no forward
-TRIM_SECONDS = 1.0
 BROKEN = 3  # status of a process whose scorer fails at every view
 PNG_OR_JPEG = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 NOT_SCORABLE = "not-scorable"
@@ -251,7 +250,7 @@ def _serve(socket: Socket, load: Load, folder: Path, device: str, threads: int) 
     scoring([WARM_UP])
     card = Card(scoring.name, scoring.digest, scoring.labels, scoring.modalities)
     socket.sendall(wire.framed(wire.packed_card(card)))
-    give_back = _memory_returner()
+    give_back = memory_returner()
     with socket.makefile("rb") as stream, suppress(EOFError):
         while True:
             scored = _scored(scoring, wire.unpacked_views(wire.receive(stream)))
@@ -266,21 +265,3 @@ def _scored(scoring: LocalScoring, views: list[View]) -> Scored:
     except Exception as error:  # its text may quote a case; that of our own errors does not
         logger.error("%s", error if isinstance(error, MintError) else type(error).__name__)
         raise SystemExit(BROKEN) from None
-
-
-def _memory_returner() -> Callable[[], None]:
-    """Gives back to the system, now and then, what forwards have freed.
-
-    Batches are of every size, and so are their tensors: the holes that they leave in the heap fit few that come after,
-    and glibc keeps them. On the demo's scorer that was 100 MB a process within a few hundred batches, and growing.
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
-    last = time.monotonic()
-
-    def give_back() -> None:
-        nonlocal last
-        if trim is not None and time.monotonic() - last > TRIM_SECONDS:
-            trim(0)
-            last = time.monotonic()
-
-    return give_back
