@@ -191,6 +191,6 @@ def _wait(server: subprocess.Popen, url: str, log: Path) -> None:
 
 def counters(port: int, prefix: str = "") -> dict[str, float]:
     """The service's metrics by name and labels, without the replica's."""
-    lines = httpx.get(f"http://127.0.0.1:{port}{prefix}/metrics").text.splitlines()
+    lines = httpx.get(f"http://127.0.0.1:{port}{prefix}/metrics", timeout=120).text.splitlines()
     pairs = [re.sub(r'replica="[^"]*",?', "", line).rsplit(" ", 1) for line in lines if not line.startswith("#")]
     return {name: float(value) for name, value in pairs}

@@ -8,7 +8,7 @@ import pytest
 from ray.llm._internal.serve.core.configs.openai_api_models import ChatCompletionRequest, CompletionRequest
 
 from mint_ray.service import pages
-from mint_ray.service.chat import CancellingHandle, create_app
+from mint_ray.service.chat import CancellingHandle, ModelEndpoint, create_app
 from mint_ray.service.guards import guarded
 from mint_ray.service.metrics import HttpMetrics
 from mint_ray.service.openai_errors import error_response
@@ -244,3 +244,21 @@ def test_an_engine_stops_where_our_bound_on_time_ends_a_request(pieces):
     with pytest.raises(TimeoutError):
         asyncio.run(ask())
     assert (tuple(heard), handle.asked, answers.cancelled) == (pieces, [("body", None)], True)
+
+
+def test_rays_router_asks_an_engine_by_a_handle_that_cancels():
+    answers = Answers("a")
+    handle = Handle(answers)
+    handle.completions = handle
+    endpoint = object.__new__(ModelEndpoint.func_or_class)
+    endpoint._model_cards, endpoint._configured_serve_handles = {"base": None}, {"base": handle}
+
+    async def ask() -> None:
+        async with asyncio.timeout(0.05):
+            body = CompletionRequest(model="base", prompt="Erika")
+            async for _ in endpoint._get_response(body=body, call_method="completions"):
+                pass
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(ask())
+    assert (handle.asked[0][0].prompt, answers.cancelled) == ("Erika", True)
