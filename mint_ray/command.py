@@ -27,7 +27,7 @@ OTHERS = {
     "pool": ("Take finished comparisons with other seeds together.", "mint_ray.job:pool"),
     "adopt": ("Take over a run directory of an earlier release.", "mint_ray.adopt:main"),
     "serve": ("Serve a run's scorer, or its models, over HTTP.", "mint_ray.service.launch:main"),
-    "ask": ("Print the request that asks a served model about a patient.", "mint_ray.ask:main"),
+    "ask": ("Ask a run's model about a patient, by a note or by findings.", "mint_ray.ask:main"),
     "recipes": ("List the configurations that ship with mint_ray; print or copy one.", "mint_ray.recipes.command:main"),
 }
 PARTS = {"Start with `mint-ray run demo`:": LINES, "One stage of the line:": STAGES, "Beside it:": OTHERS}

@@ -7,6 +7,7 @@ from collections import Counter
 from contextlib import suppress
 from uuid import uuid4
 
+from mint_ray import progress
 from mint_ray.config import Configuration
 from mint_ray.corpora.cohort import Cohort, duplicates
 from mint_ray.corpora.prepare import OUTCOMES, clear, read_small_columns, reasons, write_outcomes, write_parts
@@ -98,6 +99,8 @@ def rank_cases(run: Run) -> StageReport:
     every = case_parts(case_files(run), settings.part_rows)
     done = {path.name for path in part_files(folder)}
     if pending := [part for part in every if part.name not in done]:
+        todo = [sum(part.stop - part.start for part in parts) for parts in (every, pending)]
+        progress.begin("ranking", todo[0], "cases", todo[0] - todo[1], "loading the scorer")
         score_parts(pending, run, own_loader(run))
     told = dict(Counter(map(str, refusal_table(run)["reason"].to_pylist())))
     return StageReport(sum(p.stop - p.start for p in every), ranking_table(run).num_rows, told)

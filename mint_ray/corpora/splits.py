@@ -43,8 +43,8 @@ def assign_splits(
     trained = {"train": len(rest), "test": 0}.get(unlabelled)
     if trained is None:
         trained = round(len(rest) * shares["train"] / (shares["train"] + shares["test"]))
-    where: list[Split] = ["train"] * trained + ["test"] * (len(rest) - trained)
-    return assigned | dict(zip(rest, where, strict=True))
+    where: dict[str, Split] = {group: "train" if at < trained else "test" for at, group in enumerate(rest)}
+    return assigned | where
 
 
 def _shuffled(groups: Mapping[str, Sequence[str]], seed: int) -> list[str]:
