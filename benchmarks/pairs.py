@@ -4,8 +4,8 @@
 
 Cases are simulated patients with a drawn face of the recipe `demo`, again and again under ids of their own; labels are
 its 28 diseases and 500 others of the HPO annotations; pairs are those of the publication (10 of the best, 15 of the 50
-lowest). The scorer is of the size that the demo fits, a ViLT of three layers and 96 pixels over photograph and text, with
-random weights: how long a forward takes does not depend on them. It scores `--scored` cases by the function that each
+lowest). The scorer is a ViLT over photograph and text, of the size that the section `scorer` has by default or of that which
+the demo fits (`--size`), with random weights: how long a forward takes does not depend on them. It scores `--scored` cases by the function that each
 actor runs, without Ray, and their pairs are made; that is what a change of policy cost when pairs were made as cases were
 scored. Then the pairs of all `--cases` are made from rankings that lie there. Reading, writing and images are counted on
 both sides. CPU seconds of one process.
@@ -32,6 +32,7 @@ from mint_ray.rankings.store import LABELS
 from mint_ray.records import Case, Ranking, arrow_schema
 from mint_ray.runs import Run, StageReport
 from mint_ray.scorers import load_scorer
+from mint_ray.scorers.vilt import ViltSize
 from mint_ray.scorers.vilt.fitting import starting_point
 from mint_ray.scorers.vilt.model import save_scorer
 from mint_ray.storage import remove
@@ -49,10 +50,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="scratch, about 3 GB for 100,000 cases")
     parser.add_argument("--cases", type=int, default=100_000)
     parser.add_argument("--scored", type=int, default=512)
+    parser.add_argument("--size", choices=["default", "demo"], default="default")
     options = parser.parse_args()
     labels, patients = all_labels(options.folder), drawn_patients(options.folder)
     fresh = a_run(options.folder / "anew", patients, labels, options.scored)
-    load = partial(scorer_of, fresh, labels)
+    load = partial(scorer_of, fresh, labels, options.size)
     scorer = PartScorer(load, fresh.config.task, fresh.config.rankings, fresh.stage("rankings").path)
     anew = measured(fresh, partial(score, scorer=scorer))
     stored = a_run(options.folder / "stored", patients, labels, options.cases)
@@ -110,8 +112,10 @@ def score(run: Run, scorer: PartScorer) -> None:
     make_pairs(run)
 
 
-def scorer_of(run: Run, labels: list[Label]):
+def scorer_of(run: Run, labels: list[Label], size: str):
     folder, section = run.dir / "made", run.config.scorer
+    if size == "default":
+        section = section.model_copy(update={"size": ViltSize()})
     if not folder.exists():
         folder.mkdir(parents=True)
         texts = [f"{name} Sex female Age 3 years" for name in hpo.disease_names().values()][:5000]

@@ -302,11 +302,23 @@ def to_table(records: Iterable[Record], record: type[Record]) -> pa.Table:
 
 
 def as_stored(table: pa.Table, record: type[R]) -> Iterator[R]:
-    """The records of a table that was written from records: what was checked then is not checked again."""
+    """The records of a table that was written from records: what was checked then is not checked again.
+
+    Equal records within them, as findings that many cases have, are one object.
+    """
     inner = {name: get_args(field.annotation)[0] for name, field in record.model_fields.items() if _of_records(field)}
+    known: dict[tuple[Any, ...], Record] = {}
     for row in table.to_pylist():
-        row |= {name: [each.model_construct(**fields) for fields in row[name]] for name, each in inner.items()}
+        for name, each in inner.items():
+            row[name] = [_once(each, fields, known) for fields in row[name]]
         yield record.model_construct(**row)
+
+
+def _once(record: type[Record], fields: dict[str, Any], known: dict[tuple[Any, ...], Record]) -> Record:
+    key = (record, *fields.values())
+    if key not in known:
+        known[key] = record.model_construct(**fields)
+    return known[key]
 
 
 def _of_records(field: Any) -> bool:

@@ -13,6 +13,7 @@ from mint_ray.records import (
     PreferencePair,
     Refusal,
     arrow_schema,
+    as_stored,
     from_table,
     to_table,
 )
@@ -144,3 +145,11 @@ def test_a_refusal_can_be_written_whatever_it_speaks_of():
 def test_a_case_of_an_earlier_version_is_read():
     old = pa.table({"case_id": ["c"], "group_id": ["g"]})
     assert list(from_table(old, Case)) == [Case(case_id="c", group_id="g")]
+
+
+def test_records_that_were_stored_come_back_as_they_were_without_another_check():
+    finding = Phenotype(id="HP:0001252", name="Hypotonia")
+    cases = [Case(case_id=f"c{i}", group_id="g", phenotypes=[finding] * i, image=b"png") for i in range(3)]
+    found = list(as_stored(to_table(cases, Case), Case))
+    assert found == cases and found[2].phenotypes[0] is found[2].phenotypes[1]
+    assert list(as_stored(to_table([], Case), Case)) == []
