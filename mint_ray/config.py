@@ -242,6 +242,14 @@ class RetrievalSection(Section):
     passage_tokens: int = Field(default=96, ge=8, description="tokens of a passage; what is longer is cut")
 
 
+class CandidatesSection(Section):
+    """The likeliest labels in the prompt, in training and in asking; see mint_ray/candidates.py."""
+
+    count: int = Field(default=10, ge=1, description="of the phenotype scorer's first, by the findings in the prompt")
+    findings: int = Field(default=3, ge=0, description="of the case, that speak most for each candidate")
+    tokens: int = Field(default=384, ge=8, description="of all lines together; the last of the retriever are left out")
+
+
 class EngineSection(Section):
     """A vLLM engine, here or as a service: `cpus_per_engine` threads on a CPU, `tensor_parallel` GPUs with `use_gpu`."""
 
@@ -345,6 +353,7 @@ class Configuration(Section):
     rankings: RankingsSection = RankingsSection()
     preferences: PreferencesSection = PreferencesSection()
     alignment: AlignmentSection
+    candidates: CandidatesSection | None = None
     inference: InferenceSection = InferenceSection()
     evaluation: EvaluationSection = EvaluationSection()
     comparison: ComparisonSection = ComparisonSection()
@@ -380,6 +389,18 @@ def conflicts(config: Configuration) -> list[str]:
             f"preferences.rejected is {pairs.rejected}, but cut {pairs.cut} x pairs_per_case {pairs.pairs_per_case} names "
             "are taken from it: raise preferences.rejected, or lower preferences.cut"
         )
+    if config.candidates and config.scorer.kind != "phenotype":
+        found.append(
+            f"candidates is set and scorer.kind is {config.scorer.kind}; candidates come from a scorer of findings: set "
+            "scorer.kind to phenotype, or leave candidates out"
+        )
+    if config.candidates and not config.splits.scorer and not config.scorer.ready_made:
+        found.append(
+            "candidates is set and splits.scorer is 0; a scorer knows the cases that it was fitted on by heart, so that the "
+            "truth would stand among the candidates more often in training than in use: give splits.scorer a share"
+        )
+    if config.candidates and config.inference.retrieval:
+        found.append("candidates and inference.retrieval both fill the prompt: leave one of them out")
     has, asked = config.corpus.entity(), task.entity
     if has and asked and has != asked:
         found.append(
@@ -517,7 +538,10 @@ def _siblings(location: tuple[str | int, ...], data: Any) -> list[str]:
             field = getattr(section, "model_fields", {}).get(part)
             section = _section(field.annotation) if field else None
         if isinstance(part, str) and section and issubclass(section, KindSection) and isinstance(data, dict):
-            section = kind_of(section, cast("dict[str, Any]", data).get("kind"))
+            try:
+                section = kind_of(section, cast("dict[str, Any]", data).get("kind"))
+            except ValueError:  # none, or a wrong one, which is told by itself
+                return []
     return list(getattr(section, "model_fields", {}))
 
 

@@ -56,7 +56,7 @@ LINE: dict[str, StageSpec] = {
     ),
     "preferences": StageSpec(
         "Make preference pairs from the rankings.",
-        sections=("task", "preferences"),
+        sections=("task", "preferences", "candidates"),
         reads=("cases", "rankings"),
         work="mint_ray.preferences.build:build_preferences",
     ),
@@ -69,7 +69,7 @@ LINE: dict[str, StageSpec] = {
     ),
     "answers": StageSpec(
         "Ask the base and the aligned model about held-out cases.",
-        sections=("task", "alignment", "inference"),
+        sections=("task", "alignment", "inference", "candidates"),
         reads=("cases", "alignment"),
         work="mint_ray.inference.predict:predict",
         asks="mint_ray.capacity:answers_demand",

@@ -40,7 +40,7 @@ from mint_ray.cluster import end_of_ray, lost_nodes
 from mint_ray.config import Configuration, load_config
 from mint_ray.errors import MintError, RayEnded, RunError, TrainingError
 from mint_ray.line import LINE
-from mint_ray.sections import default_of, differing, own_settings
+from mint_ray.sections import default_of, differing, own_settings, result_settings
 
 logger = logging.getLogger(__name__)
 
@@ -108,20 +108,28 @@ class Stage:
         return {
             "version": LINE[self.name].version,
             "seed": self.run.config.run.seed,
-            **{name: self._section_settings(name) for name in LINE[self.name].sections},
+            **{name: self._section_settings(name) for name in LINE[self.name].sections if self._has(name)},
             "inputs": {name: self.run.stage(name).fingerprint for name in self.inputs},
         }
+
+    def _has(self, name: str) -> bool:
+        """Whether there is such a section: one that is not there changes no fingerprint."""
+        return getattr(self.run.config, name) is not None
 
     def _section_settings(self, name: str) -> dict[str, Any]:
         section = getattr(self.run.config, name)
         if name == "alignment" and name not in (self.name, *self.inputs):  # the base model's answers
             return {"model": section.model}
+        if name == "candidates":  # set to its defaults, it is there all the same
+            return result_settings(section)
         return own_settings(section)
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """The stages that this one reads; answers of the base model alone need no adapter."""
         inputs = LINE[self.name].reads
+        if self.name in ("preferences", "answers") and self.run.config.candidates:
+            inputs = (*inputs, "scorer")
         if self.name == "answers" and "aligned" not in self.run.config.inference.models:
             return tuple(name for name in inputs if name != "alignment")
         return inputs

@@ -176,7 +176,7 @@ def test_a_corpus_of_genes_needs_a_task_that_asks_for_genes():
         ("inference=", "inference: is null; expected a section of settings (key: value)"),
         ("task.kind=rare_diseases", "kind is 'rare_diseases'; did you mean rare_disease?"),
         ("task.kind=[a]", "kind is ['a']; expected one of"),
-        ("scorer.kind=" + "x" * 3000, "expected one of clip, vilt"),
+        ("scorer.kind=" + "x" * 3000, "expected one of clip, phenotype, vilt"),
         ("corpus=[1]", "expected a section whose kind is one of"),
     ],
     ids=lambda text: text[:30],

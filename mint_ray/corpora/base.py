@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import ray.data
 
     from mint_ray.corpora.inventory import Inventory
+    from mint_ray.hpo import Withheld
 
 
 _DRAWN_AT_ONCE = 64
@@ -60,6 +61,10 @@ class Corpus(KindSection):
         Raises:
             CorpusError: the source as a whole cannot be used.
         """
+
+    def outcomes_without(self, seed: int, without: Withheld | None) -> ray.data.Dataset:
+        """As `outcomes`; whatever is drawn from annotations knows nothing of these publications."""
+        return self.outcomes(seed)
 
 
 def drawn(cases: int, draw: Callable[[int], Case | Refusal]) -> ray.data.Dataset:

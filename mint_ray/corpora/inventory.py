@@ -9,7 +9,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,16 @@ class Inventory:
     taken: list[str] = field(default_factory=list)
     refused: list[tuple[str, RowError]] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
+
+    @staticmethod
+    def together(sources: Mapping[str, Inventory]) -> Inventory:
+        """The files of several sources, each under its source's name as in `source_name`."""
+        whole = Inventory()
+        for name, each in sources.items():
+            whole.taken += [source_name(name, file) for file in each.taken]
+            whole.refused += [(source_name(name, file), why) for file, why in each.refused]
+            whole.left_out += [(source_name(name, file), why) for file, why in each.left_out]
+        return whole
 
     def sort(self, name: str, verdict: Verdict) -> bool:
         """Put a file where it belongs; whether it is read."""
@@ -64,6 +74,11 @@ class Inventory:
 
     def _why(self) -> list[tuple[str, int]]:
         return Counter(reason for _, reason in self.left_out).most_common()
+
+
+def source_name(source: str, file: str) -> str:
+    """A file, or a row's place, of one of several sources."""
+    return f"{source}: {file}"
 
 
 def shown(text: str, most: int = 4096) -> str:

@@ -8,6 +8,7 @@ on them alone go, and where a row rests on others, too, their patients leave its
 from __future__ import annotations as _annotations
 
 import csv
+import hashlib
 import math
 import re
 from collections import Counter
@@ -75,14 +76,23 @@ class Withheld:
     """Publications that annotations are to know nothing of, and their patients, as far as they are known."""
 
     def __init__(self, patients: Iterable[Patient] = ()):
-        self.publications: frozenset[str] = frozenset()
+        every = list(patients)
         self.patients: dict[tuple[str, str], list[Patient]] = {}
         publications: set[str] = set()
-        for patient in patients:
+        for patient in every:
             publications |= patient.publications
             for publication in patient.publications:
                 self.patients.setdefault((publication, patient.disease_id), []).append(patient)
         self.publications = frozenset(publications)
+        told = sorted((p.disease_id, *map(sorted, (p.publications, p.observed, p.excluded))) for p in every)
+        self._key = hashlib.sha256(repr(told).encode()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        """By what they hold, so that a copy in another process finds what was read without them."""
+        return isinstance(other, Withheld) and other._key == self._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
 
     def left_of(self, row: Annotation) -> Annotation | None:
         """The row as it stands without them; None where nothing of it is left."""

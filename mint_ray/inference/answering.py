@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from mint_ray import progress
 from mint_ray.batches import Batches
+from mint_ray.candidates import CandidateSource
 from mint_ray.config import InferenceSection
 from mint_ray.errors import ModelError, RowError
 from mint_ray.inference.retrieval import Passage, open_retriever
@@ -55,7 +56,7 @@ class Prompt:
     """What the model sees of a case, and the same as text and tokens, with one token where an image stands.
 
     `length` counts what the model reads, an image with as many tokens as it makes features of it. `retrieved` holds the
-    labels of the passages in it, None where nothing was looked up.
+    labels of the passages or candidates in it, None where nothing was looked up.
     """
 
     view: View
@@ -96,10 +97,12 @@ class AnswerEngine(ABC):
         answers: Path,
         refused: Path,
         passages: Sequence[Passage] | None = None,
+        candidates: CandidateSource | None = None,
     ):
         self.name, self.task, self.section, self.weights, self.seed = name, task, section, weights.here(), seed
         self.answers, self.refused = answers, refused
         self.retriever = open_retriever(section.retrieval, passages) if section.retrieval else None
+        self.candidates = candidates.open() if candidates else None
         self.batches = Batches(
             self._say, f"the model {name!r}", reason="not-answerable", field="prompt", expected="one that it can answer"
         )
@@ -155,6 +158,9 @@ class AnswerEngine(ABC):
             ModelError: the task shows images and the model sees none, or the other way round.
         """
         view = self.task.downstream_view(case)
+        if self.candidates:
+            informed, named = self.candidates.add(view, case.case_id)
+            return replace(self._rendered(informed), retrieved=named)
         return self._informed(case, view) if self.retriever else self._rendered(view)
 
     def _informed(self, case: Case, view: View) -> Prompt:

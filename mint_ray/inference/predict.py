@@ -10,6 +10,7 @@ from typing import Any
 
 from mint_ray import progress, telemetry
 from mint_ray.alignment.start import adapted_model
+from mint_ray.candidates import candidate_source
 from mint_ray.config import ASKING_CPUS, TASKS_OWN, InferenceSection
 from mint_ray.corpora.store import case_dataset, case_table, held_out, run_labels
 from mint_ray.errors import StorageError
@@ -93,7 +94,16 @@ def ask(run: Run, model: str, loaded: Weights, pending: set[str]) -> None:
         .repartition(target_num_rows_per_block=section.batch_size)  # a block a batch, or progress comes in leaps
         .map_batches(
             engine_class(section),
-            fn_constructor_args=(model, run.config.task, section, loaded, run.config.run.seed, *folders, passages),
+            fn_constructor_args=(
+                model,
+                run.config.task,
+                section,
+                loaded,
+                run.config.run.seed,
+                *folders,
+                passages,
+                candidate_source(run),
+            ),
             fn_constructor_kwargs=secrets(section),
             batch_format="pyarrow",
             batch_size=section.batch_size,

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mint_ray import progress, telemetry
+from mint_ray.candidates import candidate_source
 from mint_ray.config import label_conflicts
 from mint_ray.corpora.store import case_files
 from mint_ray.errors import ConfigError, CorpusError
@@ -50,7 +51,8 @@ def make_pairs(run: Run) -> None:
     folder, labels = run.stage("preferences").path, load_labels(run.stage("rankings").path / LABELS)
     if conflicts := label_conflicts(run.config.preferences, len(labels)):
         raise ConfigError(conflicts)
-    maker, rows = PairMaker(run.config, labels), Rows()
+    source = candidate_source(run)
+    maker, rows = PairMaker(run.config, labels, source.open() if source else None), Rows()
     every = case_parts(case_files(run), run.config.rankings.part_rows)
     done = {path.name for path in part_files(folder / "refused")}
     pending = [part for part in every if part.name not in done]

@@ -9,7 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from mint_ray.candidates import Candidates
 from mint_ray.config import Configuration, PreferencesSection
+from mint_ray.errors import RowError
 from mint_ray.preferences.policy import Preference, Skip, choose
 from mint_ray.preferences.store import PAIR_SPLITS, pair_schema
 from mint_ray.rankings.parts import refusal
@@ -52,9 +54,11 @@ class PairMaker:
 
     Args:
         labels: those that are ranked.
+        candidates: what puts the likeliest labels into the prompts; None: they have none.
     """
 
-    def __init__(self, config: Configuration, labels: Iterable[Label]):
+    def __init__(self, config: Configuration, labels: Iterable[Label], candidates: Candidates | None = None):
+        self.candidates = candidates
         self.task, self.settings = config.task, config.preferences
         self.policy = json.dumps(policy_of(config))
         self.names = {label.id: label.name for label in labels}
@@ -81,6 +85,11 @@ class PairMaker:
         view = self.task.downstream_view(case)
         if view.image is None and self.images:
             return Skip("nothing-to-show", "image", "no image", "an image, all that the language model sees")
+        if self.candidates:
+            try:
+                view, _ = self.candidates.add(view, case.case_id)
+            except RowError as error:
+                return Skip(error.reason, error.field, error.seen, error.expected)
         shared: dict[str, Any] = {
             "prompt": self.task.prompt(view),
             "images": [EncodedImage(bytes=view.image)] if view.image is not None else [],

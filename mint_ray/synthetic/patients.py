@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -37,7 +37,10 @@ class SimulatedPatients(Corpus):
     `min_facial_terms` such findings; named diseases are taken as they are.
     """
 
-    diseases: int | tuple[str, ...] = Field(default=24, description="how many, or their OMIM ids")
+    diseases: int | Literal["all"] | tuple[str, ...] = Field(
+        default=24, description="how many, their OMIM ids, or all that have findings to draw from"
+    )
+    faces: bool = Field(default=True, description="draw a portrait; without, facial findings are text as all others")
     min_facial_terms: int = Field(
         default=5, ge=0, description="least drawable facial findings of a disease that is not named"
     )
@@ -68,6 +71,8 @@ class SimulatedPatients(Corpus):
     @field_validator("diseases", mode="before")
     @classmethod
     def _known(cls, diseases: Any) -> Any:
+        if diseases == "all":
+            return diseases
         if not isinstance(diseases, list | tuple):
             if isinstance(diseases, int) and diseases < 2:
                 raise ValueError("there must be two diseases at least to tell apart")
@@ -86,7 +91,7 @@ class SimulatedPatients(Corpus):
         return self
 
     def label_count(self) -> int | None:
-        return self.diseases if isinstance(self.diseases, int) else len(self.diseases)
+        return self.diseases if isinstance(self.diseases, int) else len(self.disease_ids())
 
     def labels(self) -> list[Label] | None:
         return [disease_label(disease_id) for disease_id in self.disease_ids()]
@@ -97,6 +102,8 @@ class SimulatedPatients(Corpus):
         Raises:
             CorpusError: a number was asked for, and fewer diseases have enough facial findings.
         """
+        if self.diseases == "all":
+            return tuple(hpo.diseases())
         if not isinstance(self.diseases, int):
             return self.diseases
         chosen = _most_facial(self.min_facial_terms)
@@ -108,13 +115,27 @@ class SimulatedPatients(Corpus):
         return chosen[: self.diseases]
 
     def outcomes(self, seed: int) -> ray.data.Dataset:
-        return drawn(self.patients_per_disease * len(self.disease_ids()), partial(self.patient, seed=seed))
+        return self.outcomes_without(seed, None)
 
-    def patient(self, number: int, seed: int) -> Case:
+    def outcomes_without(self, seed: int, without: hpo.Withheld | None) -> ray.data.Dataset:
+        patients = self.patients_per_disease * len(self.drawable(without))
+        return drawn(patients, partial(self.patient, seed=seed, without=without))
+
+    def drawable(self, without: hpo.Withheld | None) -> tuple[str, ...]:
+        """The diseases that patients can be drawn of: those of which the annotations still know a finding."""
+        return _drawable(self, without)
+
+    def patient(self, number: int, seed: int, without: hpo.Withheld | None = None) -> Case:
         """The case of that number; diseases take turns, so that any stretch of numbers has all of them."""
-        disease_ids = self.disease_ids()
+        disease_ids = self.drawable(without)
         index, which = divmod(number, len(disease_ids))
-        return Draw(self, disease_ids[which], index, seed).case()
+        return Draw(self, disease_ids[which], index, seed, without).case()
+
+
+@hpo.remembered(maxsize=4)
+def _drawable(settings: SimulatedPatients, without: hpo.Withheld | None) -> tuple[str, ...]:
+    known = hpo.diseases(without)
+    return tuple(disease_id for disease_id in settings.disease_ids() if known[disease_id].frequencies)
 
 
 @dataclass(frozen=True)
@@ -126,9 +147,11 @@ class Profile:
 
 
 @hpo.remembered(maxsize=None)
-def profile(disease_id: str) -> Profile:
-    """The findings of a disease, less those of the face that a drawn portrait cannot show."""
-    frequencies = hpo.diseases()[disease_id].frequencies
+def profile(disease_id: str, faces: bool = True, without: hpo.Withheld | None = None) -> Profile:
+    """The findings of a disease, less those of the face that a drawn portrait cannot show; all of them without faces."""
+    frequencies = hpo.diseases(without)[disease_id].frequencies
+    if not faces:
+        return Profile(image={}, text=frequencies)
     seen = {
         modality: {t: f for t, f in frequencies.items() if shown_in(t) == modality} for modality in ("image", "text")
     }
@@ -148,10 +171,13 @@ def shown_in(term_id: str) -> str | None:
 class Draw:
     """The drawing of one patient: what the patient has, then what was recorded of it, then the picture."""
 
-    def __init__(self, settings: SimulatedPatients, disease_id: str, index: int, seed: int):
+    def __init__(
+        self, settings: SimulatedPatients, disease_id: str, index: int, seed: int, without: hpo.Withheld | None = None
+    ):
         import numpy as np
 
-        self.settings, self.disease_id = settings, disease_id
+        self.settings, self.disease_id, self.without = settings, disease_id, without
+        self.profile = profile(disease_id, settings.faces, without)
         self.family = index // settings.patients_per_group
         self.name = f"synthetic-{disease_id.removeprefix('OMIM:')}-{index:05d}"
         number = int(disease_id.removeprefix("OMIM:"))
@@ -170,7 +196,9 @@ class Draw:
             group_id=f"synthetic-{self.disease_id.removeprefix('OMIM:')}-family-{self.family:05d}",
             label_id=label.id,
             label_name=label.name,
-            image=self.picture([p.id for p in phenotypes if p.modality == "image"], sex, age),
+            image=self.picture([p.id for p in phenotypes if p.modality == "image"], sex, age)
+            if settings.faces
+            else None,
             phenotypes=phenotypes,
             sex=sex,
             age_years=age,
@@ -180,8 +208,8 @@ class Draw:
 
     def phenotypes(self, sex: Sex) -> list[Phenotype]:
         """What the text records, what was looked for and not found, what the picture shows."""
-        in_image = self.draw_findings(profile(self.disease_id).image, sex)
-        in_text = self.draw_findings(profile(self.disease_id).text, sex)
+        in_image = self.draw_findings(self.profile.image, sex)
+        in_text = self.draw_findings(self.profile.text, sex)
         observed = self.record(in_text, sex)
         excluded = self.exclude({*in_text, *observed}, sex)
         return [
@@ -189,6 +217,10 @@ class Draw:
             *(_phenotype(term_id, excluded=True) for term_id in excluded),
             *(_phenotype(term_id, modality="image") for term_id in in_image),
         ]
+
+    @property
+    def differential(self) -> tuple[np.ndarray, np.ndarray]:
+        return _differential(self.settings, self.without)
 
     def draw_findings(self, frequencies: dict[str, float], sex: Sex) -> list[str]:
         """Each finding with its annotated frequency."""
@@ -199,7 +231,7 @@ class Draw:
         settings, rng = self.settings, self.rng
         kept = [t for t in findings if rng.random() >= settings.missing]
         told = [self.imprecise(t) if rng.random() < settings.imprecise else t for t in kept]
-        terms, weights = _differential(settings.disease_ids())
+        terms, weights = self.differential
         noise = rng.choice(terms, size=rng.poisson(settings.noise), p=weights)
         told += [t for t in noise.tolist() if _possible(t, sex)]
         return rng.permutation(list(dict.fromkeys(told))).tolist()[: settings.max_text_terms]
@@ -211,7 +243,7 @@ class Draw:
 
     def exclude(self, present: set[str], sex: Sex) -> list[str]:
         """Findings of the other diseases that this patient does not have, nor any finding below them."""
-        terms, weights = _differential(self.settings.disease_ids())
+        terms, weights = self.differential
         has = {a for t in present for a in hpo.ontology().ancestors(t)}
         drawn = self.rng.choice(terms, size=self.rng.poisson(self.settings.excluded), p=weights)
         return [t for t in dict.fromkeys(drawn.tolist()) if t not in has and _possible(t, sex)]
@@ -272,6 +304,6 @@ def _weighted(terms: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
 
 
 @hpo.remembered(maxsize=None)
-def _differential(disease_ids: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+def _differential(settings: SimulatedPatients, without: hpo.Withheld | None) -> tuple[np.ndarray, np.ndarray]:
     """The text findings of the diseases, and how many have each: what else one finds in such patients, or looks for."""
-    return _weighted(t for d in disease_ids for t in profile(d).text)
+    return _weighted(t for d in settings.drawable(without) for t in profile(d, settings.faces, without).text)

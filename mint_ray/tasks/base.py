@@ -33,6 +33,7 @@ class Label(BaseModel):
 class View(BaseModel):
     """What one model sees of a case. `withheld` names what the case has and this view lacks.
 
+    `findings` are those that stand in the text, for a model that reads them as terms.
     `context` is knowledge about labels that was looked up for the case; see mint_ray/inference/retrieval.py.
     """
 
@@ -40,6 +41,7 @@ class View(BaseModel):
 
     text: str | None = None
     image: bytes | None = None
+    findings: tuple[Phenotype, ...] = ()
     withheld: tuple[str, ...] = ()
     context: tuple[str, ...] = ()
 

@@ -63,7 +63,8 @@ class RareDisease(Task):
     )
 
     def scorer_view(self, case: Case) -> View:
-        return View(text=scorer_text(case), image=case.image)
+        told = tuple(p for p in case.phenotypes if p.modality == "text")
+        return View(text=scorer_text(case), image=case.image, findings=told)
 
     def downstream_view(self, case: Case) -> View:
         told = self._told(case)
@@ -71,7 +72,8 @@ class RareDisease(Task):
         withheld = [p.id for p in case.phenotypes if id(p) not in shown] + [m.id for m in self._hidden(case)]
         if case.image is not None:
             withheld.insert(0, "image")
-        return View(text=patient_text(case, told, self._note(case)), withheld=tuple(dict.fromkeys(withheld)))
+        text = patient_text(case, told, self._note(case))
+        return View(text=text, findings=tuple(told), withheld=tuple(dict.fromkeys(withheld)))
 
     def blinded_view(self, case: Case) -> View:
         seen = {"image": None, "phenotypes": self._seen(case), "text": self._note(case)}

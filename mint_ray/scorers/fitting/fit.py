@@ -116,7 +116,7 @@ def _all(view: View) -> View | None:
 
 
 def _text_only(view: View) -> View | None:
-    return View(text=view.text) if view.text else None
+    return view.model_copy(update={"image": None}) if view.text else None
 
 
 def _image_only(view: View) -> View | None:
