@@ -22,6 +22,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from mint_ray.answer.candidates import Candidate, candidates, index_of
+from mint_ray.config import Configuration
 from mint_ray.corpora.images import check_image
 from mint_ray.errors import CorpusError, MintError
 from mint_ray.inference.asking import chat_request
@@ -101,7 +102,12 @@ def asked_of(options: argparse.Namespace, task: Task) -> tuple[Case, View]:
 def request_of(run: Run, view: View, model: str) -> dict[str, Any]:
     """The body of the chat completion that asks a served model about what it is shown."""
     config = run.config
-    return chat_request(config.task, view, model, max_tokens=config.inference.max_tokens, temperature=0)
+    return chat_request(config.task, view, model, **bound_of(config), temperature=0)
+
+
+def bound_of(config: Configuration) -> dict[str, int]:
+    """The bound to an answer that a configuration sets; none where labels would make it, which are not read here."""
+    return {"max_tokens": config.inference.max_tokens} if config.inference.max_tokens else {}
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,7 @@ def _served(run: Run, case: Case, model: str, endpoint: str) -> Told:
     from mint_ray.corpora.store import run_labels
     from mint_ray.inference.endpoint import endpoint_token
 
-    settings: dict[str, Any] = {"model": model, "max_tokens": run.config.inference.max_tokens}
+    settings: dict[str, Any] = {"model": model, **bound_of(run.config)}
     token = endpoint_token()
     secret = token.get_secret_value() if token else None
     with ModelClient(endpoint, secret, task=run.config.task, labels=run_labels(run), **settings) as client:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+from mint_ray.alignment.size import memory_shortfall
 from mint_ray.config import ASKING_CPUS, Configuration, NodeGroup
 from mint_ray.errors import ConfigError
 from mint_ray.line import LINE, function_of
@@ -41,8 +42,10 @@ def check_capacity(config: Configuration, stages: Iterable[str]) -> None:
     Raises:
         ConfigError: with every stage that does not fit: setting, wanted, available, ways out.
     """
-    now, at_most = nodes_now(), config.cluster.autoscaling
+    stages, now, at_most = list(stages), nodes_now(), config.cluster.autoscaling
     found = [shortfall(demand, now, at_most) for name in stages for demand in demands(config, name)]
+    if "alignment" in stages and not at_most:  # what a cluster may grow to is told without its memory
+        found.append(memory_shortfall(config.alignment, memory_now()))
     if problems := [problem for problem in found if problem]:
         raise ConfigError(problems)
 
@@ -54,6 +57,14 @@ def nodes_now() -> list[NodeGroup]:
     nodes = cast("list[dict[str, Any]]", ray.nodes())
     alive: list[dict[str, float]] = [node["Resources"] for node in nodes if node["Alive"]]
     return [NodeGroup(nodes=1, cpus=have.get("CPU", 0), gpus=have.get("GPU", 0)) for have in alive]
+
+
+def memory_now() -> list[float]:
+    """Bytes of memory that each node of this process's Ray has for workers."""
+    import ray
+
+    nodes = cast("list[dict[str, Any]]", ray.nodes())
+    return [node["Resources"].get("memory", 0.0) for node in nodes if node["Alive"]]
 
 
 def shortfall(demand: Demand, now: Sequence[NodeGroup], at_most: Sequence[NodeGroup] = ()) -> str | None:
@@ -103,7 +114,9 @@ def _shapes(nodes: Sequence[NodeGroup], kind: str) -> str:
 def demands(config: Configuration, stage: str) -> list[Demand]:
     """What a stage asks for; nothing where it streams on whatever there is."""
     asks = LINE[stage].asks
-    return [function_of(asks)(config)] if asks else []
+    found = [function_of(asks)(config)] if asks else []
+    # The model of a round is asked in between.
+    return [*found, answers_demand(config)] if stage == "alignment" and config.alignment.rounds else found
 
 
 def scorer_demand(config: Configuration) -> Demand:

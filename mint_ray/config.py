@@ -7,6 +7,7 @@ their `kind` names. Nothing here imports torch or ray, and nothing rewrites what
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 import typing
@@ -136,15 +137,19 @@ class PreferencesSection(Section):
 
     `truth` says what happens where the true label is known and not among the chosen: `as_ranked` leaves the
     scorer's word alone, `last` puts it at the end of the chosen, `first` puts it always first, `skip` makes no
-    pair. A known truth never stands among the rejected. `shuffled` gives every case the answers of another case of its
-    split: a control, from which nothing about a case can be learned.
+    pair. A known truth never stands among the rejected. `alone` chooses the truth and nothing else, and makes no pair where it
+    is not known; `ignored` looks at no truth at all, as if none were known. `shuffled` gives every case the answers of
+    another case of its split: a control, from which nothing about a case can be learned.
     """
 
     shuffled: bool = False
+    sampled: Location | None = Field(
+        default=None, description="of a round of alignment: the answers that its pairs are made of"
+    )
     chosen: int = Field(default=10, ge=1)
     rejected: int = Field(default=50, ge=1, description="the pool of the lowest ranked")
     cut: int = Field(default=15, ge=1, description="names in a rejected answer, the lowest ranked first")
-    truth: Literal["as_ranked", "last", "first", "skip"] = "as_ranked"
+    truth: Literal["as_ranked", "last", "first", "skip", "alone", "ignored"] = "as_ranked"
     min_margin: float = Field(
         default=0.0, ge=0, description="least gap between the mean chosen and mean rejected score"
     )
@@ -170,26 +175,47 @@ class LoraSection(Section):
     whole: tuple[Part, ...] = ()
 
 
+class RoundsSection(Section):
+    """After the alignment on the scorer's pairs: the model is asked about each training case, and learns from its own answers.
+
+    In each of `count` rounds it answers a case `samples` times. The scorer's stored ranking grades the answers by the
+    reciprocal rank that it expects; the best is chosen and the worst rejected where their grades lie `min_margin` apart.
+    `sft` learns the best alone.
+    """
+
+    count: int = Field(default=1, ge=1)
+    samples: int = Field(default=8, ge=2, description="answers to a case")
+    temperature: float = Field(default=1.0, gt=0)
+    min_margin: float = Field(default=0.05, gt=0, description="least gap between the two grades, of at most 2 or so")
+    method: Literal["orpo", "sft"] = "orpo"
+
+
 class AlignmentSection(Section):
     """Training on the pairs. Batch and accumulation are counted in pairs, a worker.
 
     `orpo` is the method of MINT (Hong et al. 2024); `sft` (supervised fine-tuning on the chosen answers) and `dpo`
-    (Rafailov et al. 2023) are what it is compared with.
+    (Rafailov et al. 2023) are what it is compared with. `listwise` learns the scorer's probabilities of the chosen names at
+    the first place (ListNet, Cao et al. 2007), in place of a rejected answer.
     """
 
     model: str = Field(
         min_length=1, description="a Hugging Face id, a folder, its URL, or `packaged:smollm2-135m-instruct`"
     )
-    method: Literal["orpo", "sft", "dpo"] = "orpo"
+    method: Literal["orpo", "sft", "dpo", "listwise"] = "orpo"
     start: Location | None = Field(
         default=None,
-        description="an adapter of `model` that is merged into it first; training and a DPO's reference start there",
+        description="an adapter of `model`, which is merged into it first, or a model that was made of it by training all "
+        "weights; training and a DPO's reference start there",
     )
-    lora: LoraSection = LoraSection()
+    lora: LoraSection | None = Field(
+        default=LoraSection(), description="null: no adapter, all weights of the model are trained"
+    )
+    rounds: RoundsSection | None = Field(default=None, description="null: the scorer's pairs alone")
     beta: float = Field(
         default=0.1,
         gt=0,
-        description="orpo: weight of the odds-ratio term, lambda of its paper; dpo: pull to the reference",
+        description="orpo: weight of the odds-ratio term, lambda of its paper; dpo: pull to the reference; listwise: weight "
+        "of the list's term",
     )
     nll_scope: Literal["answer", "sequence"] = Field(default="answer", description="orpo alone")
     learning_rate: float = Field(default=5e-5, gt=0)
@@ -214,7 +240,7 @@ class AlignmentSection(Section):
 
     @model_validator(mode="after")
     def _only_what_the_method_knows(self):
-        terms = {"beta": ("orpo", "dpo"), "nll_scope": ("orpo",)}
+        terms = {"beta": ("orpo", "dpo", "listwise"), "nll_scope": ("orpo",)}
         for name, methods in terms.items():
             value, default = getattr(self, name), type(self).model_fields[name].default
             if self.method not in methods and value != default:
@@ -279,9 +305,13 @@ class InferenceSection(EngineSection):
         None, pattern=r"^https?://", description="ask here, e.g. http://127.0.0.1:8001/v1; the token is MINT_RAY_TOKEN"
     )
     models: list[Literal["base", "aligned"]] = Field(default=["base", "aligned"], min_length=1)
-    split: Literal["validation", "test"] = "test"
-    max_tokens: int = Field(
-        default=384, ge=1, description="tokens of an answer; a longer one is cut off and marked `length`"
+    split: Literal["train", "validation", "test"] = "test"
+    samples: int = Field(default=1, ge=1, description="answers to a case, each by another seed; evaluation wants one")
+    max_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="tokens of an answer; a longer one is cut off and marked `length`. Not set: those of the longest answer "
+        "that the labels allow, and a quarter more",
     )
     temperature: float = Field(default=0.0, ge=0)
     retrieval: RetrievalSection | None = None
@@ -290,10 +320,19 @@ class InferenceSection(EngineSection):
 
     @model_validator(mode="after")
     def _room_for_a_prompt(self):
-        if self.max_tokens >= self.max_model_len:
+        if self.max_tokens is not None and self.max_tokens >= self.max_model_len:
             raise ValueError(
                 f"max_tokens is {self.max_tokens} and max_model_len is {self.max_model_len}; no token is left for the "
                 "prompt: lower max_tokens, or raise max_model_len"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _samples_that_differ(self):
+        if self.samples > 1 and not self.temperature:
+            raise ValueError(
+                f"samples is {self.samples} and temperature 0, at which all of them are the same: raise temperature, or leave "
+                "samples at 1"
             )
         return self
 
@@ -323,7 +362,9 @@ class EvaluationSection(Section):
     )
 
 
-ArmName = Literal["base", "rag", "sft", "dpo", "sft_dpo", "mint", "mint_rag", "blinded", "shuffled"]
+FirstArm = Literal["base", "rag", "sft", "dpo", "sft_dpo", "mint", "mint_rag", "blinded", "shuffled"]
+FurtherArm = Literal["sft_truth", "sft_best", "mint_rounds", "mint_listwise", "sft_all", "mint_all", "unlabelled"]
+ArmName = FirstArm | FurtherArm
 
 
 class ComparisonSection(Section):
@@ -333,10 +374,13 @@ class ComparisonSection(Section):
     is among the names of an answer, then by the mean reciprocal rank. A grid of one point is not searched.
     """
 
-    arms: tuple[ArmName, ...] = Field(default=typing.get_args(ArmName), min_length=1)
+    arms: tuple[ArmName, ...] = Field(default=typing.get_args(FirstArm), min_length=1)
     learning_rates: tuple[PositiveFloat, ...] = Field(default=(), description="none: alignment.learning_rate")
     epochs: tuple[PositiveFloat, ...] = Field(default=(), description="none: alignment.epochs")
     dpo_beta: float = Field(default=0.1, gt=0, description="alignment.beta of the arms dpo and sft_dpo")
+    rounds: RoundsSection = Field(
+        default=RoundsSection(), description="of the arms mint_rounds and sft_best, each by its own method"
+    )
     retrieval: RetrievalSection = RetrievalSection()
 
 
@@ -384,6 +428,11 @@ def conflicts(config: Configuration) -> list[str]:
             f"preferences.chosen is {pairs.chosen} and task.answer_size is {task.answer_size}; chosen answers and asked "
             "answers must be equally long: set preferences.chosen to the same number, or task.answer_size"
         )
+    if config.alignment.method == "listwise" and pairs.chosen < 2:
+        found.append(
+            f"alignment.method is listwise and preferences.chosen {pairs.chosen}; a list of one name has no order to learn: "
+            "raise preferences.chosen (and task.answer_size), or take another method"
+        )
     if pairs.cut * pairs.pairs_per_case > pairs.rejected:
         found.append(
             f"preferences.rejected is {pairs.rejected}, but cut {pairs.cut} x pairs_per_case {pairs.pairs_per_case} names "
@@ -411,7 +460,20 @@ def conflicts(config: Configuration) -> list[str]:
         labels = config.corpus.label_count()
     except (MintError, OSError) as error:
         return [*found, f"corpus: {error}"]
-    return found if labels is None else [*found, *label_conflicts(pairs, labels)]
+    if labels is None:
+        return found
+    return [*found, *label_conflicts(pairs, labels), *_round_conflicts(config, labels)]
+
+
+def _round_conflicts(config: Configuration, labels: int) -> list[str]:
+    """More samples than there are answers to tell apart."""
+    rounds, size = config.alignment.rounds, config.task.answer_size
+    if rounds is None or rounds.samples <= (most := math.perm(labels, min(size, labels))):
+        return []
+    return [
+        f"alignment.rounds.samples is {rounds.samples}, and {labels} labels allow {most} different answers of {size} names: "
+        "lower alignment.rounds.samples"
+    ]
 
 
 def label_conflicts(pairs: PreferencesSection, labels: int) -> list[str]:
@@ -488,7 +550,10 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
 
 def _override(data: dict[str, Any], key: str, value: Any) -> None:
     *sections, name = key.split(".")
-    for section in sections:
+    for depth, section in enumerate(sections):
+        if depth and data.get(section, {}) is None:
+            off = ".".join(sections[: depth + 1])
+            raise ConfigError([f"--set {key}: {off} is null, which switches it off: leave out one of the two"])
         if data.get(section) is None:
             data[section] = {}
         if not isinstance(data[section], dict):

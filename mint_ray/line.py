@@ -59,13 +59,15 @@ LINE: dict[str, StageSpec] = {
         sections=("task", "preferences", "candidates"),
         reads=("cases", "rankings"),
         work="mint_ray.preferences.build:build_preferences",
+        version=2,
     ),
     "alignment": StageSpec(
         "Align the language model to the pairs.",
         sections=("alignment",),
         reads=("preferences",),
-        work="mint_ray.alignment.align:align",
+        work="mint_ray.rounds:align",
         asks="mint_ray.capacity:alignment_demand",
+        version=2,
     ),
     "answers": StageSpec(
         "Ask the base and the aligned model about held-out cases.",
@@ -73,6 +75,7 @@ LINE: dict[str, StageSpec] = {
         reads=("cases", "alignment"),
         work="mint_ray.inference.predict:predict",
         asks="mint_ray.capacity:answers_demand",
+        version=2,
     ),
     "evaluation": StageSpec(
         "Grade the answers and write the report.",

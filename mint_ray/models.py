@@ -16,7 +16,7 @@ import importlib.util
 import json
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mint_ray import plugins
 from mint_ray.adapters import ADAPTER_CONFIG, adapter_settings, beyond_vllm, with_adapter
@@ -203,7 +203,6 @@ def merge_adapter(model: Path, adapter: Path, out: Path) -> Path:
         ModelError: the adapter is none, belongs to another model, or cannot be merged.
     """
     import torch
-    from transformers import AutoConfig, AutoProcessor, AutoTokenizer
 
     adapter, model = local_copy(adapter), mended(model)
     adapter_settings(adapter)
@@ -212,10 +211,20 @@ def merge_adapter(model: Path, adapter: Path, out: Path) -> Path:
         merged = adapted.merge_and_unload()
     except Exception as error:
         raise ModelError(f"{adapter}: cannot be merged into {model}: {error}") from error
+    return save_model(merged, model, out)
+
+
+def save_model(model: PreTrainedModel, like: Path, out: Path) -> Path:
+    """Save weights as an ordinary model in `out`, its `config.json` last: precision and tokenizer are those of `like`."""
+    import torch
+    from transformers import AutoConfig, AutoProcessor, AutoTokenizer
+
+    precision: Any = AutoConfig.from_pretrained(like).dtype or torch.bfloat16
+    saved: Any = model  # whose `to` takes no type in transformers' own types
     with written_folder(out, last=MODEL_CONFIG) as temporary:
-        merged.to(AutoConfig.from_pretrained(model).dtype or torch.bfloat16).save_pretrained(temporary)
-        reader = AutoProcessor if sees_images(model) else AutoTokenizer
-        reader.from_pretrained(model).save_pretrained(temporary)
+        saved.to(precision).save_pretrained(temporary)
+        reader = AutoProcessor if sees_images(like) else AutoTokenizer
+        reader.from_pretrained(like).save_pretrained(temporary)
     return out
 
 

@@ -68,12 +68,18 @@ def _aligned(config: Configuration) -> None:
 
 
 def _start(config: Configuration) -> None:
-    from mint_ray.adapters import adapter_settings
-    from mint_ray.storage import local_copy
+    from mint_ray.alignment.check import check_start
 
     if start := config.alignment.start:
         check_places(config.alignment, "alignment")
-        adapter_settings(local_copy(start))
+        check_start(start)
+
+
+def _room(config: Configuration) -> None:
+    from mint_ray.alignment.size import disk_shortfall
+
+    if not remote(config.run.dir) and (problem := disk_shortfall(config.alignment, config.run.dir.absolute())):
+        raise ConfigError([problem])
 
 
 def _asked_model(config: Configuration) -> None:
@@ -81,6 +87,11 @@ def _asked_model(config: Configuration) -> None:
 
     if not config.inference.endpoint:
         resolve_model(config.alignment.model)
+
+
+def _rounds(config: Configuration) -> None:
+    if config.alignment.rounds:
+        _engine(config)
 
 
 def _engine(config: Configuration) -> None:
@@ -103,6 +114,6 @@ def _holds(folder: Path, *names: str) -> bool:
 LOOKS: dict[str, tuple[Look, ...]] = {
     "cases": (_corpus,),
     "scorer": (_scorer,),
-    "alignment": (_aligned, _start),
+    "alignment": (_aligned, _start, _room, _rounds),
     "answers": (_engine, _asked_model, _retrieval),
 }

@@ -231,6 +231,16 @@ class PreferencePair(Record):
     schema_version: int = PAIR_SCHEMA_VERSION
 
 
+def sample_id(case_id: str, number: int) -> str:
+    """The id that a case is asked by for the so many-th time."""
+    return f"{case_id}#{number}"
+
+
+def case_of(sample: str) -> str:
+    """The case that a `sample_id` belongs to."""
+    return sample.rpartition("#")[0]
+
+
 class Answer(Record):
     """What a model said for a case. `finish_reason` is `stop`, `length` (cut off) or `empty`.
 

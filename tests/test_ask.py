@@ -33,7 +33,7 @@ def test_a_request_has_the_very_prompt_of_alignment_and_leaves_out_what_the_task
     assert request["messages"] == [message.model_dump()]
     assert "Long face" not in request["messages"][0]["content"]
     assert "HP:0000276" in said.err
-    assert (request["model"], request["max_tokens"]) == ("aligned", run.inference.max_tokens)
+    assert (request["model"], request.get("max_tokens")) == ("aligned", run.inference.max_tokens)
 
 
 def test_what_the_runs_task_does_not_read_is_refused_by_name(tmp_path, capsys):

@@ -192,6 +192,28 @@ def test_an_override_that_undoes_another_is_refused():
     assert (config.splits.train, config.splits.validation) == (0.5, 0.2)
 
 
+def test_more_samples_than_there_are_answers_and_samples_that_are_all_the_same_are_refused():
+    few = ("task.answer_size=1", "preferences.chosen=1", "preferences.cut=1", "corpus.diseases=4")
+    few = (*few, "preferences.rejected=3", "alignment.rounds.samples=5")
+    assert "alignment.rounds.samples is 5, and 4 labels allow 4 different answers of 1 names" in problems(*few)
+    load_config(DEMO, [*few[:-1], "alignment.rounds.samples=4"])
+    assert "samples is 3 and temperature 0, at which all of them are the same" in problems("inference.samples=3")
+
+
+def test_a_list_of_one_name_has_no_order_to_learn():
+    one = ("task.answer_size=1", "preferences.chosen=1", "alignment.method=listwise")
+    assert "a list of one name has no order to learn: raise preferences.chosen" in problems(*one)
+
+
+def test_settings_of_an_adapter_that_is_switched_off_are_refused(tmp_path):
+    said = "--set alignment.lora.rank: alignment.lora is null, which switches it off: leave out one of the two"
+    assert said in problems("alignment.lora=null", "alignment.lora.rank=8")
+    assert "--set alignment.lora: undoes --set alignment.lora.rank before it" in problems(
+        "alignment.lora.rank=8", "alignment.lora=null"
+    )
+    assert load_config(DEMO, ["alignment.lora=null"]).alignment.lora is None
+
+
 def test_an_override_reaches_a_section_that_the_file_leaves_empty(tmp_path):
     (tmp_path / "c.yaml").write_text(DEMO.read_text() + "comparison:\n")
     assert load_config(tmp_path / "c.yaml", ["comparison.dpo_beta=0.3"]).comparison.dpo_beta == 0.3

@@ -3,6 +3,7 @@
 alignment/
   start/         where `alignment.start` names an adapter: the model with it merged in, which `adapter/` belongs to
   adapter/       the adapter, as PEFT saves and vLLM reads it; there when training is done
+  model/         in its place with `alignment.lora: null`: the whole model, as transformers saves and vLLM reads it
   curve.jsonl    one line a step: loss, nll, odds_ratio_loss, log_odds_ratio, accuracy, learning_rate,
                  grad_norm, pairs_per_second, tokens_per_second; the same as `eval_` for each validation;
                  SFT and DPO have TRL's names for what ORPO has no name for
@@ -19,14 +20,14 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mint_ray import progress
-from mint_ray.adapters import ADAPTER_CONFIG
 from mint_ray.alignment.check import check_alignment
 from mint_ray.alignment.collation import EncodedPair, encode_pairs
-from mint_ray.alignment.start import adapted_model
+from mint_ray.alignment.start import adapted_model, is_whole, trained_folder
 from mint_ray.config import AlignmentSection
 from mint_ray.errors import TrainingError
 from mint_ray.lock import followed
@@ -37,6 +38,7 @@ from mint_ray.preferences.store import PAIR_SPLITS, pair_dataset
 from mint_ray.records import Refusal, to_table
 from mint_ray.runs import Run, StageReport
 from mint_ray.storage import local_copy
+from mint_ray.tasks.base import Task
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +54,7 @@ def align(run: Run) -> StageReport:
         ModelError: the model cannot be used.
         TrainingError: no pair is left, the loss is not finite, or the workers failed.
     """
-    from mint_ray.alignment.worker import ADAPTER, CURVE
+    from mint_ray.alignment.worker import CURVE
 
     section, folder = run.config.alignment, run.stage("alignment").path
     check_alignment(section)
@@ -67,17 +69,18 @@ def align(run: Run) -> StageReport:
             f"no training pair is left ({_told(reasons)}): raise alignment.max_length, or look at {folder / 'refused'}"
         )
     logger.info("alignment: %d training pairs, %d for validation, %s", *counts.values(), _told(reasons))
-    if not (folder / ADAPTER / ADAPTER_CONFIG).exists():
+    trained = trained_folder(folder, section)
+    if not is_whole(trained):
         train(run, name, pairs)
-    adapter = local_copy(folder / ADAPTER)
+    made = local_copy(trained)
     figures = {
         "model": section.model,
         "method": section.method,
         **({"start_digest": model_digest(local_copy(section.start))} if section.start else {}),
         "model_digest": model_digest(model),
         "template_date": template_date(model),
-        "adapter_digest": model_digest(adapter),
-        "trainable_parameters": parameter_count(adapter),
+        f"{'adapter' if section.lora else 'aligned'}_digest": model_digest(made),
+        "trainable_parameters": parameter_count(made),
         **{f"{split}_pairs": count for split, count in counts.items()},
         **curve_figures(folder / CURVE, section),
     }
@@ -90,12 +93,19 @@ def encode_splits(run: Run, model: Path) -> tuple[dict[str, list[EncodedPair]], 
     from mint_ray.alignment.vision import vision_inputs
 
     progress.begin("reading the pairs")
-    tokenizer, vision = load_tokenizer(model), vision_inputs(model)
+    tokenizer, vision, section = load_tokenizer(model), vision_inputs(model), run.config.alignment
+    openings = partial(openings_of, run.config.task) if section.method == "listwise" else None
     pairs, refused = {}, []
     for split in PAIR_SPLITS:
-        pairs[split], more = encode_pairs(pair_dataset(run, split), tokenizer, run.config.alignment.max_length, vision)
+        rows = pair_dataset(run, split)
+        pairs[split], more = encode_pairs(rows, tokenizer, section.max_length, vision, openings)
         refused += more
     return pairs, refused
+
+
+def openings_of(task: Task, answer: str) -> list[str]:
+    """Openings of answers that begin with each of an answer's names."""
+    return [task.opening(name) for name in task.parse(answer)]
 
 
 def train(run: Run, model: str, pairs: dict[str, list[EncodedPair]]) -> None:
@@ -190,12 +200,15 @@ def curve_figures(path: Path, section: AlignmentSection) -> dict[str, Any]:
     }
 
 
-def parameter_count(adapter: Path) -> int:
-    """The number of trained weights in a saved adapter."""
+def parameter_count(folder: Path) -> int:
+    """The number of weights in a saved adapter or model."""
     from safetensors import safe_open
 
-    with safe_open(adapter / "adapter_model.safetensors", "pt") as weights:
-        return sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+    total = 0
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, "pt") as weights:
+            total += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+    return total
 
 
 def _told(reasons: Counter) -> str:

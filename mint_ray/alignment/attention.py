@@ -69,6 +69,8 @@ def _attention(
     spans = getattr(attention_mask, "spans", None)
     if spans is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+    # Rotating them makes both fp32 again where weights are fp32 under autocast.
+    query, key = query.to(value.dtype), key.to(value.dtype)
     scale, dropout = options.get("scaling") or query.shape[-1] ** -0.5, options.get("dropout", 0.0)
     if query.device.type == "cpu" and query.dtype == torch.bfloat16 and not dropout:
         attend = partial(_products, scale=scale)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from mint_ray.adapters import adapter_settings, check_tied
 from mint_ray.config import AlignmentSection
 from mint_ray.errors import ConfigError, ModelError
-from mint_ray.models import checked_model, load_tokenizer, resolve_model, sees_images
+from mint_ray.models import MODEL_CONFIG, checked_model, load_tokenizer, resolve_model, sees_images
 from mint_ray.storage import local_copy
 
 if TYPE_CHECKING:
@@ -35,8 +35,20 @@ def check_alignment(section: AlignmentSection) -> None:
     model = bare_model(folder)
     check_tokens(folder, model.get_input_embeddings().num_embeddings)
     if section.start is not None:
-        adapter_settings(local_copy(section.start))
+        check_start(section.start)
     check_adapted(section, folder, model)
+
+
+def check_start(start: Path) -> None:
+    """Refuse a start that is neither an adapter nor a model.
+
+    Raises:
+        ModelError: naming the folder.
+    """
+    if (start / MODEL_CONFIG).exists():
+        checked_model(local_copy(start))
+    else:
+        adapter_settings(local_copy(start))
 
 
 def check_reporter(section: AlignmentSection) -> None:
@@ -115,6 +127,9 @@ def check_adapted(section: AlignmentSection, folder: Path, model: PreTrainedMode
             f"alignment.max_length is {section.max_length}, and layers of {folder} look back {window} tokens at most, which "
             f"training's rows do not hold to: set alignment.max_length to {window} or less"
         )
+    if section.lora is None:
+        check_output_layer(model)
+        return
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what it warns of is refused below

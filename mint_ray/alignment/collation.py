@@ -6,7 +6,7 @@ token for token, and end with the token that ends generation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 class EncodedPair(NamedTuple):
     """Token ids of a pair; `length` is that of the longer of prompt + chosen and prompt + rejected.
 
-    `image` is encoded; the prompt holds as many image tokens as the model makes features of it.
+    `image` is encoded; the prompt holds as many image tokens as the model makes features of it. `openings` are answers up
+    to their first name, one of each name of the chosen answer in its order, with the scorer's `scores` of them.
     """
 
     case_id: str
@@ -36,6 +37,8 @@ class EncodedPair(NamedTuple):
     chosen: list[int]
     rejected: list[int]
     image: bytes | None = None
+    openings: tuple[list[int], ...] = ()
+    scores: tuple[float, ...] = ()
 
     @property
     def length(self) -> int:
@@ -43,12 +46,17 @@ class EncodedPair(NamedTuple):
 
 
 def encode_pair(
-    pair: dict[str, Any], tokenizer: PreTrainedTokenizerBase, max_length: int, vision: VisionInputs | None = None
+    pair: dict[str, Any],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    vision: VisionInputs | None = None,
+    openings: Callable[[str], list[str]] | None = None,
 ) -> EncodedPair:
     """Render and tokenize one pair, a row in the columns of `PreferencePair`.
 
     Args:
         vision: of a model that sees images.
+        openings: from a chosen answer to the openings of answers that begin with each of its names; None: not needed.
 
     Raises:
         RowError: the pair is longer than `max_length`, its prompt changes when an answer follows, or it has an image
@@ -61,7 +69,12 @@ def encode_pair(
     answers = [_answer(tokenizer, text, prompt, side) for side, text in conversations.items()]
     if vision:
         prompt = vision.expanded(pair["prompt"], image)
-    encoded = EncodedPair(pair["case_id"], prompt, *answers, image)
+    listed: list[list[int]] = []
+    for opening in openings(pair["chosen"][0]["content"]) if openings else ():
+        said = render([*pair["prompt"], {"role": "assistant", "content": opening}])
+        listed.append(_answer(tokenizer, said, prompt, "chosen")[:-1])  # it goes on, so it has no end
+    scores = tuple(pair["chosen_scores"]) if openings else ()
+    encoded = EncodedPair(pair["case_id"], prompt, *answers, image, tuple(listed), scores)
     if encoded.length > max_length:
         raise RowError(
             "too-long", "prompt and answer", f"{encoded.length} tokens", f"at most alignment.max_length, {max_length}"
@@ -100,6 +113,7 @@ def encode_pairs(
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
     vision: VisionInputs | None = None,
+    openings: Callable[[str], list[str]] | None = None,
 ) -> tuple[list[EncodedPair], list[Refusal]]:
     """All pairs, in their order, and the refused ones by reason.
 
@@ -115,7 +129,7 @@ def encode_pairs(
     encoded, refused = [], []
     for row, pair in enumerate(pairs):
         try:
-            encoded.append(encode_pair(pair, tokenizer, max_length, vision))
+            encoded.append(encode_pair(pair, tokenizer, max_length, vision, openings))
         except RowError as error:
             refused.append(
                 Refusal(
@@ -144,7 +158,9 @@ class Collator:
         spans      the same as the `Span`s of each row; its rest is padding
         positions  (n,)  where each scored token is predicted, in the flattened (rows * time)
         targets    (n,)  the scored tokens
-        segments   (n,)  i: chosen answer of pair i; pairs + i: its rejected; after the answers' come the prompts'
+        segments   (n,)  i: chosen answer of pair i; pairs + i: its rejected; after the answers' come the prompts'. With
+                   `openings` they stand where the rejected answers would: k * pairs + i is the k-th of pair i
+        scores     (pairs, k)  the scorer's of the openings
         case_ids   for messages about a batch; `tokens`, how many are no padding
         likely     how many scored tokens belong to chosen answers or prompts
         images     what the forward takes beside these, once a pair; nothing for a text model
@@ -157,6 +173,7 @@ class Collator:
         vision: VisionInputs | None = None,
         answers: Sequence[Literal["chosen", "rejected"]] = ("chosen", "rejected"),
         together: bool = False,
+        openings: bool = False,
     ):
         """
         Args:
@@ -164,9 +181,10 @@ class Collator:
             vision: of a model that sees images.
             answers: those that a row holds.
             together: all pairs in one row, of a text model; else a row for each.
+            openings: whether a row holds these, too, after the answers; all pairs of a batch have as many.
         """
         self.pad_token_id, self.score_prompt, self.vision, self.answers = pad_token_id, score_prompt, vision, answers
-        self.together = together
+        self.together, self.openings = together, openings
 
     def __call__(self, pairs: list[EncodedPair]) -> dict[str, Any]:
         rows = [Row()] if self.together else [Row() for _ in pairs]
@@ -190,7 +208,8 @@ class Collator:
             for place, target in part
         ]
         positions, targets, segments = torch.tensor(scored).T.contiguous()
-        rejected = (segments >= len(pairs)) & (segments < len(self.answers) * len(pairs))
+        answers = len(self._answers(pairs[0])) * len(pairs)
+        rejected = (segments >= len(pairs)) & (segments < answers)
         return {
             "input_ids": input_ids,
             "position_ids": position_ids,
@@ -203,18 +222,21 @@ class Collator:
             "tokens": sum(len(row.tokens) for row in rows),
             "likely": int((~rejected).sum()),
             "images": images,
+            **({"scores": torch.tensor([pair.scores for pair in pairs])} if self.openings else {}),
         }
 
     def length(self, pair: EncodedPair) -> int:
         """Tokens of a pair in a row, none of them shared with another pair."""
-        return len(pair.prompt) + sum(len(getattr(pair, side)) for side in self.answers)
+        return len(pair.prompt) + sum(map(len, self._answers(pair)))
+
+    def _answers(self, pair: EncodedPair) -> list[list[int]]:
+        return [*(getattr(pair, side) for side in self.answers), *(pair.openings if self.openings else ())]
 
     def _lay(self, row: Row, pair: EncodedPair) -> list[list[tuple[int, int]]]:
         """Lay a pair into a row; for each answer, and for the prompt where it is scored, where each token is predicted."""
         prompt = row.add(pair.prompt)
         parts = []
-        for side in self.answers:
-            answer = getattr(pair, side)
+        for answer in self._answers(pair):
             places = row.add(answer, after=prompt[-1])
             parts.append(list(zip([prompt[-1], *places], answer, strict=False)))
         if self.score_prompt:

@@ -92,6 +92,42 @@ def dpo(chosen: Tensor, rejected: Tensor, chosen_before: Tensor, rejected_before
     return DpoTerms(-F.logsigmoid(chosen_reward - rejected_reward), chosen_reward, rejected_reward)
 
 
+class ListTerms(NamedTuple):
+    """One value a pair, each fp32 of shape (pairs,); the mean of `loss` is the objective."""
+
+    loss: Tensor
+    nll: Tensor
+    list_loss: Tensor
+    first_is_first: Tensor
+
+
+def soft_list_loss(log_probs: Tensor, scores: Tensor) -> Tensor:
+    """ListNet's top-one loss (Cao et al. 2007, eq. 6): how far the model's choice of a first name is from the scorer's.
+
+    Both choose by a softmax over the same k names: - sum_i softmax(scores)_i * log softmax(log_probs)_i.
+
+    Args:
+        log_probs: the model's, of each name at the first place, (pairs, k).
+        scores: the scorer's log-probabilities of the same names, (pairs, k).
+
+    Returns:
+        (pairs,) fp32; never below the entropy of the scorer's choice.
+    """
+    return -(scores.float().softmax(-1) * log_probs.float().log_softmax(-1)).sum(-1)
+
+
+def listwise(chosen: Tensor, log_probs: Tensor, scores: Tensor, beta: float) -> ListTerms:
+    """The chosen answer's NLL, as in ORPO, with the whole list in place of one rejected answer.
+
+    Args:
+        chosen: log P(y|x) of eq. 2 of the chosen answer, shape (pairs,).
+        log_probs, scores: of `soft_list_loss`.
+        beta: weight of the list's term.
+    """
+    nll, list_loss = -chosen.float(), soft_list_loss(log_probs, scores)
+    return ListTerms(nll + beta * list_loss, nll, list_loss, log_probs.argmax(-1) == scores.argmax(-1))
+
+
 def segment_sum(values: Tensor, segments: Tensor, count: int) -> Tensor:
     """Sums of `values` (n,) by `segments` (n,), integers below `count`; shape (count,)."""
     return values.new_zeros(count).index_add(0, segments, values)
@@ -105,8 +141,8 @@ def segment_mean(values: Tensor, segments: Tensor, count: int) -> Tensor:
 def token_log_probs(hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor | None = None) -> Tensor:
     """log P(target) under softmax(hidden @ weight.T + bias), without holding the logits.
 
-    The output layer must be frozen: gradients flow to `hidden` only. They are computed on the way
-    forward, chunk by chunk, so that no logits are kept or made twice.
+    The gradient of `hidden` is computed on the way forward, chunk by chunk, so that no logits are kept or made twice
+    where the output layer is frozen. Where it is trained, its own needs them once more on the way back.
 
     Args:
         hidden: (n, width), the last hidden state where each target is predicted.
@@ -136,10 +172,32 @@ class _TokenLogProbs(torch.autograd.Function):
                 log_probs[rows] = (picked - total.log()).squeeze(-1)
                 if slopes is not None:  # d log P(target) / d hidden = weight[target] - probabilities @ weight
                     slopes[rows] = weight[targets[rows]] - (odds.to(weight.dtype) @ weight) / total
-        ctx.save_for_backward(slopes)
+        trained = any(ctx.needs_input_grad[i] for i in (1, 3))
+        ctx.save_for_backward(slopes, *((hidden, weight, targets, bias) if trained else ()))
         return log_probs
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
-        slopes: Tensor = ctx.saved_tensors[0]
-        return slopes * gradients[0][:, None].to(slopes.dtype), None, None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, Tensor | None]:
+        slopes, *layer = ctx.saved_tensors
+        to_hidden = None if slopes is None else slopes * gradients[0][:, None].to(slopes.dtype)
+        to_weight, to_bias = _layer_gradients(gradients[0], *layer) if layer else (None, None)
+        return to_hidden, to_weight, None, to_bias
+
+
+def _layer_gradients(
+    gradients: Tensor, hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """What the output layer's weight and bias learn from the gradients (n,) of log P(target)."""
+    to_weight = torch.zeros_like(weight)
+    to_bias = None if bias is None else torch.zeros_like(bias)
+    with torch.autocast(hidden.device.type, enabled=False):
+        for start in range(0, len(targets), _ROWS):
+            rows = slice(start, start + _ROWS)
+            states = hidden[rows].to(weight.dtype)
+            to_logits = F.linear(states, weight, bias).float().softmax(-1).neg_()  # one at the target, less P
+            to_logits.scatter_add_(-1, targets[rows, None], torch.ones_like(to_logits[:, :1]))
+            to_logits.mul_(gradients[rows, None])
+            to_weight.addmm_(to_logits.to(weight.dtype).T, states)
+            if to_bias is not None:
+                to_bias += to_logits.sum(0).to(to_bias.dtype)
+    return to_weight, to_bias

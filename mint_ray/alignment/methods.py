@@ -4,7 +4,8 @@
 |--------|---------------|--------------------------------------------------------|
 | `orpo` | `OrpoTrainer` | both answers                                           |
 | `sft`  | `SftTrainer`  | the chosen answer                                      |
-| `dpo`  | `DpoTrainer`  | both answers, against the model with the adapter off   |
+| `dpo`  | `DpoTrainer`  | both answers, against the model that training began with |
+| `listwise` | `ListwiseTrainer` | the chosen answer, and the scorer's choice among its names for the first place |
 
 Losses and gradients are those of TRL's trainers of the same names, by test.
 """
@@ -15,18 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoTokenizer, PrinterCallback, TrainerCallback, TrainingArguments, set_seed
 
 from mint_ray.alignment.collation import Collator, EncodedPair, InParts
-from mint_ray.alignment.trainer import DpoTrainer, OrpoTrainer, PairTrainer, SftTrainer
+from mint_ray.alignment.trainer import DpoTrainer, ListwiseTrainer, OrpoTrainer, PairTrainer, SftTrainer
 from mint_ray.alignment.vision import VisionInputs, adapted_modules, vision_inputs
 from mint_ray.config import AlignmentSection, LoraSection
 from mint_ray.models import load_model
 from mint_ray.precision import dtype_of
 
 if TYPE_CHECKING:
-    from peft import PeftModel
     from transformers import PreTrainedModel
 
 # On a CPU. More would hold more activations at once, of which no cache has room.
@@ -47,7 +47,7 @@ def build_trainer(section: AlignmentSection, model: Path, pairs: Pairs, seed: in
         **of_method,
         model=adapted,
         args=TrainingArguments(**training_options(section, seed, scratch, validate=bool(pairs.get("validation")))),
-        data_collator=in_parts(section, tokenizer.pad_token_id, vision_inputs(model, adapted.get_base_model())),
+        data_collator=in_parts(section, tokenizer.pad_token_id, vision_inputs(model, without_adapter(adapted))),
         train_dataset=pairs["train"],
         eval_dataset=pairs.get("validation") or None,
         processing_class=tokenizer,
@@ -62,26 +62,37 @@ def method_of(section: AlignmentSection) -> tuple[type[PairTrainer], dict[str, A
     """The trainer of the method, and the settings that it alone has."""
     if section.method == "sft":
         return SftTrainer, {}
-    if section.method == "dpo":
-        return DpoTrainer, {"beta": section.beta}
+    if section.method in ("dpo", "listwise"):
+        return {"dpo": DpoTrainer, "listwise": ListwiseTrainer}[section.method], {"beta": section.beta}
     return OrpoTrainer, {"beta": section.beta, "nll_scope": section.nll_scope}
 
 
 def in_parts(section: AlignmentSection, pad_token_id: int, vision: VisionInputs | None) -> InParts:
     """Batches for the method. On a CPU, where nothing is gained by many rows, pairs lie in one, as many as it may hold."""
-    answers = ("chosen",) if section.method == "sft" else ("chosen", "rejected")
+    answers = ("chosen",) if section.method in ("sft", "listwise") else ("chosen", "rejected")
+    scope, openings = section.nll_scope == "sequence", section.method == "listwise"
     if vision or section.use_gpu:
-        collate = Collator(pad_token_id, section.nll_scope == "sequence", vision, answers)
+        collate = Collator(pad_token_id, scope, vision, answers, openings=openings)
         return InParts(collate, section.batch_size if section.use_gpu else 1)
-    collate = Collator(pad_token_id, section.nll_scope == "sequence", None, answers, together=True)
+    collate = Collator(pad_token_id, scope, None, answers, together=True, openings=openings)
     return InParts(collate, section.batch_size, tokens=_TOKENS_A_ROW)
 
 
-def build_model(section: AlignmentSection, folder: Path, seed: int) -> PeftModel:
-    """The frozen model in the training precision, with an adapter in fp32 that changes nothing yet."""
+def build_model(section: AlignmentSection, folder: Path, seed: int) -> PeftModel | PreTrainedModel:
+    """The frozen model in the training precision, with an adapter in fp32 that changes nothing yet.
+
+    Without `lora` it is the model itself, in fp32: an update is too small for what bf16 tells apart.
+    """
     set_seed(seed)
+    if section.lora is None:
+        return load_model(folder, torch.float32)
     model = load_model(folder, dtype_of(section.precision, section.use_gpu))
     return get_peft_model(model, lora_config(model, section.lora))
+
+
+def without_adapter(model: PeftModel | PreTrainedModel) -> PreTrainedModel:
+    """The model that an adapter is over, or the model itself."""
+    return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
 def lora_config(model: PreTrainedModel, lora: LoraSection) -> LoraConfig:

@@ -6,6 +6,7 @@ import time
 from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
+from copy import deepcopy
 from functools import partial
 from typing import Any, Literal
 
@@ -19,9 +20,11 @@ from mint_ray.alignment.collation import PairOrder
 from mint_ray.alignment.lora import add_in_place
 from mint_ray.alignment.losses import (
     DpoTerms,
+    ListTerms,
     OrpoTerms,
     SftTerms,
     dpo,
+    listwise,
     orpo,
     segment_mean,
     segment_sum,
@@ -37,7 +40,7 @@ Part = dict[str, Any]
 
 
 class PairTrainer(Trainer):
-    """Trains an adapter on batches that `InParts` made; what a method adds is `terms` and `figures`.
+    """Trains an adapter, or all weights, on batches that `InParts` made; what a method adds is `terms` and `figures`.
 
     Everything that `Trainer` does besides the loss is its own. Ours are the order of the pairs, means and rates in
     the log, and no update that is not finite.
@@ -46,7 +49,7 @@ class PairTrainer(Trainer):
         pair_lengths: tokens of each training pair, which `PairOrder` goes by: the same for every method.
 
     Raises:
-        ModelError: the output layer is trained, or the model changes its logits after it.
+        ModelError: the output layer has an adapter, or the model changes its logits after it.
     """
 
     loss_is_scaled_for_ga = False  # ours are means over a batch, whatever `Trainer` counts
@@ -58,10 +61,14 @@ class PairTrainer(Trainer):
         self._losses: list[Tensor] = []
         super().__init__(**options)
         check_output_layer(self.model)
-        attend_by_structure(self.model)
-        add_in_place(self.model)
         self._hidden: Tensor | None = None
-        self.model.get_decoder().register_forward_hook(self._keep_hidden)
+        self._make_ready(self.model)
+
+    def _make_ready(self, model: nn.Module) -> None:
+        """Have a model read rows by their structure, and keep the hidden states that it comes to."""
+        attend_by_structure(model)
+        add_in_place(model)
+        model.get_decoder().register_forward_hook(self._keep_hidden)
 
     @abstractmethod
     def terms(self, model: nn.Module, part: Part, tokens_per_pair: Tensor | None = None) -> Any:
@@ -250,8 +257,32 @@ class SftTrainer(PairTrainer):
         return tokens / pairs
 
 
+class ListwiseTrainer(PairTrainer):
+    """The chosen answer, and the scorer's choice among its names for the first place.
+
+    Args:
+        beta: weight of the list's term.
+    """
+
+    def __init__(self, *, beta: float, **options: Any):
+        self.beta = beta
+        super().__init__(**options)
+
+    def terms(self, model: nn.Module, part: Part, tokens_per_pair: Tensor | None = None) -> ListTerms:
+        pairs, names = part["scores"].shape
+        log_probs, segments = self.log_probs(model, part), part["segments"]
+        sums = segment_sum(log_probs, segments, (1 + names) * pairs)
+        chosen = sums[:pairs] / segment_sum(torch.ones_like(log_probs), segments, len(sums))[:pairs]
+        return listwise(chosen, sums[pairs:].view(names, pairs).T, part["scores"], self.beta)
+
+    def figures(self, terms: ListTerms) -> dict[str, Tensor]:
+        return {"nll": terms.nll, "list_loss": terms.list_loss, "accuracy": terms.first_is_first}
+
+
 class DpoTrainer(PairTrainer):
-    """DPO on both answers; the reference is the same model with its adapter off, and nothing is dropped out.
+    """DPO on both answers, against the model that training began with; nothing is dropped out.
+
+    That model is the trained one with its adapter off; where all weights are trained, a frozen copy.
 
     Args:
         beta: pull to the reference.
@@ -259,15 +290,25 @@ class DpoTrainer(PairTrainer):
 
     def __init__(self, *, beta: float, **options: Any):
         self.beta = beta
+        adapted = hasattr(options["model"], "disable_adapter")
+        self.reference = None if adapted else deepcopy(options["model"]).requires_grad_(False)
         super().__init__(**options)
+        if self.reference is not None:
+            self._make_ready(self.reference.to(self.args.device).eval())
         for module in self.model.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
 
     def terms(self, model: nn.Module, part: Part, tokens_per_pair: Tensor | None = None) -> DpoTerms:
-        with torch.no_grad(), self.accelerator.unwrap_model(model).disable_adapter():
-            before = self.answers(model, part)
-        return dpo(*self.answers(model, part), *before, self.beta)
+        return dpo(*self.answers(model, part), *self.answers_before(model, part), self.beta)
+
+    @torch.no_grad()
+    def answers_before(self, model: nn.Module, part: Part) -> tuple[Tensor, Tensor]:
+        """`answers` by the model that training began with."""
+        if self.reference is not None:
+            return self.answers(self.reference, part)
+        with self.accelerator.unwrap_model(model).disable_adapter():
+            return self.answers(model, part)
 
     def answers(self, model: nn.Module, part: Part) -> tuple[Tensor, Tensor]:
         """Summed log-probabilities of chosen and rejected answers, each (pairs,)."""
@@ -285,13 +326,13 @@ class DpoTrainer(PairTrainer):
 
 
 def check_output_layer(model: nn.Module) -> None:
-    """Refuse a model whose output layer is trained, or that changes its logits after it.
+    """Refuse a model whose output layer has an adapter, or that changes its logits after it.
 
     Raises:
         ModelError: naming the cause.
     """
     head = model.get_output_embeddings()
-    if not isinstance(head, nn.Linear) or head.weight.requires_grad:
+    if not isinstance(head, nn.Linear):
         raise ModelError("the output layer must stay frozen: take it out of alignment.lora.target_modules")
     for name, neutral in _LOGIT_CHANGES.items():
         if getattr(model.config.get_text_config(), name, neutral) not in (None, neutral):

@@ -26,13 +26,13 @@ from transformers import Trainer, TrainerCallback
 from mint_ray import progress, telemetry
 from mint_ray.adapters import ADAPTER_CONFIG
 from mint_ray.alignment.methods import build_trainer
+from mint_ray.alignment.start import trained_folder
 from mint_ray.config import AlignmentSection
 from mint_ray.errors import TrainingError
-from mint_ray.models import resolve_model
+from mint_ray.models import resolve_model, save_model
 from mint_ray.runs import strict_json, write_atomically
 from mint_ray.storage import remote, written_folder
 
-ADAPTER = "adapter"
 CURVE = "curve.jsonl"
 
 
@@ -84,8 +84,12 @@ def train_worker(config: dict[str, Plan]) -> str | None:
             return str(error)
         if trainer.is_world_process_zero():
             save_curve(trainer, plan.folder / CURVE)
-            with written_folder(plan.folder / ADAPTER, last=ADAPTER_CONFIG) as temporary:
-                save_adapter(trainer.accelerator.unwrap_model(trainer.model), temporary)
+            trained, out = trainer.accelerator.unwrap_model(trainer.model), trained_folder(plan.folder, plan.section)
+            if isinstance(trained, PeftModel):
+                with written_folder(out, last=ADAPTER_CONFIG) as temporary:
+                    save_adapter(trained, temporary)
+            else:
+                save_model(trained, folder, out)
     return None
 
 

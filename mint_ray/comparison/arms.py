@@ -15,8 +15,9 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from mint_ray.alignment.start import trained_folder
 from mint_ray.config import Configuration
 from mint_ray.errors import ConfigError
 from mint_ray.places import check_knowledge
@@ -38,6 +39,8 @@ class Arm:
         retrieves: whether knowledge is put into its prompts.
         rankings: settings of the rankings that differ.
         preferences: settings of the pairs that differ.
+        whole: whether it trains all weights.
+        rounds: the method of its rounds, which go on from the alignment of mint; None: it has none.
     """
 
     says: str
@@ -48,11 +51,13 @@ class Arm:
     retrieves: bool = False
     rankings: dict[str, Any] = field(default_factory=dict[str, Any])
     preferences: dict[str, Any] = field(default_factory=dict[str, Any])
+    whole: bool = False
+    rounds: Literal["orpo", "sft"] | None = None
 
     @property
     def needs(self) -> str | None:
         """The arm that must be complete before this one begins."""
-        return self.start or self.adapter_of
+        return self.start or self.adapter_of or ("mint" if self.rounds else None)
 
 
 ARMS: dict[str, Arm] = {
@@ -67,6 +72,15 @@ ARMS: dict[str, Arm] = {
         "ORPO on pairs of the same scorer, blinded to what the model lacks", rankings={"scorer_sees": "downstream"}
     ),
     "shuffled": Arm("ORPO on pairs whose answers belong to other cases", preferences={"shuffled": True}),
+    "sft_truth": Arm(
+        "supervised fine-tuning on the true label alone", method="sft", preferences={"truth": "alone", "chosen": 1}
+    ),
+    "sft_best": Arm("from mint, supervised fine-tuning on the best of the model's own answers", rounds="sft"),
+    "mint_rounds": Arm("from mint, ORPO on the best and the worst of the model's own answers", rounds="orpo"),
+    "mint_listwise": Arm("the chosen answer, and the scorer's probabilities of its names", method="listwise"),
+    "sft_all": Arm("sft, of all weights", method="sft", whole=True),
+    "mint_all": Arm("mint, of all weights", whole=True),
+    "unlabelled": Arm("ORPO on pairs made without a look at any label", preferences={"truth": "ignored"}),
 }
 
 
@@ -92,8 +106,14 @@ def arm_alignment(config: Configuration, name: str, point: Point, done: dict[str
     """`alignment` of a trained arm at a point of the grid; terms that its method lacks keep their default."""
     arm, section = ARMS[name], config.alignment
     defaults = {key: type(section).model_fields[key].default for key in ("beta", "nll_scope")}
-    terms = {"sft": defaults, "dpo": {**defaults, "beta": config.comparison.dpo_beta}, "orpo": {}}[arm.method]
-    start = done[arm.start].stage("alignment").path / "adapter" if arm.start else None
+    terms: dict[str, Any] = {"dpo": {**defaults, "beta": config.comparison.dpo_beta}, "orpo": {}}.get(
+        arm.method, defaults
+    )
+    if arm.whole:
+        terms["lora"] = None
+    if arm.rounds:
+        terms["rounds"] = config.comparison.rounds.model_copy(update={"method": arm.rounds})
+    start = trained_folder(done[arm.start].stage("alignment").path, section) if arm.start else None
     learning_rate, epochs = point
     return section.model_copy(
         update={"method": arm.method, "start": start, "learning_rate": learning_rate, "epochs": epochs, **terms}
@@ -104,6 +124,14 @@ def grid(config: Configuration) -> list[Point]:
     """The points that every trained arm is tried at, in the order in which they are written."""
     rates = config.comparison.learning_rates or (config.alignment.learning_rate,)
     return list(itertools.product(rates, config.comparison.epochs or (config.alignment.epochs,)))
+
+
+def points_of(config: Configuration, name: str, done: dict[str, Run]) -> list[Point]:
+    """The points that an arm is tried at: of the grid, or the one that was chosen for what its rounds go on from."""
+    if not ARMS[name].rounds:
+        return grid(config)
+    settled = done["mint"].config.alignment
+    return [(settled.learning_rate, settled.epochs)]
 
 
 def point_name(point: Point) -> str:
@@ -143,6 +171,7 @@ def check_settings(config: Configuration) -> None:
         "preferences.shuffled": (config.preferences.shuffled, False),
         "alignment.method": (config.alignment.method, "orpo"),
         "alignment.start": (config.alignment.start, None),
+        "alignment.rounds": (config.alignment.rounds, None),
         "inference.retrieval": (config.inference.retrieval, None),
     }
     problems = [

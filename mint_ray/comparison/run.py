@@ -15,6 +15,7 @@ from mint_ray.comparison.arms import (
     arm_folder,
     grid,
     point_name,
+    points_of,
     search_file,
 )
 from mint_ray.config import Configuration
@@ -53,12 +54,13 @@ def run_arms(run: Run) -> dict[str, Run]:
 
 def run_arm(run: Run, name: str, done: dict[str, Run]) -> Run:
     """Carry an arm out to its answers on the test cases, searching the grid first where it has more than one point."""
-    arm, points = ARMS[name], grid(run.config)
+    arm, points = ARMS[name], points_of(run.config, name, done)
+    lenders = (run, done["mint"]) if arm.rounds else (run,)
     if arm.trains:
         configs = {
             point: arm_config(run.config, name, arm_alignment(run.config, name, point, done), done) for point in points
         }
-        mine = Run(configs[points[0]], (run,))  # at home here: the pairs, where they differ, and the first point
+        mine = Run(configs[points[0]], lenders)  # at home here: the pairs, where they differ, and the first point
         if len(points) > 1:
             searched = {point: search_run(mine, config, point) for point, config in configs.items()}
             best = choose_point(run.config, name, searched)
@@ -136,8 +138,8 @@ def training_cost(name: str, done: dict[str, Run]) -> dict[str, float]:
     if arm.trains:
         figures = done[name].stage("alignment").told["figures"]
         cost = {key: figures[key] for key in cost}
-    if arm.needs:
-        before = training_cost(arm.needs, done)
+    if before_it := arm.start or arm.adapter_of:  # rounds count what they go on from themselves
+        before = training_cost(before_it, done)
         cost = {key: value + before[key] for key, value in cost.items()}
     return cost
 

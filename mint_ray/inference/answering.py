@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
@@ -15,7 +15,7 @@ from mint_ray import progress
 from mint_ray.batches import Batches
 from mint_ray.candidates import CandidateSource
 from mint_ray.config import InferenceSection
-from mint_ray.errors import ModelError, RowError
+from mint_ray.errors import ConfigError, ModelError, RowError
 from mint_ray.inference.retrieval import Passage, open_retriever
 from mint_ray.mending import mended
 from mint_ray.models import resolve_model
@@ -23,7 +23,10 @@ from mint_ray.parquet import write_part
 from mint_ray.records import Answer, Case, Refusal, from_table, to_table
 from mint_ray.runs import digest_of
 from mint_ray.storage import local_copy
-from mint_ray.tasks.base import Task, View
+from mint_ray.tasks.base import Label, Task, View
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 TOKENS = ("prompt_tokens", "completion_tokens")
 
@@ -224,8 +227,33 @@ def _refusal(case: Case, why: RowError) -> Refusal:
     return Refusal(source=case.source, case_id=case.case_id, **fault)
 
 
+def bounded(
+    section: InferenceSection, task: Task, labels: Sequence[Label], tokenizer: PreTrainedTokenizerBase
+) -> InferenceSection:
+    """The section with a bound to its answers: its own, else the longest answer that labels allow and a quarter more.
+
+    Raises:
+        ConfigError: no token is left for a prompt.
+    """
+    if section.max_tokens is not None:
+        return section
+    lengths = {label.name: len(tokenizer(label.name, add_special_tokens=False)["input_ids"]) for label in labels}
+    longest = sorted(lengths, key=lambda name: -lengths[name])[: task.answer_size]
+    tokens = len(tokenizer(task.answer(longest), add_special_tokens=False)["input_ids"]) + 1  # the end's own
+    bound = tokens + -(-tokens // 4)
+    if bound >= section.max_model_len:
+        raise ConfigError(
+            [
+                f"inference.max_model_len is {section.max_model_len}, and an answer of {task.answer_size} names may take "
+                f"{bound} tokens; no token is left for the prompt: raise inference.max_model_len"
+            ]
+        )
+    return section.model_copy(update={"max_tokens": bound})
+
+
 def room_for_prompts(section: InferenceSection) -> int:
-    """The tokens of a prompt after which a full answer still fits."""
+    """The tokens of a prompt after which a full answer still fits; `bounded` has given the section its bound."""
+    assert section.max_tokens is not None
     return section.max_model_len - section.max_tokens
 
 

@@ -6,15 +6,17 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from mint_ray import progress, telemetry
-from mint_ray.alignment.start import adapted_model
+from mint_ray.alignment.start import adapted_model, trained_folder
 from mint_ray.candidates import candidate_source
 from mint_ray.config import ASKING_CPUS, TASKS_OWN, InferenceSection
 from mint_ray.corpora.store import case_dataset, case_table, held_out, run_labels
 from mint_ray.errors import StorageError
-from mint_ray.inference.answering import TOKENS, AnswerEngine, Weights
+from mint_ray.inference.answering import TOKENS, AnswerEngine, Weights, bounded
 from mint_ray.inference.retrieval import read_passages
 from mint_ray.inference.store import answer_folder, answer_table, refusal_folder, refusal_table
 from mint_ray.mending import template_date
@@ -22,13 +24,18 @@ from mint_ray.models import (
     MODEL_CONFIG,
     adapter_settings,
     adapts_language_alone,
+    load_tokenizer,
     merge_adapter,
     model_digest,
     name_elsewhere,
     resolve_model,
 )
+from mint_ray.records import sample_id
 from mint_ray.runs import Run, StageReport
 from mint_ray.storage import local_copy, remove
+
+if TYPE_CHECKING:
+    import ray.data
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +46,8 @@ def predict(run: Run) -> StageReport:
     A case that a model has answered, or that was refused, is not asked again: a resumed run asks the rest.
     """
     section = run.config.inference
-    wanted = set(case_table(run, ["case_id"], [section.split])["case_id"].to_pylist())
+    cases = case_table(run, ["case_id"], [section.split])["case_id"].to_pylist()
+    wanted = {each for case_id in cases for each in asked_ids(case_id, section.samples)}
     report, figures = StageReport(), {}
     for model in section.models:
         dated = template_date(resolve_model(name_elsewhere(run.config.alignment.model)))
@@ -73,6 +81,26 @@ def knowledge_figures(run: Run) -> dict[str, Any]:
     return run.config.task.taken_out(without)
 
 
+def asked_ids(case_id: str, samples: int) -> list[str]:
+    """The ids that a case is asked by: its own, or one a sample, so that each has a seed of its own and is asked once."""
+    return [case_id] if samples == 1 else [sample_id(case_id, number) for number in range(samples)]
+
+
+def asked_cases(run: Run, samples: int) -> ray.data.Dataset:
+    """The run's cases, each as often as it is asked."""
+    cases = case_dataset(run)
+    if samples == 1:
+        return cases
+    return cases.map_batches(copies, fn_kwargs={"samples": samples}, batch_format="pyarrow", batch_size=None)
+
+
+def copies(cases: pa.Table, samples: int) -> pa.Table:
+    """Each case so many times, by the ids that it is asked by."""
+    rows = cases.take([row for row in range(cases.num_rows) for _ in range(samples)])
+    ids = [each for case_id in cases["case_id"].to_pylist() for each in asked_ids(case_id, samples)]
+    return rows.set_column(rows.schema.get_field_index("case_id"), "case_id", pa.array(ids, pa.string()))
+
+
 def settled(run: Run, model: str) -> set[str]:
     """The cases that need not be asked about any more."""
     tables = answer_table(run, model), refusal_table(run, model)
@@ -84,12 +112,13 @@ def ask(run: Run, model: str, loaded: Weights, pending: set[str]) -> None:
     import ray
     from ray.data.expressions import col
 
-    section = run.config.inference
+    labels, tokenizer = run_labels(run), load_tokenizer(resolve_model(name_elsewhere(run.config.alignment.model)))
+    section = bounded(run.config.inference, run.config.task, labels, tokenizer)
     folders = answer_folder(run, model), refusal_folder(run, model)
     task = run.config.task
-    passages = read_passages(section.retrieval, run_labels(run), task, held_out(run)) if section.retrieval else None
+    passages = read_passages(section.retrieval, labels, task, held_out(run)) if section.retrieval else None
     counts = (
-        case_dataset(run)
+        asked_cases(run, section.samples)
         .filter(expr=col("case_id").is_in(sorted(pending)))
         .repartition(target_num_rows_per_block=section.batch_size)  # a block a batch, or progress comes in leaps
         .map_batches(
@@ -188,7 +217,11 @@ def weights(run: Run, model: str) -> Iterator[Weights]:
         name = name_elsewhere(run.config.alignment.model)
         yield Weights(name, model_digest(resolve_model(name)))
         return
-    stored, name = run.stage("alignment").require() / "adapter", adapted_model(run)
+    stored = trained_folder(run.stage("alignment").require(), run.config.alignment)
+    if run.config.alignment.lora is None:
+        yield Weights(str(stored), model_digest(resolve_model(str(stored))))
+        return
+    name = adapted_model(run)
     adapter, base = local_copy(stored), resolve_model(name)
     made_of = {"digest": model_digest(base), "adapter_digest": model_digest(adapter)}
     section = run.config.inference

@@ -23,6 +23,8 @@ TRUTH = {
     "as_ranked": "the scorer's order is left as it is",
     "last": "a known truth that is not among them takes the last place",
     "first": "a known truth always takes the first place",
+    "alone": "the known truth alone is chosen; a case without makes no pair",
+    "ignored": "no known truth is looked at",
     "skip": "a case whose known truth is not among them makes no pair",
 }
 

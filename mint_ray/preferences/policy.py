@@ -46,6 +46,8 @@ def choose(ranking: Ranked, truth: str | None, settings: PreferencesSection) -> 
         ranking: all labels of the case.
         truth: the id of its true label, None where that is unknown.
     """
+    if settings.truth == "ignored":
+        truth = None
     if not above(ranking.scores[0], ranking.scores[-1]):
         return Skip(
             "scores-alike", "scores", f"{ranking.scores[0]:.4g} for every label", "scores that tell labels apart"
@@ -61,11 +63,13 @@ def choose(ranking: Ranked, truth: str | None, settings: PreferencesSection) -> 
         return Skip(
             "nothing-to-reject", "rejected", "no label below the chosen", "a label that is neither chosen nor true"
         )
-    placed = truth if settings.truth in ("first", "last") else None
+    placed = truth if settings.truth in ("first", "last", "alone") else None
     told = [pair for pair in pairs if told_apart(pair, placed)]
     if not told:
         seen = f"{max(pairs[0].rejected_scores):.4g} on both sides"
         return Skip("scores-tied", "scores", seen, "every label chosen above every label rejected")
+    if settings.truth == "alone":  # the scorer has no say in it
+        return told
     wide = [pair for pair in told if margin(pair) >= settings.min_margin]
     if not wide:
         widest = max(margin(pair) for pair in told)
@@ -90,8 +94,12 @@ def told_apart(pair: Preference, placed: str | None = None) -> bool:
 
 def _chosen(label_ids: list[str], truth: str | None, settings: PreferencesSection) -> list[str] | Skip:
     top = label_ids[: settings.chosen]
+    if truth is None and settings.truth == "alone":
+        return Skip("truth-not-known", "label_id", "none", "the case's label, which alone is chosen")
     if truth is None or settings.truth == "as_ranked":
         return top
+    if settings.truth == "alone" and truth in label_ids:
+        return [truth]
     if settings.truth == "first" and truth in label_ids:
         return [truth, *(i for i in top if i != truth)][: settings.chosen]
     if truth in top:

@@ -31,6 +31,13 @@ TITLES = {
     "mint_rag": "MINT with RAG",
     "blinded": "ORPO, blinded scorer",
     "shuffled": "ORPO, shuffled scorer",
+    "sft_truth": "SFT on the truth",
+    "sft_best": "MINT, then SFT on its best",
+    "mint_rounds": "MINT, then rounds",
+    "mint_listwise": "MINT, listwise",
+    "sft_all": "SFT, all weights",
+    "mint_all": "MINT, all weights",
+    "unlabelled": "MINT without labels",
     SCORER: "Scorer (sees everything)",
     PRIOR: "Most frequent labels",
 }

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any, cast
 
-from mint_ray.alignment.start import adapted_model
+from mint_ray.alignment.start import adapted_model, trained_folder
 from mint_ray.config import EngineSection
 from mint_ray.inference.answering import Weights
 from mint_ray.models import adapter_settings, adapts_language_alone, merge_adapter, model_digest, resolve_model
@@ -26,16 +26,21 @@ def served_models(settings: ModelSection) -> tuple[EngineSection, dict[str, Weig
     """
     run = open_run(settings.run) if settings.run else None
     base = resolve_model(run.config.alignment.model if run else cast(str, settings.model))
-    adapters = {**({ALIGNED: run.stage("alignment").require() / "adapter"} if run else {}), **settings.adapters}
+    own = {ALIGNED: trained_folder(run.stage("alignment").require(), run.config.alignment)} if run else {}
+    adapters = {**own, **settings.adapters}
     engine = settings.engine or engine_of(run)
     names = settings.names or [BASE, *adapters]
 
     def weights(name: str) -> Weights:
         if name == BASE:
             return Weights(base, model_digest(base))
+        if not run or name != ALIGNED:
+            return adapted(base, adapters[name].absolute(), engine)
+        if run.config.alignment.lora is None:
+            whole = resolve_model(str(own[name]))
+            return Weights(whole, model_digest(whole))
         # The run's own adapter belongs to what its training started from; others to the model as it is.
-        under = resolve_model(adapted_model(run)) if run and name == ALIGNED and name not in settings.adapters else base
-        return adapted(under, adapters[name].absolute(), engine)
+        return adapted(resolve_model(adapted_model(run)), own[name].absolute(), engine)
 
     return engine, {name: weights(name) for name in names}
 

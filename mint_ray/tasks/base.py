@@ -183,6 +183,10 @@ class Task(KindSection):
         """The published answer form: the header, then numbered, single-quoted names."""
         return "\n".join([self.header, *(f"{i}. '{name}'" for i, name in enumerate(names, 1))])
 
+    def opening(self, name: str) -> str:
+        """An answer up to the end of its first name."""
+        return self.answer([name]).removesuffix("'")
+
     def parse(self, text: str) -> list[str]:
         """The names of an answer in order, at most `answer_size`, outer quotes removed.
 

@@ -57,8 +57,8 @@ def make(tiny_model, encoded, tmp_path, monkeypatch):
 
     def build(validation=(), scratch="scratch", dropout=0.0, model=tiny_model, **settings):
         defaults = dict(precision="fp32", batch_size=8, epochs=2, learning_rate=1e-2, save_steps=4)
-        lora = LoraSection(rank=4, alpha=8, dropout=dropout)
-        section = AlignmentSection(model=str(model), lora=lora, **{**defaults, **settings})
+        defaults["lora"] = LoraSection(rank=4, alpha=8, dropout=dropout)
+        section = AlignmentSection(model=str(model), **{**defaults, **settings})
         return build_trainer(section, model, {"train": encoded, "validation": list(validation)}, 7, tmp_path / scratch)
 
     return build

@@ -6,7 +6,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mint_ray.alignment.losses import dpo, log1mexp, log_odds, odds_ratio_loss, orpo, segment_mean, token_log_probs
+from mint_ray.alignment.losses import (
+    dpo,
+    listwise,
+    log1mexp,
+    log_odds,
+    odds_ratio_loss,
+    orpo,
+    segment_mean,
+    soft_list_loss,
+    token_log_probs,
+)
 
 LOG = math.log
 
@@ -84,3 +94,47 @@ def test_token_log_probs_and_their_gradient_are_those_of_log_softmax_over_more_t
     (expected * upstream).sum().backward()
     assert torch.allclose(found, expected, rtol=1e-5, atol=1e-5)
     assert torch.allclose(ours.grad, theirs.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_a_trained_output_layer_learns_what_it_learns_of_log_softmax():
+    random = torch.Generator().manual_seed(0)
+    hidden, upstream = torch.randn(600, 8, generator=random), torch.randn(600, generator=random)
+    targets = torch.randint(50, (600,), generator=random)
+    layers = []
+    for _ in range(2):
+        layer = torch.nn.Linear(8, 50)
+        layer.load_state_dict({"weight": torch.linspace(-1, 1, 400).view(50, 8), "bias": torch.linspace(0, 1, 50)})
+        layers.append(layer)
+    (token_log_probs(hidden, layers[0].weight, targets, layers[0].bias) * upstream).sum().backward()
+    expected = layers[1](hidden).log_softmax(-1).gather(-1, targets[:, None]).squeeze(-1)
+    (expected * upstream).sum().backward()
+    assert torch.allclose(layers[0].weight.grad, layers[1].weight.grad, rtol=1e-4, atol=1e-4)
+    assert torch.allclose(layers[0].bias.grad, layers[1].bias.grad, rtol=1e-4, atol=1e-4)
+
+
+def test_the_list_loss_computed_on_paper():
+    # the scorer: 3/4 and 1/4; the model: 1/2 and 1/2, whatever mass lies beside the two
+    scores, even = torch.tensor([[LOG(0.6), LOG(0.2)]]), torch.tensor([[LOG(0.1), LOG(0.1)]])
+    assert soft_list_loss(even, scores).item() == pytest.approx(LOG(2), rel=1e-6)
+    # where both agree it is the entropy, and nothing is lower
+    entropy = -(0.75 * LOG(0.75) + 0.25 * LOG(0.25))
+    assert soft_list_loss(torch.tensor([[LOG(0.3), LOG(0.1)]]), scores).item() == pytest.approx(entropy, rel=1e-6)
+
+
+def test_the_gradient_of_the_list_loss_is_what_the_model_gives_too_much():
+    scores = torch.tensor([[LOG(0.6), LOG(0.2)]])
+    log_probs = torch.tensor([[LOG(0.1), LOG(0.1)]], requires_grad=True)
+    soft_list_loss(log_probs, scores).sum().backward()
+    assert log_probs.grad.tolist() == [pytest.approx([0.5 - 0.75, 0.5 - 0.25], rel=1e-5)]
+    random = torch.Generator().manual_seed(0)
+    many = torch.randn(3, 4, generator=random, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(3, 4, generator=random, dtype=torch.float64)
+    reference = torch.nn.functional.cross_entropy(many.float(), weights.float().softmax(-1), reduction="none")
+    assert torch.allclose(soft_list_loss(many, weights), reference, rtol=1e-5)
+
+
+def test_a_listwise_pair_is_the_chosen_answers_nll_plus_beta_times_the_list():
+    terms = listwise(
+        torch.tensor([LOG(0.8)]), torch.tensor([[LOG(0.1), LOG(0.1)]]), torch.tensor([[LOG(0.6), LOG(0.2)]]), beta=0.1
+    )
+    assert terms.loss.item() == pytest.approx(-LOG(0.8) + 0.1 * LOG(2), rel=1e-6)

@@ -1,5 +1,7 @@
 """SFT and DPO: TRL's losses and gradients, over the same pairs in the same order as ORPO, resumed as it is."""
 
+from functools import partial
+
 import psutil
 import pytest
 import torch
@@ -9,11 +11,17 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-from mint_ray.alignment.align import align
+from mint_ray.alignment.align import align, openings_of
+from mint_ray.alignment.check import check_alignment
+from mint_ray.alignment.collation import encode_pairs
+from mint_ray.alignment.losses import orpo
+from mint_ray.alignment.start import adapted_model
 from mint_ray.config import AlignmentSection
 from mint_ray.errors import TrainingError
 from mint_ray.inference.predict import weights
 from mint_ray.models import load_model, merge_adapter, model_digest
+from mint_ray.tasks.rare_disease import RareDisease
+from tests.alignment.conftest import pair
 from tests.alignment.test_align import after_the_first_checkpoint, run_of
 from tests.alignment.test_align import losses as curve_losses
 from tests.alignment.test_trainer import at_once, losses, wake_adapter
@@ -130,9 +138,11 @@ def test_the_loss_falls_on_training_and_validation_pairs(method, make, encoded):
     assert validations[-1] < validations[0]
 
 
+@pytest.mark.parametrize("lora", [{"rank": 4, "alpha": 8}, None])
 @pytest.mark.parametrize("method", TRAINED_TWICE)
-def test_bf16_gives_the_losses_of_fp32_but_for_rounding(method, make):
-    exact, rounded = make(method=method), make(method=method, scratch="other", precision="bf16")
+def test_bf16_gives_the_losses_of_fp32_but_for_rounding(method, lora, make):
+    settings = {"method": method, "lora": lora, "learning_rate": 1e-3}
+    exact, rounded = make(**settings), make(**settings, scratch="other", precision="bf16")
     exact.train()
     rounded.train()
     assert losses(rounded)[:3] == pytest.approx(losses(exact)[:3], rel=0.05)
@@ -219,3 +229,73 @@ def test_a_killed_worker_changes_no_loss(method, local_ray, tiny_model, tmp_path
     watching.join(timeout=1)
     assert killed
     assert curve_losses(disturbed) == pytest.approx(curve_losses(straight), rel=1e-4)
+
+
+@pytest.mark.parametrize("method", ["orpo", *METHODS])
+def test_without_lora_every_weight_has_the_gradient_of_the_loss_by_hand(method, make, encoded, tiny_model):
+    trainer = make(method=method, lora=None)
+    loss_of(trainer, encoded[:1]).backward()
+    model = load_model(tiny_model, torch.float32)
+    pair = encoded[0]
+    chosen, rejected = (answer_log_prob(model, pair.prompt, answer) for answer in (pair.chosen, pair.rejected))
+    means = chosen / len(pair.chosen), rejected / len(pair.rejected)
+    by_hand = {
+        "sft": -means[0],
+        "dpo": -F.logsigmoid(0.1 * (chosen - chosen.detach() - rejected + rejected.detach())),
+        "orpo": orpo(means[0][None], means[1][None], 0.1).loss[0],
+    }[method]
+    by_hand.backward()
+    found = dict(trainer.model.named_parameters())
+    for name, weight in model.named_parameters():
+        assert (found[name].grad - weight.grad).norm() <= 1e-3 * weight.grad.norm(), name
+
+
+def test_a_dpo_of_all_weights_holds_on_to_the_model_that_it_began_with(make, encoded, tiny_model):
+    trainer = make(method="dpo", lora=None)
+    trainer.train()
+    part = at_once(trainer.data_collator.collate, encoded[:2])
+    base = load_model(tiny_model, torch.float32)
+    expected = [answer_log_prob(base, p.prompt, p.chosen).item() for p in encoded[:2]]
+    assert trainer.answers_before(trainer.model, part)[0].tolist() == pytest.approx(expected, rel=1e-4)
+    assert trainer.answers(trainer.model, part)[0].tolist() != pytest.approx(expected, rel=1e-2)
+
+
+def test_all_weights_resumed_have_the_losses_of_an_undisturbed_run(make, tmp_path):
+    straight, resumed = make(lora=None, learning_rate=1e-3), make(lora=None, learning_rate=1e-3, scratch="other")
+    straight.train()
+    resumed.train(resume_from_checkpoint=str(tmp_path / "scratch" / "checkpoint-4"))
+    assert losses(resumed) == pytest.approx(losses(straight), rel=1e-6)
+
+
+def test_all_weights_leave_a_model_that_inference_and_the_next_training_take_as_it_is(local_ray, tiny_model, tmp_path):
+    sft = run_of(tmp_path / "sft", tiny_model, method="sft", epochs=1, lora=None)
+    figures = align(sft).figures
+    whole = sft.stage("alignment").path / "model"
+    trained = load_model(whole, torch.float32)
+    assert figures["aligned_digest"] == model_digest(whole)
+    assert figures["trainable_parameters"] == sum(weight.numel() for weight in trained.parameters())
+    assert not [path for path in whole.iterdir() if path.suffix == ".bin"]
+    finish_stage(sft, "alignment")
+    with weights(sft, "aligned") as aligned:
+        assert (aligned.digest, aligned.adapter) == (model_digest(whole), None)
+        assert model_digest(aligned.here().folder) != model_digest(tiny_model)
+    more = run_of(tmp_path / "dpo", tiny_model, method="dpo", start=str(whole))
+    assert adapted_model(more) == str(whole)
+    check_alignment(more.config.alignment)
+
+
+def test_a_list_learns_the_names_at_the_first_place_each_as_in_a_row_of_its_own(make, tokenizer):
+    task = RareDisease(kind="rare_disease", answer_size=2)
+    encoded, refused = encode_pairs([pair(i) for i in range(3)], tokenizer, 512, openings=partial(openings_of, task))
+    assert not refused
+    trainer = make(method="listwise", beta=0.5, lora=None)
+    terms = trainer.terms(trainer.model, at_once(trainer.data_collator.collate, encoded))
+    for i, one in enumerate(encoded):
+        said = [tokenizer.decode(opening) for opening in one.openings]
+        names = task.parse(pair(i)["chosen"][0]["content"])
+        assert said == [f"{task.header}\n1. '{name}" for name in names]
+        chosen = answer_log_prob(trainer.model, one.prompt, one.chosen) / len(one.chosen)
+        firsts = torch.stack([answer_log_prob(trainer.model, one.prompt, opening) for opening in one.openings])
+        choice = torch.tensor([-1.0, -2.0]).softmax(-1)  # by the scores of the pair
+        expected = -chosen - 0.5 * (choice * firsts.log_softmax(-1)).sum()
+        assert terms.loss[i].item() == pytest.approx(expected.item(), rel=1e-4)

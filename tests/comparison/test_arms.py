@@ -1,14 +1,17 @@
 """The arms: what each differs in, what they share, and that a comparison goes on where it was stopped."""
 
 import json
+import typing
 from collections import Counter
 from functools import partial
 
 import pytest
 
 from mint_ray.comparison import run as running
-from mint_ray.comparison.arms import ARMS, check_settings
+from mint_ray.comparison.arms import ARMS as EVERY
+from mint_ray.comparison.arms import check_settings
 from mint_ray.comparison.run import run_arms
+from mint_ray.config import FirstArm
 from mint_ray.errors import ConfigError, CorpusError
 from mint_ray.parquet import write_part
 from mint_ray.records import Case, to_table
@@ -16,6 +19,7 @@ from mint_ray.runs import Run, StageReport
 from mint_ray.tasks.base import save_labels
 from tests.tiny_run import LABELS, NAMES, tiny_case, tiny_config, truth_first, truth_second, write_answers
 
+ARMS = {name: EVERY[name] for name in typing.get_args(FirstArm)}  # those that run where nothing is said
 TRAINED = [name for name, arm in ARMS.items() if arm.trains]
 SPLITS = ("train", "train", "validation", "test")
 CASES = [tiny_case(i, split=SPLITS[i % 4]) for i in range(24)]
@@ -219,3 +223,35 @@ def test_knowledge_that_is_not_there_is_told_where_an_arm_retrieves(tmp_path):
     check_settings(tiny_config(tmp_path, comparison=comparison | {"arms": ["base", "mint"]}))
     with pytest.raises(ConfigError, match=r"comparison\.retrieval\.knowledge is .*none\.json: there is nothing"):
         check_settings(tiny_config(tmp_path, comparison=comparison | {"arms": ["base", "rag"]}))
+
+
+FURTHER = ["mint", "sft_truth", "sft_best", "mint_rounds", "mint_listwise", "sft_all", "mint_all", "unlabelled"]
+
+
+def test_further_arms_are_the_configurations_that_their_names_say(carried_out):
+    run, done, _ = carried_out(arms=FURTHER, rounds={"count": 2, "samples": 4})
+    settings = {name: each.config for name, each in done.items()}
+    assert {name: (c.alignment.method, c.alignment.lora is None) for name, c in settings.items()} == {
+        **{"mint": ("orpo", False), "sft_truth": ("sft", False), "sft_best": ("orpo", False)},
+        **{"mint_rounds": ("orpo", False), "mint_listwise": ("listwise", False), "unlabelled": ("orpo", False)},
+        **{"sft_all": ("sft", True), "mint_all": ("orpo", True)},
+    }
+    rounds = {name: c.alignment.rounds for name, c in settings.items() if c.alignment.rounds}
+    assert {name: (r.method, r.count, r.samples) for name, r in rounds.items()} == {
+        "sft_best": ("sft", 2, 4),
+        "mint_rounds": ("orpo", 2, 4),
+    }
+    own_pairs = {name for name, each in done.items() if each.stage("preferences").path != run.dir / "preferences"}
+    assert own_pairs == {"sft_truth", "unlabelled"}
+    assert (settings["sft_truth"].preferences.truth, settings["sft_truth"].preferences.chosen) == ("alone", 1)
+    assert settings["unlabelled"].preferences.truth == "ignored"
+    for config in settings.values():
+        type(config.alignment).model_validate(config.alignment.model_dump())
+
+
+def test_rounds_go_on_from_the_point_that_was_chosen_for_mint_and_count_its_cost_once(carried_out):
+    run, done, _ = carried_out(arms=["mint", "mint_rounds"], learning_rates=[0.2, 0.1])
+    assert done["mint_rounds"].config.alignment.learning_rate == 0.1
+    assert done["mint"] in done["mint_rounds"].lenders
+    cost = json.loads((run.dir / "arms" / "mint_rounds" / "cost.json").read_text())
+    assert cost["trained"] == COST  # as its own stage says, which has the first alignment in it

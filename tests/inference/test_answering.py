@@ -1,12 +1,16 @@
 """What becomes of a batch that a model fails at: its cases are refused, or the model is broken and nothing is written."""
 
+import math
+import re
+
 import pyarrow.parquet as pq
 import pytest
 
 from mint_ray.config import InferenceSection
-from mint_ray.errors import ModelError
-from mint_ray.inference.answering import AnswerEngine, Prompt, Said, Weights
+from mint_ray.errors import ConfigError, ModelError
+from mint_ray.inference.answering import AnswerEngine, Prompt, Said, Weights, bounded
 from mint_ray.records import Case, to_table
+from mint_ray.tasks.base import Label
 from mint_ray.tasks.rare_disease import RareDisease
 from tests.tiny_run import tiny_case
 
@@ -69,3 +73,22 @@ def test_a_last_case_that_fails_is_refused_where_the_batch_before_it_still_passe
     engine(to_table([tiny_case(1), tiny_case(2)], Case))
     engine(to_table([tiny_case(3)], Case))
     assert [row["case_id"] for row in rows(engine.refused)] == ["case-003"]
+
+
+def words(text, add_special_tokens):
+    return {"input_ids": re.findall(r"\w+|[^\w\s]", text)}
+
+
+def test_an_answer_without_a_bound_of_its_own_may_be_a_quarter_longer_than_the_longest_that_labels_allow():
+    labels = [Label(id=str(i), name=name) for i, name in enumerate(["one", "one two three", "one two", "one"])]
+    task = TASK.model_copy(update={"answer_size": 2})
+    longest = task.answer(["one two three", "one two"])
+    bound = bounded(InferenceSection(), task, labels, words).max_tokens
+    assert bound == math.ceil(1.25 * (len(words(longest, False)["input_ids"]) + 1))
+    assert bounded(InferenceSection(max_tokens=3), task, labels, words).max_tokens == 3
+
+
+def test_a_bound_that_leaves_no_token_for_a_prompt_is_refused():
+    labels = [Label(id=str(i), name=f"{i} " + "many " * 40) for i in range(9)]
+    with pytest.raises(ConfigError, match=r"inference\.max_model_len is 128, and an answer of 3 names may take"):
+        bounded(InferenceSection(max_model_len=128), TASK.model_copy(update={"answer_size": 3}), labels, words)

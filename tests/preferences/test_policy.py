@@ -227,3 +227,15 @@ def test_rankings_come_back_from_a_table_as_they_were_stored():
     assert list(ranked_rows(table)) == expected
     assert list(ranked_rows(table.slice(1))) == expected[1:]
     assert list(ranked_rows(table.slice(3))) == []
+
+
+def test_the_truth_alone_is_chosen_whatever_its_rank_and_a_case_without_makes_no_pair():
+    assert names("e", truth="alone", chosen=1) == [("e", "ji")]
+    assert names("j", truth="alone", chosen=1) == [("j", "ih")]
+    assert choose(TEN, None, settings(truth="alone", chosen=1)).reason == "truth-not-known"
+    assert choose(TEN, "z", settings(truth="alone", chosen=1)).reason == "truth-not-a-label"
+
+
+@pytest.mark.parametrize("label", ["a", "e", "j", "z", None])
+def test_a_truth_that_is_ignored_changes_nothing(label):
+    assert names(label, truth="ignored") == names(None)
