@@ -5,6 +5,7 @@
 
 import json
 import sys
+import typing
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,8 @@ def today() -> dict:
 def sections(names) -> dict:
     found = {}
     for name in names:
-        base = Configuration.model_fields[name].annotation
+        annotation = Configuration.model_fields[name].annotation
+        base = (typing.get_args(annotation) or (annotation,))[0]  # of a section that may be left out, the section
         if issubclass(base, KindSection):
             found |= {
                 f"{name}.{kind}": defaults(kind_of(base, kind)) | wording(name, kind, base) for kind in kinds(base)
