@@ -8,7 +8,6 @@ goes on.
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 from collections import Counter
@@ -21,29 +20,17 @@ import yaml
 
 from mint_ray.config import MOVED, parse_config
 from mint_ray.errors import RunError
-from mint_ray.job import reported
 from mint_ray.line import LINE
-from mint_ray.lock import sole_job
 from mint_ray.parquet import part_files, read_table, write_part
 from mint_ray.preferences import store as pairs
 from mint_ray.rankings.store import LABELS, ranking_table, refusal_table
 from mint_ray.runs import CONFIG, Run, Stage, write_atomically, write_json
 from mint_ray.sections import default_of, own_settings, result_settings
-from mint_ray.storage import files_below, location, opened, remove
+from mint_ray.storage import files_below, opened, remove
 
 logger = logging.getLogger(__name__)
 BEGUN, MANIFEST = "begun.json", "manifest.json"
 SCORED = ("text_cut", "scores_alike")  # figures that are the rankings' today
-
-
-def main(arguments: list[str]) -> None:
-    """`mint-ray adopt`."""
-    parser = argparse.ArgumentParser(prog="mint-ray adopt", description="Take over a run of an earlier release.")
-    parser.add_argument("run", type=location, help="its run.dir")
-    folder = parser.parse_args(arguments).run
-    with reported(), sole_job(folder):
-        for line in adopt(folder):
-            print(line)
 
 
 def adopt(folder: Path) -> list[str]:

@@ -25,7 +25,7 @@ LINES = {
 OTHERS = {
     "answer": ("Have a finished run answer new patients.", "mint_ray.answer.command:main"),
     "pool": ("Take finished comparisons with other seeds together.", "mint_ray.job:pool"),
-    "adopt": ("Take over a run directory of an earlier release.", "mint_ray.adopt:main"),
+    "adopt": ("Take over a run directory of an earlier release.", "mint_ray.job:adopt"),
     "serve": ("Serve a run's scorer, or its models, over HTTP.", "mint_ray.service.launch:main"),
     "ask": ("Ask a run's model about a patient, by a note or by findings.", "mint_ray.ask:main"),
     "recipes": ("List the configurations that ship with mint_ray; print or copy one.", "mint_ray.recipes.command:main"),

@@ -73,6 +73,19 @@ def pool(arguments: list[str]) -> None:
     print(f"Pooled: {chosen.to / 'report.html'}")
 
 
+def adopt(arguments: list[str]) -> None:
+    """`mint-ray adopt`: what became of each stage, a line each."""
+    from mint_ray.storage import location
+
+    parser = argparse.ArgumentParser(prog="mint-ray adopt", description="Take over a run of an earlier release.")
+    parser.add_argument("run", type=location, help="its run.dir")
+    folder = parser.parse_args(arguments).run
+    with reported(), sole_job(folder):
+        from mint_ray.adopt import adopt
+
+        print(*adopt(folder), sep="\n")
+
+
 def run_stages(config: Configuration, options: argparse.Namespace, stages: Sequence[str]) -> None:
     """Carry out stages in their order on one Ray session; a `MintError` ends the process with status 1."""
     from mint_ray.readiness import check_ready
