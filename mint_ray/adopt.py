@@ -9,7 +9,6 @@ goes on.
 from __future__ import annotations
 
 import json
-import logging
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,6 @@ from mint_ray.runs import CONFIG, Run, Stage, write_atomically, write_json
 from mint_ray.sections import default_of, own_settings, result_settings
 from mint_ray.storage import files_below, opened, remove
 
-logger = logging.getLogger(__name__)
 BEGUN, MANIFEST = "begun.json", "manifest.json"
 SCORED = ("text_cut", "scores_alike")  # figures that are the rankings' today
 

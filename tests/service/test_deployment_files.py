@@ -13,7 +13,8 @@ from ray.serve.schema import ServeDeploySchema
 
 from mint_ray.config import load_config
 from mint_ray.errors import ConfigError, RunError
-from mint_ray.runs import STAGES, Run, StageReport
+from mint_ray.line import LINE
+from mint_ray.runs import Run, StageReport
 from mint_ray.service.file import ServiceFile, bound, file_of_run, read_file
 from mint_ray.service.launch import main
 from mint_ray.service.settings import ModelSection, ServiceSection, is_loopback
@@ -141,7 +142,7 @@ def test_the_command_says_it_and_ends_with_status_2(tmp_path, capsys, monkeypatc
 def run_up_to(last: str, folder) -> Run:
     """The demo's run, whose stages have made nothing."""
     run = Run(load_config("demo").moved(folder / "run"))
-    for stage in STAGES:
+    for stage in LINE:
         run.carry_out(stage, lambda run: StageReport())
         if stage == last:
             return run
