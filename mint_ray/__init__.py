@@ -2,8 +2,8 @@
 
 The line, and the package that owns each station:
 
-    corpora -> scorers -> preferences -> alignment -> inference -> evaluation
-     cases     rankings    pairs          adapter      answers      metrics, report
+    corpora -> scorers -> rankings -> preferences -> alignment -> inference -> evaluation -> reports
+     cases     a scorer   rankings    pairs          adapter      answers      metrics       pages
 
 What `__all__` names is the public face (docs/api.md); all else may change. A name's module is imported with its first use.
 """
