@@ -20,7 +20,7 @@ ROOMS = (
 )
 GROUND = {"hpo", "notes", "recipes"}  # folders that are of the ground floor
 TOP = {"__init__", "__main__", "adopt", "answer", "ask", "capacity", "command", "job", "reading", "readiness"}
-BESIDE = {"likelihood": "tasks"}  # files that belong to a room
+BESIDE = {"likelihood": "tasks", "candidates": "scorers", "rounds": "inference"}  # files that belong to a room
 
 
 def modules(root: Path = ROOT) -> dict[str, Path]:

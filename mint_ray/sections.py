@@ -48,8 +48,10 @@ def hardware(default: Any, **constraints: Any) -> Any:
     return Field(default=default, json_schema_extra={"hardware": True}, **constraints)
 
 
-def result_settings(section: BaseModel) -> dict[str, Any]:
-    """The section as plain data without its hardware fields: what a stage's result depends on."""
+def result_settings(section: BaseModel | None) -> dict[str, Any]:
+    """The section as plain data without its hardware fields: what a stage's result depends on; none if it is left out."""
+    if section is None:
+        return {}
     settings: dict[str, Any] = {}
     for name, field in type(section).model_fields.items():
         if isinstance(extra := field.json_schema_extra, dict) and "hardware" in extra:
@@ -61,8 +63,10 @@ def result_settings(section: BaseModel) -> dict[str, Any]:
     return settings
 
 
-def own_settings(section: BaseModel) -> dict[str, Any]:
+def own_settings(section: BaseModel | None) -> dict[str, Any]:
     """What `result_settings` holds beside the defaults, and what has none: so a new setting changes no old fingerprint."""
+    if section is None:
+        return {}
     settings, defaults = result_settings(section), default_settings(section)
     found: dict[str, Any] = {}
     for name, value in settings.items():

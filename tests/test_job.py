@@ -45,7 +45,7 @@ def test_a_start_over_of_a_job_that_cannot_run_removes_nothing(job, tmp_path, mo
         f"alignment.model={tmp_path / 'no-model'}",
     ]
     run = Run(load_config(DEMO, settings))
-    for stage in ("cases", "scorer", "preferences", "alignment"):
+    for stage in ("cases", "scorer", "rankings", "preferences", "alignment"):
         run.carry_out(stage, lambda run: StageReport())
     (run.dir / "comparison").mkdir()
     (run.dir / "comparison" / "report.html").touch()

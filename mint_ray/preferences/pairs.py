@@ -110,9 +110,9 @@ class PairMaker:
 
 
 def policy_of(config: Configuration) -> dict[str, Any]:
-    """The settings that decide which names a pair holds."""
-    chosen = {name for name in PreferencesSection.model_fields if name != "max_refused_share"}
-    return {"scorer_sees": config.rankings.scorer_sees, **config.preferences.model_dump(include=chosen)}
+    """The settings that decide which names a pair holds; where they are sampled answers, those decide: see `rounds`."""
+    chosen = PreferencesSection.model_fields.keys() - {"max_refused_share", "sampled"}
+    return {"scorer_sees": config.rankings.scorer_sees, **config.preferences.model_dump(include=set(chosen))}
 
 
 def shows_images(task: Task) -> bool:

@@ -22,7 +22,7 @@ class Here:
     def __init__(self, tables: list[pa.Table]):
         self.tables = tables
 
-    def map_batches(self, work: Callable, batch_format: str, batch_size: None) -> Here:
+    def map_batches(self, work: Callable, batch_format: str, batch_size: None, zero_copy_batch: bool = True) -> Here:
         made = (work(table) for table in self.tables)
         return Here([each for result in made for each in ([result] if isinstance(result, pa.Table) else result)])
 

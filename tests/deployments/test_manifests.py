@@ -294,7 +294,7 @@ def test_the_recipe_is_the_shipped_one_with_the_clusters_paths():
     differ = {
         f"{name}.{key}"
         for name, section in here.items()
-        for key, value in section.items()
+        for key, value in (section or {}).items()
         if value != shipped[name][key]
     }
     paths = {"run.dir", "corpus.folder", "corpus.label_list", "scorer.state_dict", "scorer.label_list"}

@@ -58,7 +58,7 @@ def test_other_pairs_come_from_the_same_rankings(ranked, changes, monkeypatch):
 
 def test_every_setting_of_the_pairs_is_tried_above():
     named = {name for changes in CHANGES for name in changes}
-    assert named == set(PreferencesSection.model_fields) - {"max_refused_share"}
+    assert named == set(PreferencesSection.model_fields) - {"max_refused_share", "sampled"}
 
 
 def test_a_stage_that_was_killed_goes_on_with_the_parts_that_are_left(ranked, tmp_path, monkeypatch):
