@@ -138,7 +138,7 @@ def test_a_model_of_another_package_is_had_by_its_name(installed):
     [
         ('{"kind": "vlit"}', "kind is 'vlit'; did you mean vilt"),
         ('{"kind": "clip", "templates": ["no place"]}', "templates: .*places for the label's name"),
-        ("[]", "a section whose kind is one of clip, vilt"),
+        ("[]", "a section whose kind is one of clip, phenotype, vilt"),
         ("{", "no readable scorer.json"),
     ],
 )
