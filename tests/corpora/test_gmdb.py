@@ -82,6 +82,7 @@ def test_a_row_with_its_photograph_becomes_a_case(tmp_path):
         "sex": "male",
         "age_years": 3.5,
         "ethnicity": "European",
+        "mentions": [],
         "synthetic": False,
         "source": "gmdb_frequent_gallery_images_v1.0.9.csv:2",
     }

@@ -166,7 +166,7 @@ def test_it_finds_unseen_patients_and_says_what_it_was_fitted_on(fitted):
     assert figures["labels_with_patients"] == 6 and figures["patients"] < 60  # the simulated ones tell nothing more
     assert figures["annotations_taken_out"]["rows"] == 0  # whose papers nobody cites
     assert figures["held_out"]["all"]["top1"] >= 0.7
-    assert fitted.stage("scorer").manifest["versions"]["hpo_annotations"] == "2025-01-16"
+    assert fitted.stage("scorer").manifest["hands"][-1]["versions"]["hpo_annotations"] == "2025-01-16"
 
 
 def test_its_scores_are_log_probabilities_over_all_labels(fitted):
