@@ -36,7 +36,7 @@ from mint_ray.preferences.sampled import Graded, best_and_worst, grade, probabil
 from mint_ray.preferences.store import PAIR_SPLITS, pair_dataset, pair_schema
 from mint_ray.rankings.store import ranking_table
 from mint_ray.records import Message, Refusal, case_of, to_table
-from mint_ray.runs import Run, StageReport, write_atomically
+from mint_ray.runs import Run, StageReport, read_json_lines, write_atomically
 from mint_ray.storage import local_copy, written_folder
 from mint_ray.tasks.base import Label, Task
 
@@ -132,13 +132,12 @@ def keep(done: list[Run], run: Run) -> None:
     trained = trained_folder(stage, run.config.alignment)
     if not is_whole(trained):
         copy_folder(made, trained)
-    lines: list[str] = []
+    rows: list[dict[str, Any]] = []
     for number, each in enumerate(done):
-        steps = len({json.loads(line)["step"] for line in lines})
-        for line in (each.stage("alignment").path / CURVE).read_text().splitlines():
-            row = json.loads(line)
-            lines.append(json.dumps(row | {"step": row["step"] + steps, "round": number}))
-    write_atomically(stage / CURVE, "\n".join(lines) + "\n")
+        steps = len({row["step"] for row in rows})
+        for row in read_json_lines(each.stage("alignment").path / CURVE):
+            rows.append(row | {"step": row["step"] + steps, "round": number})
+    write_atomically(stage / CURVE, "".join(f"{json.dumps(row)}\n" for row in rows))
 
 
 def copy_folder(source: Path, out: Path) -> None:

@@ -73,6 +73,32 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, strict_json(value, indent=1))
 
 
+def read_json(path: Path) -> Any:
+    """What a file of a run's holds; None where there is none.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    return _parsed(path, path.read_text(errors="replace"), "") if path.exists() else None
+
+
+def read_json_lines(path: Path) -> list[Any]:
+    """What a file of a run's holds, line by line, without blank lines; nothing where there is none.
+
+    Raises:
+        RunError: a line is damaged; with its number.
+    """
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    return [_parsed(path, line, f", line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _parsed(path: Path, text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise RunError(f"{path}{where}: is damaged, no JSON; make what wrote it again with --fresh") from None
+
+
 def strict_json(value: Any, **how: Any) -> str:
     """Plain data as JSON. A number that is not finite is null: Python writes it as a word that JSON does not have."""
     return json.dumps(_plain(value), **how)

@@ -13,7 +13,7 @@ import pytest
 from mint_ray.config import AlignmentSection, load_config
 from mint_ray.errors import RunError
 from mint_ray.line import LINE
-from mint_ray.runs import CLEARING, Run, StageReport, digest_files, open_run, plain_errors
+from mint_ray.runs import CLEARING, Run, StageReport, digest_files, open_run, plain_errors, read_json, read_json_lines
 from tests.conftest import REPOSITORY
 
 
@@ -419,3 +419,13 @@ def test_a_worker_s_text_tells_a_full_disk_and_a_quota_apart(tmp_path):
 def test_an_error_about_a_file_elsewhere_is_left_as_it_is(tmp_path):
     with pytest.raises(PermissionError), plain_errors(tmp_path):
         raise PermissionError(errno.EACCES, "Permission denied", "/elsewhere/x")
+
+
+@pytest.mark.parametrize(("text", "where"), [('{"step": 1}\n{"ste', ", line 2"), ("\x00\x00", ", line 1")])
+def test_a_damaged_line_of_a_run_s_file_is_named(text, where, tmp_path):
+    (tmp_path / "curve.jsonl").write_text(text)
+    with pytest.raises(RunError, match=rf"curve\.jsonl{where}: is damaged"):
+        read_json_lines(tmp_path / "curve.jsonl")
+    with pytest.raises(RunError, match=r"curve\.jsonl: is damaged"):
+        read_json(tmp_path / "curve.jsonl")
+    assert (read_json_lines(tmp_path / "none"), read_json(tmp_path / "none")) == ([], None)

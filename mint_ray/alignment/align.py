@@ -14,7 +14,6 @@ alignment/
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
@@ -36,7 +35,7 @@ from mint_ray.models import load_tokenizer, model_digest, resolve_model
 from mint_ray.parquet import train_storage, write_part
 from mint_ray.preferences.store import PAIR_SPLITS, pair_dataset
 from mint_ray.records import Refusal, to_table
-from mint_ray.runs import Run, StageReport
+from mint_ray.runs import Run, StageReport, read_json_lines
 from mint_ray.storage import local_copy
 from mint_ray.tasks.base import Task
 
@@ -183,7 +182,7 @@ def curve_figures(path: Path, section: AlignmentSection) -> dict[str, Any]:
 
     `training_seconds` and `training_tokens` are of training steps alone, without start, validation and checkpoints.
     """
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = read_json_lines(path)
     steps = [row for row in rows if "loss" in row]
     validations = [row for row in rows if "eval_loss" in row]
     pairs_a_step = section.batch_size * section.gradient_accumulation * section.workers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from mint_ray.evaluation.inputs import Known, read_answers, read_known
 from mint_ray.evaluation.measure import grade, name_index
 from mint_ray.inference.store import refusal_table
 from mint_ray.records import LEARNED_FROM, Case, GradedAnswer, from_table
-from mint_ray.runs import Run
+from mint_ray.runs import Run, read_json, read_json_lines
 
 COMPARISON = "comparison"  # its folder in the run's directory
 SHOWN = 3  # ids that a message names
@@ -148,8 +147,8 @@ def read_arm(name: str, run: Run, model: str, index: NameIndex, folder: Path) ->
         answers=answers,
         refused=refusal_table(run, model).num_rows,
         cost=cost_of(run, model, folder),
-        curve=curve_of(run.stage("alignment").path) if model == "aligned" else [],
-        search=read_json(folder / "search.json").get("points", []),
+        curve=read_json_lines(run.stage("alignment").path / "curve.jsonl") if model == "aligned" else [],
+        search=(read_json(folder / "search.json") or {}).get("points", []),
     )
 
 
@@ -179,14 +178,3 @@ def cost_by_manifests(run: Run, model: str) -> dict[str, Any]:
         "trained": {"training_seconds": training.get("seconds")},
         "answers": answering.get("figures", {}).get(model, {}) | {"seconds": answering.get("seconds")},
     }
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """What a file holds, nothing where there is none."""
-    return json.loads(path.read_text()) if path.exists() else {}
-
-
-def curve_of(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a stage's curve.jsonl, none where there is none."""
-    path = folder / "curve.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()] if path.exists() else []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from mint_ray.errors import EvaluationError, RunError
 from mint_ray.evaluation.measure import replies_of
 from mint_ray.parquet import read_table
 from mint_ray.records import GradedAnswer, from_table
-from mint_ray.runs import CONFIG, Run, open_run
+from mint_ray.runs import CONFIG, Run, open_run, read_json
 from mint_ray.sections import differing, result_settings
 from mint_ray.storage import reaching
 
@@ -34,7 +33,7 @@ class Repetition:
 
 def read_repetition(run: Run) -> Repetition:
     """What a finished comparison left."""
-    arms = json.loads((run.dir / COMPARISON / "comparison.json").read_text())["arms"]
+    arms = read_json(run.dir / COMPARISON / "comparison.json")["arms"]
     return Repetition(read_given(run), {name: graded_replies(run, name) for name in arms})
 
 

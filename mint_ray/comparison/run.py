@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -22,7 +21,7 @@ from mint_ray.config import Configuration
 from mint_ray.errors import ConfigError, CorpusError
 from mint_ray.line import LINE, function_of
 from mint_ray.records import LEARNED_FROM
-from mint_ray.runs import Run, StageReport, write_json
+from mint_ray.runs import Run, StageReport, read_json, write_json
 from mint_ray.storage import files_below, remove
 
 logger = logging.getLogger(__name__)
@@ -146,8 +145,8 @@ def training_cost(name: str, done: dict[str, Run]) -> dict[str, float]:
 
 def search_seconds(run: Run, name: str) -> float:
     """Seconds of training at all points of an arm's grid; 0 where nothing was searched."""
-    path = search_file(run.config, name)
-    return sum(row["training_seconds"] for row in json.loads(path.read_text())["points"]) if path.exists() else 0.0
+    searched = read_json(search_file(run.config, name))
+    return sum(row["training_seconds"] for row in searched["points"]) if searched else 0.0
 
 
 def complete(run: Run, last: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ import numpy as np
 from mint_ray.corpora.store import some_cases
 from mint_ray.line import LINE
 from mint_ray.records import Case
-from mint_ray.runs import Run
+from mint_ray.runs import Run, read_json_lines
 from mint_ray.storage import files_in
 
 if TYPE_CHECKING:
@@ -36,13 +35,13 @@ class Background:
 
 def read_background(run: Run, truths: Sequence[Truth]) -> Background:
     """What the report shows of a run; the cases in full are drawn by the run's seed and not by how they turned out."""
-    config, curve = run.config, run.stage("alignment").path / "curve.jsonl"
+    config = run.config
     wanted = min(config.evaluation.worked_cases, len(truths))
     drawn = sorted(np.random.default_rng(config.run.seed).choice(len(truths), wanted, replace=False))
     return Background(
         config=config,
         manifests={name: manifest for name in LINE if (manifest := run.stage(name).manifest)},
-        curve=[json.loads(row) for row in curve.read_text().splitlines() if row.strip()] if curve.exists() else [],
+        curve=read_json_lines(run.stage("alignment").path / "curve.jsonl"),
         pair_plots={
             path.stem: path.read_bytes() for path in files_in(run.stage("preferences").path / "plots", "*.png")
         },

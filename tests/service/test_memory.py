@@ -29,7 +29,8 @@ def test_it_is_after_every_answer_that_is_late_enough(monkeypatch, trims):
     assert [answer.status_code for answer in found] == [200, 404] and trims == [0, 0]
 
 
-def test_where_there_is_no_glibc_nothing_is_asked_of_it(monkeypatch):
+def test_where_there_is_no_glibc_nothing_is_asked_of_it(monkeypatch, trims):
     monkeypatch.setattr(memory, "_trim", None)
     monkeypatch.setattr(memory, "TRIM_SECONDS", -1.0)
     memory.memory_returner()()
+    assert trims == []
