@@ -43,6 +43,12 @@ def test_figures_of_a_run_by_hand(tmp_path):
     assert metrics["aligned_minus_base"]["e2"] == {"value": 1, "low": 1, "high": 1}
 
 
+def test_the_most_frequent_labels_are_counted_over_training_cases_alone(tmp_path):
+    known = read_known(answered_run(tmp_path))
+    assert set(known.trained) == {"OMIM:1"}
+    assert set(known.asked["label_id"].to_pylist()) > {"OMIM:1"}
+
+
 def test_swapped_cases_each_have_the_answer_to_another(tmp_path):
     run = answered_run(tmp_path)
     known = read_known(run)
