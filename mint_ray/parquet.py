@@ -116,12 +116,16 @@ def parquet_file(path: Path) -> pq.ParquetFile:
         return pq.ParquetFile(arrow_path(path), filesystem=arrow_filesystem(path))
 
 
-def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """A Parquet file's rows."""
+def read_table(path: Path, columns: list[str] | None = None, coded: Sequence[str] = ()) -> pa.Table:
+    """A Parquet file's rows.
+
+    Args:
+        coded: columns of texts, by their path in the file, that are read as codes of a dictionary.
+    """
     with reaching(path):
         # The stubs leave one of its parameters open.
         return pq.read_table(  # pyright: ignore[reportUnknownMemberType]
-            arrow_path(path), columns=columns, filesystem=arrow_filesystem(path)
+            arrow_path(path), columns=columns, filesystem=arrow_filesystem(path), read_dictionary=list(coded)
         )
 
 

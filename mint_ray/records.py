@@ -17,6 +17,7 @@ import types
 import typing
 from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import accumulate, pairwise, repeat
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -311,24 +312,50 @@ def to_table(records: Iterable[Record], record: type[Record]) -> pa.Table:
     return pa.Table.from_pylist([r.model_dump() for r in records], schema=arrow_schema(record))
 
 
-def as_stored(table: pa.Table, record: type[R]) -> Iterator[R]:
+def as_stored(table: pa.Table, record: type[R], known: dict[Any, Record] | None = None) -> Iterator[R]:
     """The records of a table that was written from records: what was checked then is not checked again.
 
     Equal records within them, as findings that many cases have, are one object.
+
+    Args:
+        known: the records within that earlier tables had; those of this one are added, so that they are not made anew.
     """
-    inner = {name: get_args(field.annotation)[0] for name, field in record.model_fields.items() if _of_records(field)}
-    known: dict[tuple[Any, ...], Record] = {}
-    for row in table.to_pylist():
-        for name, each in inner.items():
-            row[name] = [_once(each, fields, known) for fields in row[name]]
-        yield record.model_construct(**row)
+    known = {} if known is None else known
+    columns: list[list[Any]] = []
+    for name in table.column_names:
+        column, field = table[name].combine_chunks(), record.model_fields[name]
+        (inner, *_) = get_args(field.annotation) or (None,)
+        columns.append(_each_once(column, inner, known) if _of_records(field) else plain_values(column))
+    for row in zip(*columns, strict=True):
+        yield record.model_construct(**dict(zip(table.column_names, row, strict=True)))
 
 
-def _once(record: type[Record], fields: dict[str, Any], known: dict[tuple[Any, ...], Record]) -> Record:
-    key = (record, *fields.values())
-    if key not in known:
-        known[key] = record.model_construct(**fields)
-    return known[key]
+def plain_values(array: pa.Array) -> list[Any]:
+    """What `to_pylist` gives, in about a fifth of its time: a list is cut out of the flat values, which come at once."""
+    import pyarrow as pa
+
+    kind: Any = array.type
+    if pa.types.is_list(kind) and not array.null_count:
+        return _cut(plain_values(array.flatten()), array)
+    if pa.types.is_string(kind) or pa.types.is_binary(kind) or (pa.types.is_primitive(kind) and not array.null_count):
+        return array.to_numpy(zero_copy_only=False).tolist()  # numbers with nulls would become floats
+    return array.to_pylist()
+
+
+def _each_once(lists: pa.ListArray, record: type[Record], known: dict[Any, Record]) -> list[list[Record]]:
+    """Lists of records; equal ones are one object."""
+    flat: Any = lists.flatten()
+    names, kind = [field.name for field in flat.type], repeat(record)
+    keys = list(zip(kind, *map(plain_values, flat.flatten()), strict=False))
+    for key in set(keys) - known.keys():
+        known[key] = record.model_construct(**dict(zip(names, key[1:], strict=True)))
+    return _cut([known[key] for key in keys], lists)
+
+
+def _cut(flat: list[Any], lists: pa.ListArray) -> list[list[Any]]:
+    """The flat values of lists, parted into them."""
+    ends = list(accumulate(plain_values(lists.value_lengths()), initial=0))
+    return [flat[start:end] for start, end in pairwise(ends)]
 
 
 def _of_records(field: Any) -> bool:

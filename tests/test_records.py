@@ -15,6 +15,7 @@ from mint_ray.records import (
     arrow_schema,
     as_stored,
     from_table,
+    plain_values,
     to_table,
 )
 
@@ -153,3 +154,35 @@ def test_records_that_were_stored_come_back_as_they_were_without_another_check()
     found = list(as_stored(to_table(cases, Case), Case))
     assert found == cases and found[2].phenotypes[0] is found[2].phenotypes[1]
     assert list(as_stored(to_table([], Case), Case)) == []
+
+
+def test_findings_that_an_earlier_table_had_are_the_same_objects():
+    known = {}
+    seen, other = (
+        Phenotype(id="HP:0001252", name="Hypotonia"),
+        Phenotype(id="HP:0001252", name="Hypotonia", excluded=True),
+    )
+    tables = [to_table([Case(case_id="c", group_id="g", phenotypes=each)], Case) for each in ([seen], [other, seen])]
+    first, second = (case for table in tables for case in as_stored(table, Case, known))
+    assert second.phenotypes == [other, seen] and second.phenotypes[1] is first.phenotypes[0] and len(known) == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["a", None, "ü"], pa.string()),
+        ([b"\x00", None], pa.binary()),
+        ([True, False], pa.bool_()),
+        ([True, None], pa.bool_()),
+        ([1, 2**60 + 1, None], pa.int64()),
+        ([0.1, None], pa.float64()),
+        ([["a"], [], ["b", None]], pa.list_(pa.string())),
+        ([["a"], None], pa.list_(pa.string())),
+        ([[["a", "b"], []], [], [["c"]]], pa.list_(pa.list_(pa.string()))),
+        ([[{"id": "a"}], []], pa.list_(pa.struct({"id": pa.string()}))),
+    ],
+)
+def test_plain_values_are_those_of_arrow(values, kind):
+    for array in (pa.array(values, kind), pa.array([*values, *values], kind)[1 : len(values) + 1], pa.array([], kind)):
+        found = plain_values(array)
+        assert found == array.to_pylist() and list(map(type, found)) == list(map(type, array.to_pylist()))

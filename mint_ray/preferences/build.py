@@ -23,11 +23,14 @@ from mint_ray.preferences.store import PAIR_SPLITS, refusal_table
 from mint_ray.rankings.parts import Part, Rows, case_parts
 from mint_ray.rankings.ranking import ranked_rows
 from mint_ray.rankings.store import LABELS, ranking_table
-from mint_ray.records import Case, Ranking, arrow_schema, as_stored
+from mint_ray.records import Case, Ranking, Record, arrow_schema, as_stored, plain_values
 from mint_ray.runs import Run, StageReport, told_counts
 from mint_ray.tasks.base import load_labels
 
 logger = logging.getLogger(__name__)
+GIVEN = ["case_id", "label_id", "scorer", "scorer_digest", "label_ids", "scores"]  # what is read of rankings
+CODED = "label_ids.list.element"  # read as codes of a dictionary: a label's id is a text once, not once a row
+FINDINGS = 20_000  # kept from part to part; a vocabulary has about as many, words and places in notes have no end
 BLOCK = 32  # parts whose donors are looked up in one pass through the rankings
 
 
@@ -58,8 +61,11 @@ def make_pairs(run: Run) -> None:
     pending = [part for part in every if part.name not in done]
     logger.info("preferences: %d parts of %d to make pairs of", len(pending), len(every))
     progress.begin("pairing", len(every), "parts", len(every) - len(pending))
+    findings: dict[Any, Record] = {}
     for count, (part, given) in enumerate(given_rankings(run, pending), 1):
-        cases = (case for case in as_stored(rows.of(part), Case) if case.case_id in given)
+        if len(findings) > FINDINGS:
+            findings.clear()
+        cases = (case for case in as_stored(rows.of(part), Case, findings) if case.case_id in given)
         made = maker.make((case, given[case.case_id]) for case in cases)
         for place, table in made.tables(maker.images).items():  # refusals last, since they say that it is done
             write_part(table, folder / place / part.name)
@@ -74,7 +80,7 @@ def given_rankings(run: Run, parts: Sequence[Part]) -> Iterator[tuple[Part, dict
     folder = run.stage("rankings").path
     if not run.config.preferences.shuffled:
         for part in parts:
-            yield part, given_by_id(read_table(folder / part.name))
+            yield part, given_by_id(read_table(folder / part.name, GIVEN, coded=[CODED]))
         return
     donors = draw_donors(ranking_table(run, columns=["case_id", "split"]), run.config.run.seed)
     rankings = parquet_dataset(part_files(folder), arrow_schema(Ranking))
@@ -94,9 +100,7 @@ def case_ids_of(table: pa.Table) -> list[str]:
 
 def given_by_id(rankings: pa.Table) -> dict[str, Given]:
     """Rankings by the case that was ranked."""
-    columns: list[list[Any]] = [
-        rankings[name].to_pylist() for name in ("case_id", "label_id", "scorer", "scorer_digest")
-    ]
+    columns = [plain_values(rankings[name].combine_chunks()) for name in GIVEN[:4]]
     return {
         case_id: Given(ranked, truth, scorer, digest)
         for ranked, case_id, truth, scorer, digest in zip(ranked_rows(rankings), *columns, strict=True)

@@ -116,7 +116,9 @@ def _chosen(label_ids: list[str], truth: str | None, settings: PreferencesSectio
 def _scores_of(label_ids: set[str], ranking: Ranked, settings: PreferencesSection) -> dict[str, float]:
     """Scores by label id; nearly all stand at the two ends of a ranking, so its middle is not read through."""
     ends = (slice(0, settings.chosen), slice(-settings.rejected, None))
-    found = {i: s for end in ends for i, s in zip(ranking.label_ids[end], ranking.scores[end], strict=True)}
+    found: dict[str, float] = {}
+    for end in ends:
+        found.update(zip(ranking.label_ids[end], ranking.scores[end], strict=True))
     return found | {i: ranking.scores[ranking.label_ids.index(i)] for i in label_ids - found.keys()}
 
 

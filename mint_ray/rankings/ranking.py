@@ -37,7 +37,8 @@ def above(score: float, other: float) -> bool:
 def ranked_rows(table: pa.Table) -> Iterator[Ranked]:
     """The rows of a table with the columns `label_ids` and `scores`. Each label's id is made a text once, not once a row."""
     lists: Any = cast(Any, table["label_ids"].combine_chunks())
-    ids = lists.flatten().dictionary_encode()
+    ids = lists.flatten()
+    ids = ids if pa.types.is_dictionary(ids.type) else ids.dictionary_encode()
     names = np.array(ids.dictionary.to_pylist(), dtype=object)
     places = ids.indices.to_numpy(zero_copy_only=False)
     scores = cast(Any, table["scores"].combine_chunks()).flatten().to_numpy(zero_copy_only=False)

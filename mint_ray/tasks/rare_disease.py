@@ -67,22 +67,23 @@ class RareDisease(Task):
         return View(text=scorer_text(case), image=case.image, findings=told)
 
     def downstream_view(self, case: Case) -> View:
-        told = self._told(case)
-        shown = set(map(id, told))
+        seen = self._seen(case)
+        told, shown = in_order(seen), set(map(id, seen))
         withheld = [p.id for p in case.phenotypes if id(p) not in shown] + [m.id for m in self._hidden(case)]
         if case.image is not None:
             withheld.insert(0, "image")
-        text = patient_text(case, told, self._note(case))
+        text = patient_text(case, told, self._note(case, seen))
         return View(text=text, findings=tuple(told), withheld=tuple(dict.fromkeys(withheld)))
 
     def blinded_view(self, case: Case) -> View:
-        seen = {"image": None, "phenotypes": self._seen(case), "text": self._note(case)}
-        return self.scorer_view(case.model_copy(update=seen))
+        seen = self._seen(case)
+        shown = {"image": None, "phenotypes": seen, "text": self._note(case, seen)}
+        return self.scorer_view(case.model_copy(update=shown))
 
     def query(self, case: Case) -> str | None:
         """The findings observed, and the note: a finding that was excluded would look up what it speaks against."""
-        observed = [p.name for p in self._told(case) if not p.excluded]
-        note = self._note(case)
+        seen = self._seen(case)
+        observed, note = [p.name for p in in_order(seen) if not p.excluded], self._note(case, seen)
         return "; ".join([*observed, note] if note else observed)
 
     def prompt(self, view: View) -> list[Message]:
@@ -104,18 +105,14 @@ class RareDisease(Task):
         roots = self._withheld(case)
         return [m for m in case.mentions if roots and _may_be_below(roots, m.id)]
 
-    def _note(self, case: Case) -> str | None:
-        """The note as the language model reads it: what it may not see is blacked out, by place and by name."""
+    def _note(self, case: Case, seen: list[Phenotype]) -> str | None:
+        """The note as the language model reads it: what is not among the findings seen is blacked out, by place and by name."""
         if not case.text:
             return case.text
         places = [(m.start, m.end) for m in self._hidden(case)]
-        names = [p.name for p in case.phenotypes if p not in self._seen(case)]
+        names = [p.name for p in case.phenotypes if p not in seen]
         places += [match.span() for name in names for match in re.finditer(re.escape(name), case.text, re.IGNORECASE)]
         return blacked_out(case.text, places)
-
-    def _told(self, case: Case) -> list[Phenotype]:
-        """The same in the order in which it is told: by name, so that no answer hangs on what was recorded first."""
-        return sorted(self._seen(case), key=lambda p: (p.name.casefold(), p.name))
 
     def phenotype(self, words: str, excluded: bool = False) -> Phenotype:
         known = ontology()
@@ -187,15 +184,24 @@ def disease_label(disease_id: str) -> Label:
     return Label(id=disease_id, name=name.capitalize() if name.isupper() else name, synonyms=tuple(synonyms))
 
 
-@remembered(maxsize=128)
-def _branches(roots: tuple[str, ...]) -> frozenset[str]:
-    return frozenset[str]().union(*(ontology().descendants(root) for root in roots))
+@remembered(maxsize=None)
+def _above(term_id: str) -> frozenset[str] | None:
+    """The living terms of an id and all above them; None for an id of HPO that nobody can place."""
+    living = ontology().successors(term_id)
+    if not living and term_id.startswith("HP:"):
+        return None
+    return frozenset[str]().union(*(ontology().ancestors(term.id) for term in living))
 
 
 def _may_be_below(roots: tuple[str, ...], term_id: str) -> bool:
     """Whether a term is in one of the branches, or is one of HPO that nobody can place."""
-    living = ontology().successors(term_id)
-    return any(term.id in _branches(roots) for term in living) or (not living and term_id.startswith("HP:"))
+    above = _above(term_id)
+    return above is None or not above.isdisjoint(roots)
+
+
+def in_order(phenotypes: Iterable[Phenotype]) -> list[Phenotype]:
+    """Findings as they are told: by name, so that no answer hangs on what was recorded first."""
+    return sorted(phenotypes, key=lambda p: (p.name.casefold(), p.name))
 
 
 def scorer_text(case: Case) -> str | None:

@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mint_ray.config import PreferencesSection
+from mint_ray.parquet import read_table, write_part
+from mint_ray.preferences.build import CODED
 from mint_ray.preferences.policy import Preference, Skip, choose, margin
 from mint_ray.rankings.ranking import Ranked, above, rank, ranked_rows
 
@@ -227,6 +229,15 @@ def test_rankings_come_back_from_a_table_as_they_were_stored():
     assert list(ranked_rows(table)) == expected
     assert list(ranked_rows(table.slice(1))) == expected[1:]
     assert list(ranked_rows(table.slice(3))) == []
+
+
+def test_rankings_whose_ids_are_read_as_codes_are_the_same(tmp_path):
+    rows = {"label_ids": [["c", "a"], ["a", "c", "b"]], "scores": [[3.0, 2.5], [0.5, 0.25, 0.0]]}
+    table = pa.table(rows)
+    write_part(table, tmp_path / "part-0.parquet")
+    coded = read_table(tmp_path / "part-0.parquet", coded=[CODED])
+    assert pa.types.is_dictionary(coded["label_ids"].type.value_type)
+    assert list(ranked_rows(coded)) == list(ranked_rows(table))
 
 
 def test_the_truth_alone_is_chosen_whatever_its_rank_and_a_case_without_makes_no_pair():
