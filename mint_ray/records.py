@@ -323,28 +323,29 @@ def as_stored(table: pa.Table, record: type[R], known: dict[Any, Record] | None 
     known = {} if known is None else known
     columns: list[list[Any]] = []
     for name in table.column_names:
-        column, field = table[name].combine_chunks(), record.model_fields[name]
-        (inner, *_) = get_args(field.annotation) or (None,)
-        columns.append(_each_once(column, inner, known) if _of_records(field) else plain_values(column))
+        column: Any = table[name].combine_chunks()
+        inner = _inner_record(record.model_fields[name])
+        columns.append(_each_once(column, inner, known) if inner else plain_values(column))
     for row in zip(*columns, strict=True):
         yield record.model_construct(**dict(zip(table.column_names, row, strict=True)))
 
 
-def plain_values(array: pa.Array) -> list[Any]:
-    """What `to_pylist` gives, in about a fifth of its time: a list is cut out of the flat values, which come at once."""
-    import pyarrow as pa
+def plain_values(array: Any) -> list[Any]:
+    """What `to_pylist` gives, but not value by value: flat ones come at once, and lists are cut out of them."""
+    from pyarrow import types
 
     kind: Any = array.type
-    if pa.types.is_list(kind) and not array.null_count:
+    if types.is_list(kind) and not array.null_count:
         return _cut(plain_values(array.flatten()), array)
-    if pa.types.is_string(kind) or pa.types.is_binary(kind) or (pa.types.is_primitive(kind) and not array.null_count):
+    number = types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind)
+    if types.is_string(kind) or types.is_binary(kind) or (number and not array.null_count):
         return array.to_numpy(zero_copy_only=False).tolist()  # numbers with nulls would become floats
     return array.to_pylist()
 
 
-def _each_once(lists: pa.ListArray, record: type[Record], known: dict[Any, Record]) -> list[list[Record]]:
+def _each_once(lists: Any, record: type[Record], known: dict[Any, Record]) -> list[list[Record]]:
     """Lists of records; equal ones are one object."""
-    flat: Any = lists.flatten()
+    flat = lists.flatten()
     names, kind = [field.name for field in flat.type], repeat(record)
     keys = list(zip(kind, *map(plain_values, flat.flatten()), strict=False))
     for key in set(keys) - known.keys():
@@ -352,15 +353,17 @@ def _each_once(lists: pa.ListArray, record: type[Record], known: dict[Any, Recor
     return _cut([known[key] for key in keys], lists)
 
 
-def _cut(flat: list[Any], lists: pa.ListArray) -> list[list[Any]]:
+def _cut(flat: list[Any], lists: Any) -> list[list[Any]]:
     """The flat values of lists, parted into them."""
     ends = list(accumulate(plain_values(lists.value_lengths()), initial=0))
     return [flat[start:end] for start, end in pairwise(ends)]
 
 
-def _of_records(field: Any) -> bool:
-    (inner, *_) = get_args(field.annotation) or (None,)
-    return get_origin(field.annotation) is list and isinstance(inner, type) and issubclass(inner, Record)
+def _inner_record(field: Any) -> type[Record] | None:
+    """The record that a field has a list of, if it has one."""
+    inner: Any = next(iter(get_args(field.annotation)), None)
+    listed = get_origin(field.annotation) is list and isinstance(inner, type) and issubclass(inner, Record)
+    return inner if listed else None
 
 
 def from_table(table: pa.Table, record: type[R]) -> Iterator[R]:
