@@ -59,7 +59,7 @@ LINE: dict[str, StageSpec] = {
         sections=("task", "preferences", "candidates"),
         reads=("cases", "rankings"),
         work="mint_ray.preferences.build:build_preferences",
-        version=2,
+        version=3,
     ),
     "alignment": StageSpec(
         "Align the language model to the pairs.",
@@ -75,7 +75,7 @@ LINE: dict[str, StageSpec] = {
         reads=("cases", "alignment"),
         work="mint_ray.inference.predict:predict",
         asks="mint_ray.capacity:answers_demand",
-        version=2,
+        version=3,
     ),
     "evaluation": StageSpec(
         "Grade the answers and write the report.",

@@ -14,7 +14,7 @@ class Genes(RareDisease):
 
     header: ClassVar[str] = "POTENTIAL_GENES:"
     entity: ClassVar[str | None] = "gene"
-    asked: ClassVar[str] = "causal genes (HGNC symbols)"
+    asked: ClassVar[tuple[str, str]] = ("causal gene (HGNC symbol)", "causal genes (HGNC symbols)")
     exact_names: ClassVar[bool] = True
 
     def diseases_of(self, label: Label) -> tuple[str, ...]:

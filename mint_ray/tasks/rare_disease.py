@@ -28,6 +28,10 @@ _INSTRUCTION = (
     "You are a clinical geneticist. Name the {n} most likely {asked} of the patient, most likely first. "
     "Answer with the line {header} followed by {n} numbered names in single quotes."
 )
+_INSTRUCTION_FOR_ONE = (
+    "You are a clinical geneticist. Name the most likely {asked} of the patient. "
+    "Answer with the line {header} followed by one numbered name in single quotes."
+)
 WITHHELD = "[withheld]"
 _KNOWLEDGE = "Diseases that may fit, from a reference:"
 
@@ -54,7 +58,7 @@ class RareDisease(Task):
         text="Recurrent infections, prominent fingertip pads",
         image=GREY,
     )
-    asked: ClassVar[str] = "rare genetic diseases"
+    asked: ClassVar[tuple[str, str]] = ("rare genetic disease", "rare genetic diseases")  # of one name, of several
     answer_size: int = Field(default=10, ge=1)
     withhold_branches: list[str] = Field(
         default=[],
@@ -87,7 +91,9 @@ class RareDisease(Task):
         return "; ".join([*observed, note] if note else observed)
 
     def prompt(self, view: View) -> list[Message]:
-        instruction = _INSTRUCTION.format(n=self.answer_size, asked=self.asked, header=self.header)
+        one, several = self.asked
+        wording, asked = (_INSTRUCTION_FOR_ONE, one) if self.answer_size == 1 else (_INSTRUCTION, several)
+        instruction = wording.format(n=self.answer_size, asked=asked, header=self.header)
         knowledge = ["\n".join([_KNOWLEDGE, *(f"- {passage}" for passage in view.context)])] if view.context else []
         return [Message(role="user", content="\n\n".join([instruction, *knowledge, str(view.text)]))]
 

@@ -43,6 +43,10 @@ _INSTRUCTION = (
     "that it most likely comes from, most likely first.{choice} Answer with the line {header} followed by {n} numbered "
     "names in single quotes."
 )
+_INSTRUCTION_FOR_ONE = (
+    "You are a pathologist. This is a microscope image of nuclei, stained with hematoxylin and eosin. Name the tissue "
+    "that it most likely comes from.{choice} Answer with the line {header} followed by one numbered name in single quotes."
+)
 
 
 class Tissue(Task):
@@ -73,9 +77,8 @@ class Tissue(Task):
 
     def prompt(self, view: View) -> list[Message]:
         choice = f" Choose from: {', '.join(self.candidates)}." if self.candidates else ""
-        return [
-            Message(role="user", content=_INSTRUCTION.format(n=self.answer_size, header=self.header, choice=choice))
-        ]
+        wording = _INSTRUCTION_FOR_ONE if self.answer_size == 1 else _INSTRUCTION
+        return [Message(role="user", content=wording.format(n=self.answer_size, header=self.header, choice=choice))]
 
 
 def _caption(case: Case) -> tuple[str, ...]:

@@ -105,3 +105,11 @@ def test_answers_in_other_forms_are_read_too():
 def test_the_prompt_asks_for_as_many_names_as_the_answer_holds():
     (message,) = TASK.prompt(View(text="Findings: x"))
     assert message.role == "user" and "3 most likely" in message.content and message.content.endswith("Findings: x")
+
+
+def test_the_prompt_for_one_name_asks_in_the_singular():
+    (message,) = RareDisease(kind="rare_disease", answer_size=1).prompt(View(text="Findings: x"))
+    assert message.content == (
+        "You are a clinical geneticist. Name the most likely rare genetic disease of the patient. Answer with the line "
+        "POTENTIAL_DISEASES: followed by one numbered name in single quotes.\n\nFindings: x"
+    )

@@ -43,6 +43,15 @@ def test_the_prompt_asks_for_five_and_offers_the_names():
     assert "crypts" not in message.content
 
 
+def test_the_prompt_for_one_tissue_asks_in_the_singular():
+    (message,) = Tissue(kind="tissue", answer_size=1, candidates=("Skin", "Liver")).prompt(TASK.downstream_view(CASE))
+    assert message.content == (
+        "You are a pathologist. This is a microscope image of nuclei, stained with hematoxylin and eosin. Name the tissue "
+        "that it most likely comes from. Choose from: Skin, Liver. Answer with the line MOST_LIKELY_TISSUE: followed by "
+        "one numbered name in single quotes."
+    )
+
+
 def test_the_prompt_can_offer_nothing():
     (message,) = Tissue(kind="tissue", candidates=()).prompt(TASK.downstream_view(CASE))
     assert "Choose from" not in message.content
