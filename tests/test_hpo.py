@@ -21,6 +21,7 @@ from mint_ray.hpo import (
     gene_diseases,
     information_content,
     ontology,
+    search,
     taken_out,
     use,
 )
@@ -216,3 +217,27 @@ def test_a_release_that_lacks_a_file_is_refused_by_its_name(tmp_path):
     (tmp_path / "hp.obo").write_text("")
     with pytest.raises(ConfigError, match=r"hpo.folder is .* has no phenotype.hpoa"):
         use(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [
+        ("seizure", ("HP:0001250", "Seizure", "Seizure")),
+        ("short stat", ("HP:0004322", "Short stature", "Short stature")),
+        ("wide set ey", ("HP:0000316", "Hypertelorism", "Wide-set eyes")),
+        ("HP:0000316", ("HP:0000316", "Hypertelorism", "Hypertelorism")),
+        ("hp:000031", ("HP:0000311", "Round face", "Round face")),
+    ],
+)
+def test_a_finding_is_found_by_the_beginnings_of_its_words(words, first):
+    assert search(words)[0] == first
+
+
+@pytest.mark.parametrize("words", ["", "  ", "-", "zzz", "autosomal dominant inheritance", "HP:1"])
+def test_what_is_no_beginning_of_a_finding_finds_none(words):
+    assert search(words) == []
+
+
+def test_each_term_is_offered_once_and_no_more_than_asked_for():
+    found = search("abnormal", most=30)
+    assert len({each.id for each in found}) == len(found) == 30

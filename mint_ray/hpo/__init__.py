@@ -22,6 +22,7 @@ from mint_ray.hpo.annotations import (
 )
 from mint_ray.hpo.ontology import FACE, PHENOTYPIC_ABNORMALITY, Ontology, Term, ontology
 from mint_ray.hpo.release import FOLDER, dates, remembered, use
+from mint_ray.hpo.search import Found, search
 from mint_ray.hpo.wording import Synonym, definitions, names
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "PHENOTYPIC_ABNORMALITY",
     "Annotation",
     "Disease",
+    "Found",
     "Ontology",
     "Patient",
     "Synonym",
@@ -48,6 +50,7 @@ __all__ = [
     "ontology",
     "other_names",
     "remembered",
+    "search",
     "taken_out",
     "use",
 ]

@@ -25,6 +25,7 @@ The models:
 models         which names lead to which weights
 parts          text and images of a chat, checked before an engine sees them
 readiness      whether the engines answer for themselves
+questions      a case to the request about it, an answer to names with ids: what the page is made of
 openai_errors  problems in OpenAI's form
 chat           Ray Serve LLM's engines behind its router, and our guards before that
 """

@@ -8,7 +8,7 @@ OpenAI's form. No address in a request is ever fetched: an image is a data URI.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +16,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
 from pydantic import ValidationError
 from ray import serve
 from ray.exceptions import RayActorError
@@ -41,7 +42,7 @@ from mint_ray.config import EngineSection
 from mint_ray.inference.answering import Weights
 from mint_ray.inference.engine import engine_arguments
 from mint_ray.models import sees_images
-from mint_ray.service import pages
+from mint_ray.service import pages, questions
 from mint_ray.service.connections import bound_connections
 from mint_ray.service.deployment import listening_host
 from mint_ray.service.guards import guarded
@@ -51,8 +52,9 @@ from mint_ray.service.models import served_models
 from mint_ray.service.openai_errors import error_response, openai_error
 from mint_ray.service.parts import ChatRequest
 from mint_ray.service.problems import FieldError, Problem, from_validation, overloaded
+from mint_ray.service.questions import Questions, questions_of
 from mint_ray.service.readiness import Readiness
-from mint_ray.service.settings import BASE, ModelSection
+from mint_ray.service.settings import BASE, HttpLimits, ModelSection
 
 DEPLOYMENT = "models"
 # vLLM fetches images from any host unless it has a list; this one is no host's name (RFC 2606).
@@ -157,11 +159,16 @@ class ModelEndpoint(OpenAiIngress):
         bound_connections(settings.limits.request_seconds)
         self._token, self._limits = settings.access.token(), settings.limits
         self._readiness = Readiness({} if settings.may_sleep else {n: partial(_ask, e) for n, e in engines.items()})
+        self._questions = questions_of(settings)
+        if self._questions:
+            self._questions.prepare()
         super().__init__(engines, cards)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         metrics = HttpMetrics(serve.get_replica_context().replica_id.unique_id)
         app = create_app(self, self._readiness, metrics)
+        if self._questions:
+            add_page(app, self._questions, list(self._model_cards), self._limits, secured=self._token is not None)
         return guarded(app, self._limits, self._token, metrics, pages.routes(app), error_response)
 
     async def _get_model_id(self, model: str | None) -> str:
@@ -304,6 +311,15 @@ def create_app(endpoint: ModelEndpoint, readiness: Readiness, metrics: HttpMetri
         app.add_exception_handler(kind, partial(_as_error, metrics))
     app.add_exception_handler(Exception, _as_internal)
     return app
+
+
+def add_page(app: FastAPI, about: Questions, models: Sequence[str], limits: HttpLimits, secured: bool) -> None:
+    """The page to ask by hand, and what it is made of."""
+    app.include_router(questions.router(about))
+
+    @app.get("/")
+    async def page() -> HTMLResponse:
+        return pages.html(pages.asking_page(about, models, limits.image_bytes, secured))
 
 
 async def _as_internal(request: Request, error: Exception) -> Response:

@@ -135,7 +135,7 @@ def _children(node: Any) -> Any:
     return node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
 
 
-def read_case(raw: Any, limits: LimitsSection) -> CaseIn:
+def read_case(raw: Any, limits: HttpLimits) -> CaseIn:
     """A case of a request, once it keeps its rules.
 
     Raises:

@@ -1,21 +1,25 @@
-"""Two self-contained pages: ranking a case by hand, and the API's description. Nothing comes from elsewhere."""
+"""Self-contained pages: ranking a case by hand, asking a model about one, the API's description. Nothing comes from elsewhere."""
 
 from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, Template, select_autoescape
+from jinja2 import Environment, FunctionLoader, Template, select_autoescape
 from starlette.routing import Route
 
 from mint_ray.service.api import rank_example
 from mint_ray.service.engine import Engine
 from mint_ray.tasks.base import Task
+
+if TYPE_CHECKING:
+    from mint_ray.service.questions import Questions
 
 _POLICY = (
     "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src blob: data:; connect-src 'self'; "
@@ -36,6 +40,13 @@ def ranking_page(engine: Engine, secured: bool) -> tuple[str, str]:
     return _render("ranking.html", secured=secured, **shown)
 
 
+def asking_page(questions: Questions, models: Sequence[str], image_bytes: int, secured: bool) -> tuple[str, str]:
+    """The page at `/` of the models: what the task's model reads, typed in; its answer as it is written."""
+    told = {name: getattr(questions, name) for name in ("task", "shows", "sees_images", "looks_up")}
+    told |= {"labels": len(questions.labels), "ranks": questions.scorer is not None, "image_bytes": image_bytes}
+    return _render("asking.html", secured=secured, models=models, **told)
+
+
 def api_page(description: dict[str, Any], task: Task, address: str, secured: bool) -> tuple[str, str]:
     """The page at `/docs`, drawn from the OpenAPI description; `address` is where the application was met."""
     shown = {"example": json.dumps(rank_example(task), indent=1), "task": task, "secured": secured}
@@ -54,6 +65,7 @@ def _render(name: str, **values: Any) -> tuple[str, str]:
 
 @cache
 def _template(name: str) -> Template:
-    environment = Environment(autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True)
+    loader = FunctionLoader(lambda file: (files("mint_ray.service") / file).read_text())
+    environment = Environment(loader=loader, autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True)
     environment.filters["json"] = lambda value: json.dumps(value, indent=1, ensure_ascii=False)
-    return environment.from_string((files("mint_ray.service") / name).read_text())
+    return environment.get_template(name)

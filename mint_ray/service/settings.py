@@ -22,11 +22,13 @@ BASE, ALIGNED = "base", "aligned"  # as inference.models names them
 
 
 class HttpLimits(Section):
-    """Bounds of any service here, each refused with its own problem code. Bytes, pixels, counts; seconds."""
+    """Bounds of any service here, each refused with its own problem code. Bytes, pixels, characters, counts; seconds."""
 
     body_bytes: int = Field(default=32 * MEBI, ge=1024)
     image_bytes: int = Field(default=10 * MEBI, ge=64)
     image_pixels: int = Field(default=4096 * 4096, ge=256, description="by the header, before anything is decoded")
+    text_chars: int = Field(default=20_000, ge=1, description="of a case")
+    phenotypes: int = Field(default=200, ge=1, description="of a case")
     json_depth: int = Field(default=8, ge=4)
     json_items: int = Field(
         default=200_000, ge=100, description="commas and brackets in a body: what JSON costs once parsed"
@@ -39,11 +41,9 @@ class HttpLimits(Section):
 
 
 class LimitsSection(HttpLimits):
-    """Bounds of the scorer's service. Characters, counts."""
+    """Bounds of the scorer's service. Counts."""
 
     cases: int = Field(default=64, ge=1, description="in one request")
-    text_chars: int = Field(default=20_000, ge=1)
-    phenotypes: int = Field(default=200, ge=1)
     queued_cases: int = Field(default=512, ge=1, description="accepted and not yet answered, a replica")
 
     @model_validator(mode="after")
@@ -216,12 +216,19 @@ class ModelSection(HttpSection):
         default=None, min_length=1, description="what is served; null: `base` and every adapter"
     )
     engine: EngineSection | None = Field(default=None, description="null: as the run's `inference` section has it")
+    scorer: Annotated[str, Field(pattern=r"^https?://[^\s/]+")] | None = Field(
+        default=None,
+        description="the address of the scorer's service, e.g. http://127.0.0.1:8000: the page has its ranking beside "
+        "the answer; it is sent the same token",
+    )
     limits: ModelLimits = ModelLimits()
 
     @model_validator(mode="after")
     def _one_base_model(self):
         if (self.run is None) == (self.model is None):
             raise ValueError("name a finished run (run) or a base model (model), one of the two")
+        if self.scorer and not self.run:
+            raise ValueError("scorer is set and run is not: without a run there is no page to show its ranking on")
         if BASE in self.adapters or (self.run and ALIGNED in self.adapters):
             raise ValueError(f"adapters: {BASE} and, with a run, {ALIGNED} are taken: choose another name")
         known = [BASE, *([ALIGNED] if self.run else []), *self.adapters]

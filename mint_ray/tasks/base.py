@@ -155,6 +155,10 @@ class Task(KindSection):
         """
         return Phenotype(id="", name=words, excluded=excluded)
 
+    def suggestions(self, words: str) -> list[tuple[Phenotype, str]]:
+        """Findings that the words may be the beginning of, the likeliest first, each with its name that was found."""
+        return []
+
     def counts(self, case: Case) -> dict[str, int]:
         """By title: what else of a case is counted, so that cases of like counts are compared."""
         return {}

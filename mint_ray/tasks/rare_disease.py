@@ -19,6 +19,7 @@ from mint_ray.hpo import (
     ontology,
     other_names,
     remembered,
+    search,
     taken_out,
 )
 from mint_ray.records import Case, Mention, Message, Phenotype
@@ -126,6 +127,9 @@ class RareDisease(Task):
         if term is None and words.startswith("HP:"):
             raise CorpusError(f"{words}: is no id of {self.terms} {known.release}")
         return Phenotype(id=term.id if term else "", name=term.name if term else words, excluded=excluded)
+
+    def suggestions(self, words: str) -> list[tuple[Phenotype, str]]:
+        return [(Phenotype(id=found.id, name=found.name), found.wording) for found in search(words)]
 
     def counts(self, case: Case) -> dict[str, int]:
         return {"findings observed": sum(not p.excluded for p in case.phenotypes)}
