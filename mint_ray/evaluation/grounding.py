@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from difflib import SequenceMatcher
 
 import numpy as np
@@ -63,6 +63,44 @@ def marks(spelt: str, parting: Set[str] = frozenset()) -> tuple[str, ...]:
     )
 
 
+class _Alike:
+    """Spellings with the same marks, and whose they are, to be asked at once which of them are like another one."""
+
+    def __init__(self, spellings: Iterable[tuple[str, str]]):
+        by_length = sorted(spellings, key=lambda pair: len(pair[0]))
+        self._spelt = [spelt for spelt, _ in by_length]
+        self._sorted = [_in_order(spelt) for spelt in self._spelt]
+        self._label_ids = [label_id for _, label_id in by_length]
+        self._lengths = np.array([len(spelt) for spelt in self._spelt])
+
+    def likeness(self, spelt: str, least: float) -> dict[str, float]:
+        """By label id, how like its likest spelling is, 0 to 1, where that is `least` or so: in order, or whatever the order."""
+        # All common characters are the shorter one's, so that of two lengths far apart the likeness is small.
+        share = least / (2 - least)
+        start, stop = np.searchsorted(self._lengths, [len(spelt) * share - _SLACK, len(spelt) / share + _SLACK])
+        if start == stop:
+            return {}
+        found: dict[str, float] = {}
+        as_it_is, in_order = (
+            process.cdist(
+                [mine], theirs[start:stop], scorer=fuzz.ratio, score_cutoff=100 * least - _SLACK, dtype=np.float64
+            )
+            for mine, theirs in ((spelt, self._spelt), (_in_order(spelt), self._sorted))
+        )
+        likeness = np.maximum(as_it_is, in_order)[0] / 100
+        for i in np.flatnonzero(likeness):
+            label_id = self._label_ids[start + i]
+            found[label_id] = max(float(likeness[i]), found.get(label_id, 0.0))
+        return found
+
+
+_SLACK = 1e-6  # for what floating point makes of a threshold; the caller holds the scores against it
+
+
+def _in_order(spelt: str) -> str:
+    return " ".join(sorted(spelt.split()))
+
+
 class NameIndex:
     """A label list that is asked which labels a name means. What was asked once is remembered.
 
@@ -86,12 +124,13 @@ class NameIndex:
         self._label_ids = [label_id for _, label_id in named]
         self._names: defaultdict[str, set[str]] = defaultdict(set)
         self._synonyms: defaultdict[str, set[str]] = defaultdict(set)
-        self._by_marks: defaultdict[tuple[str, ...], list[tuple[str, str]]] = defaultdict(list)
+        by_marks: defaultdict[tuple[str, ...], list[tuple[str, str]]] = defaultdict(list)
         for label in labels:
             for position, name in enumerate(label_names(label)):
                 spelt = spelling(name)
                 (self._synonyms if position else self._names)[spelt].add(label.id)
-                self._by_marks[marks(spelt, parting)].append((spelt, label.id))
+                by_marks[marks(spelt, parting)].append((spelt, label.id))
+        self._by_marks = {each: _Alike(spellings) for each, spellings in by_marks.items()}
         self._similar: dict[str, frozenset[str]] = {}
         self._grounded: dict[str, str | None] = {}
 
@@ -139,10 +178,8 @@ class NameIndex:
         for exact in (self._names.get(spelt), self._synonyms.get(spelt)):
             if exact:
                 return next(iter(exact)) if len(exact) == 1 else None
-        best: dict[str, float] = {}
-        for candidate, label_id in self._by_marks.get(marks(spelt, self.parting), ()):
-            likeness = max(fuzz.ratio(spelt, candidate), fuzz.token_sort_ratio(spelt, candidate)) / 100
-            best[label_id] = max(likeness, best.get(label_id, 0.0))
+        alike = self._by_marks.get(marks(spelt, self.parting))
+        best = alike.likeness(spelt, self.ground_from) if alike else {}
         ranked = sorted(best.items(), key=lambda item: -item[1])
         if not ranked or ranked[0][1] < self.ground_from:
             return None

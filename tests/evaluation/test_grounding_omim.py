@@ -2,12 +2,16 @@
 
 import random
 import re
+from collections import Counter
 from functools import cache
+
+import pytest
 
 from mint_ray import hpo
 from mint_ray.evaluation.grounding import NameIndex, label_names, marks, normalised, similarity, spelling
 from mint_ray.tasks.base import Label
 from mint_ray.tasks.rare_disease import RareDisease, disease_label
+from tests.evaluation.plain_grounding import KINDS, PlainIndex, spoilt
 
 PARTING = RareDisease.parting_words
 
@@ -105,6 +109,19 @@ def test_on_500_answers_the_fast_form_of_the_published_metrics_decides_as_diffli
     ]
     assert [fast.similar(answer) for answer in answers] == direct
     assert sum(len(found) > 1 for found in direct) > 100 and sum(not found for found in direct) > 20
+
+
+@pytest.mark.parametrize("ground_from", [0.6, 0.9, 1.0])
+def test_names_of_all_kinds_ground_as_by_a_loop_over_all_names(ground_from):
+    generator = random.Random(11)
+    listed = [*labels()[::12], *(x for x in labels() if x.name.startswith(("Noonan", "Joubert", "Deafness")))]
+    names = [(kind, spoilt(generator, listed, kind)) for kind in KINDS for _ in range(300)]
+    fast, plain = NameIndex(listed, 0.8, ground_from, PARTING), PlainIndex(listed, ground_from, PARTING)
+    found = [fast.ground(name) for _, name in names]
+    assert found == [plain.ground(name) for _, name in names]
+    grounded = Counter(kind for (kind, _), label_id in zip(names, found, strict=True) if label_id)
+    assert grounded["exact"] > 250 and grounded["another order"] > 200 and not grounded["garbage"]
+    assert ground_from == 1.0 or 30 < grounded["misspelt"] < 290
 
 
 def test_names_after_a_semicolon_and_second_names_of_the_annotations_are_synonyms(monkeypatch):
