@@ -117,7 +117,8 @@ class RareDisease(Task):
         if not case.text:
             return case.text
         places = [(m.start, m.end) for m in self._hidden(case)]
-        names = [p.name for p in case.phenotypes if p not in seen]
+        shown = set(map(id, seen))
+        names = [p.name for p in case.phenotypes if id(p) not in shown]
         places += [match.span() for name in names for match in re.finditer(re.escape(name), case.text, re.IGNORECASE)]
         return blacked_out(case.text, places)
 

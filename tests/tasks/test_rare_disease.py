@@ -1,5 +1,8 @@
 """The rare-disease task: what each model sees, the published forms, and answers read back."""
 
+import pytest
+
+from mint_ray.hpo import ontology
 from mint_ray.records import Case, Phenotype
 from mint_ray.tasks.base import View
 from mint_ray.tasks.rare_disease import RareDisease
@@ -113,3 +116,23 @@ def test_the_prompt_for_one_name_asks_in_the_singular():
         "You are a clinical geneticist. Name the most likely rare genetic disease of the patient. Answer with the line "
         "POTENTIAL_DISEASES: followed by one numbered name in single quotes.\n\nFindings: x"
     )
+
+
+@pytest.mark.parametrize("view", ["downstream_view", "blinded_view", "query"])
+def test_twice_the_findings_are_twice_the_work(view, monkeypatch):
+    task = RareDisease(kind="rare_disease", withhold_branches=["HP:0000271"])
+    terms = [term for term in ontology().terms.values() if not term.obsolete][:80]
+    asked, compared = [], []
+    monkeypatch.setattr(
+        "mint_ray.tasks.rare_disease._may_be_below", lambda roots, term_id: asked.append(term_id) or len(asked) % 2
+    )
+    monkeypatch.setattr(Phenotype, "__eq__", lambda one, other: compared.append(one) or one is other)
+
+    def work(count: int) -> int:
+        asked.clear()
+        found = [Phenotype(id=term.id, name=term.name) for term in terms[:count]]
+        getattr(task, view)(Case(case_id="c", group_id="g", text="a note", phenotypes=found))
+        return len(asked)
+
+    assert work(80) == 2 * work(40) <= 3 * 80
+    assert not compared

@@ -148,7 +148,8 @@ def _against(evidence: Evidence, patients: Sequence[Known]) -> tuple[np.ndarray,
 
 def findings_of(person: hpo.Patient, terms: Terms) -> Finding:
     observed = terms.rows(person.observed)
-    return observed, [row for row in terms.rows(person.excluded) if row not in observed]
+    shown = set(observed)
+    return observed, [row for row in terms.rows(person.excluded) if row not in shown]
 
 
 def adopt(section: Phenotype, run: Run, folder: Path) -> dict[str, Any]:

@@ -72,7 +72,8 @@ class PhenotypeScorer:
         told = view.findings or tuple(self._read(view.text or ""))
         rows = self.evidence.known.terms.rows
         observed = rows(f.id for f in told if not f.excluded)
-        return observed, [row for row in rows(f.id for f in told if f.excluded) if row not in observed]
+        shown = set(observed)
+        return observed, [row for row in rows(f.id for f in told if f.excluded) if row not in shown]
 
     def telling(self, view: View, label: int) -> list[str]:
         """The names of the observed findings that speak for a label, those first that speak most."""
