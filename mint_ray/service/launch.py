@@ -8,6 +8,7 @@ closed by `mint_ray.service.haproxy`.
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import re
@@ -24,6 +25,8 @@ from contextlib import suppress
 from math import ceil
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from mint_ray.cluster import ENVIRONMENT
 from mint_ray.errors import ConfigError, MintError
@@ -93,7 +96,7 @@ def serve_applications(file: ServiceFile, cpus: int, python_proxy: bool, detach:
     """Start every application of a file, or update it; stay until SIGINT or SIGTERM, then stop them.
 
     Raises:
-        ConfigError: an application's arguments are wrong; nothing was started.
+        ConfigError: an application's arguments are wrong, or its port is taken; nothing was started.
         ModelError: one cannot start; nothing is left running.
     """
     with tempfile.TemporaryDirectory(prefix="mint_ray-") as folder:
@@ -101,10 +104,12 @@ def serve_applications(file: ServiceFile, cpus: int, python_proxy: bool, detach:
         _set_environment(ENVIRONMENT | HOOK | ingress)  # before anything imports Ray, which reads it then
         applications = {each.name: bound(each, file.http_options.host) for each in file.applications}
         _set_environment(_patience(args.limits.request_seconds for _, args in applications.values()))
+        address = os.environ.get("RAY_ADDRESS", "local")
+        if address == "local":
+            check_free(file.http_options)
         import ray
         from ray import serve
 
-        address = os.environ.get("RAY_ADDRESS", "local")
         ray.init(address=address, namespace="serve", num_cpus=cpus if address == "local" else None)
         try:
             _start(file, applications)
@@ -167,6 +172,38 @@ def _start(file: ServiceFile, applications: dict[str, Bound]) -> None:
             serve.run(builder(args), name=each.name, route_prefix=each.route_prefix)
         except RuntimeError as error:
             raise ModelError(f"application {each.name} cannot start: {_reason(each.name) or error}") from None
+
+
+def check_free(http: HttpOptions) -> None:
+    """Refuse a port where another process listens: what answers there would be taken for this service.
+
+    Raises:
+        ConfigError: with who it is, where that can be known, and the ways out.
+    """
+    host = http.host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that are closing are in nobody's way
+        try:
+            probe.bind((host, http.port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                why, ways = f"it is in use{_listener(http.port)}", "stop that, or set another http_options.port"
+            else:
+                why, ways = (
+                    error.strerror,
+                    "set http_options.host to an address of this machine, and a port you may take",
+                )
+            raise ConfigError([f"http_options: {http.host}:{http.port} cannot be taken, {why}: {ways}"]) from None
+
+
+def _listener(port: int) -> str:
+    """Who listens at a port, as far as this user may know."""
+    with suppress(psutil.Error, OSError):
+        for each in psutil.net_connections("tcp"):
+            if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr[1] == port and each.pid:
+                return f" by {psutil.Process(each.pid).name()}, process {each.pid}"
+    return ""
 
 
 def _see_that_it_listens(http: HttpOptions) -> None:

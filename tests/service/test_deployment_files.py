@@ -2,6 +2,7 @@
 
 import copy
 import os
+import socket
 from importlib import import_module
 from typing import get_type_hints
 
@@ -15,10 +16,12 @@ from mint_ray.config import load_config
 from mint_ray.errors import ConfigError, RunError
 from mint_ray.line import LINE
 from mint_ray.runs import Run, StageReport
-from mint_ray.service.file import ServiceFile, bound, file_of_run, read_file
-from mint_ray.service.launch import main
+from mint_ray.service.file import HttpOptions, ServiceFile, bound, file_of_run, read_file
+from mint_ray.service.launch import check_free, main
+from mint_ray.service.ports import free_ports
 from mint_ray.service.settings import ModelSection, ServiceSection, is_loopback
 from tests.conftest import REPOSITORY
+from tests.service.running import write_config
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "deployments").glob("scorer*.yaml")), ids=lambda path: path.name)
@@ -224,3 +227,31 @@ def test_any_value_at_any_key_ends_in_a_file_or_in_a_message(tmp_path, path, val
         load(yaml.safe_dump(changed), tmp_path)
     except ConfigError as error:
         assert str(error)
+
+
+def test_a_port_where_another_listens_is_told_before_anything_starts(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    config = write_config(tmp_path, tmp_path / "scorer")
+    port = yaml.safe_load(config.read_text())["http_options"]["port"]
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(SystemExit) as ended:
+        main([str(config)])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert f"127.0.0.1:{port} cannot be taken, it is in use by " in said and f"process {os.getpid()}: stop that" in said
+
+
+@pytest.mark.parametrize(
+    ("host", "why"), [("192.0.2.1", "Cannot assign requested address"), ("nobody.invalid", "not known|resolution")]
+)
+def test_an_address_of_another_machine_is_told(host, why):
+    with pytest.raises(ConfigError, match=rf"{host}:\d+ cannot be taken, .*({why}).*address of this machine"):
+        check_free(HttpOptions(host=host, port=free_ports(1)[0]))
+
+
+def test_a_port_is_free_while_connections_to_it_are_closing():
+    (port,) = free_ports(1)
+    with socket.create_server(("127.0.0.1", port)) as server:
+        client = socket.create_connection(("127.0.0.1", port))
+        server.accept()[0].close()  # the server's side closes first, and lingers
+        client.close()
+    check_free(HttpOptions(port=port))
