@@ -1,5 +1,6 @@
 """How a job ends: what it says, and its status."""
 
+import os
 import runpy
 import signal
 import subprocess
@@ -104,3 +105,18 @@ def test_ctrl_c_ends_a_job_whatever_it_waits_for():
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said.endswith("Stopped. What is complete is kept. Go on with: mint-ray run demo\n")
+
+
+@pytest.mark.parametrize("reader", ["of its results", "of its progress"])
+def test_a_job_whose_reader_is_gone_ends_without_a_traceback(reader, tmp_path):
+    run = Run(load_config(DEMO, [f"run.dir={tmp_path / 'run'}"]))
+    run.carry_out("cases", lambda run: StageReport())
+    all_done = f"All done: cases complete in {run.dir}. Start over with --fresh.\n".encode()
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "mint_ray", "cases", "demo", "--set", f"run.dir={run.dir}"]
+    where = {"stdout": writing} if reader == "of its results" else {"stderr": writing}
+    done = subprocess.run(command, **({"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | where))
+    os.close(writing)
+    assert done.returncode == 0
+    assert (done.stdout, done.stderr) == ((None, b"") if reader == "of its results" else (all_done, None))

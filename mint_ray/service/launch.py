@@ -35,6 +35,7 @@ from mint_ray.service.connections import GRACE_SECONDS, HEAD_SECONDS, HOOK, REQU
 from mint_ray.service.file import HttpOptions, ServiceFile, bound, file_of_run, read_file
 from mint_ray.service.ports import free_ports
 from mint_ray.service.settings import HttpSection
+from mint_ray.storage import remote
 
 logger = logging.getLogger(__name__)
 
@@ -99,14 +100,16 @@ def serve_applications(file: ServiceFile, cpus: int, python_proxy: bool, detach:
         ConfigError: an application's arguments are wrong, or its port is taken; nothing was started.
         ModelError: one cannot start; nothing is left running.
     """
+    address = os.environ.get("RAY_ADDRESS", "local")
+    if address == "local":
+        check_free(file.http_options)
     with tempfile.TemporaryDirectory(prefix="mint_ray-") as folder:
         ingress = {} if python_proxy else _ingress(Path(folder), file.http_options)
         _set_environment(ENVIRONMENT | HOOK | ingress)  # before anything imports Ray, which reads it then
         applications = {each.name: bound(each, file.http_options.host) for each in file.applications}
         _set_environment(_patience(args.limits.request_seconds for _, args in applications.values()))
-        address = os.environ.get("RAY_ADDRESS", "local")
         if address == "local":
-            check_free(file.http_options)
+            check_there(args for _, args in applications.values())
         import ray
         from ray import serve
 
@@ -172,6 +175,18 @@ def _start(file: ServiceFile, applications: dict[str, Bound]) -> None:
             serve.run(builder(args), name=each.name, route_prefix=each.route_prefix)
         except RuntimeError as error:
             raise ModelError(f"application {each.name} cannot start: {_reason(each.name) or error}") from None
+
+
+def check_there(served: Iterable[HttpSection]) -> None:
+    """Refuse folders that are not there before Ray is started, which is where a replica would miss them.
+
+    Raises:
+        ConfigError: with each of them.
+    """
+    named = [(key, value) for args in served for key, value in args if isinstance(value, Path) and not remote(value)]
+    missing = [f"args.{key} is {path}: there is nothing by that name" for key, path in named if not path.exists()]
+    if missing:
+        raise ConfigError([f"{each}; let its run end first (`mint-ray run`), or mend the path" for each in missing])
 
 
 def check_free(http: HttpOptions) -> None:

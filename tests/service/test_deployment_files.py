@@ -2,8 +2,10 @@
 
 import copy
 import os
+import re
 import socket
 from importlib import import_module
+from pathlib import Path
 from typing import get_type_hints
 
 import pytest
@@ -238,6 +240,23 @@ def test_a_port_where_another_listens_is_told_before_anything_starts(tmp_path, c
     said = capsys.readouterr().err
     assert ended.value.code == 2
     assert f"127.0.0.1:{port} cannot be taken, it is in use by " in said and f"process {os.getpid()}: stop that" in said
+
+
+@pytest.mark.parametrize("name", ["scorer.yaml", "aligned_model.yaml"])
+def test_a_service_before_its_run_is_told_before_anything_starts(name, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("mint_ray.service.launch._set_environment", lambda values: None)  # for processes of their own
+    settings = yaml.safe_load((REPOSITORY / "deployments" / name).read_text())
+    settings["http_options"]["port"] = free_ports(1)[0]
+    Path("service.yaml").write_text(yaml.safe_dump(settings))
+    with pytest.raises(SystemExit) as ended:
+        main(["service.yaml"])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert re.search(
+        r"args\.(scorer|run) is runs/demo(/scorer)?: there is nothing by that name; let its run end first", said
+    )
 
 
 @pytest.mark.parametrize(
