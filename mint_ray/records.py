@@ -363,7 +363,7 @@ def _inner_record(field: Any) -> type[Record] | None:
     """The record that a field has a list of, if it has one."""
     inner: Any = next(iter(get_args(field.annotation)), None)
     listed = get_origin(field.annotation) is list and isinstance(inner, type) and issubclass(inner, Record)
-    return inner if listed else None
+    return typing.cast("type[Record]", inner) if listed else None
 
 
 def from_table(table: pa.Table, record: type[R]) -> Iterator[R]:

@@ -13,6 +13,7 @@ from mint_ray.hpo import (
     Annotation,
     Patient,
     Withheld,
+    annotated,
     annotations,
     dates,
     disease_names,
@@ -241,3 +242,10 @@ def test_what_is_no_beginning_of_a_finding_finds_none(words):
 def test_each_term_is_offered_once_and_no_more_than_asked_for():
     found = search("abnormal", most=30)
     assert len({each.id for each in found}) == len(found) == 30
+
+
+def test_annotated_diseases_are_those_that_have_names_however_many_are_asked_for():
+    names = [*disease_names()]
+    some = [*names[:20], *names[-20:], "OMIM:1", "OMIM:14792", "Kabuki syndrome 1", "OMIM:147920\n"]
+    assert annotated(some) == set(some) & set(names) and len(annotated(some)) == 40
+    assert annotated([*names, "OMIM:1"]) == set(names) and annotated([]) == set()

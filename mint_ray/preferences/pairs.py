@@ -34,7 +34,7 @@ class Given:
 class Made:
     """What becomes of a part: its pairs, and the cases that make none although their split has pairs.
 
-    A pair is a row with the fields of `PreferencePair`: a record of each took a third of the time of making pairs, and what
+    A pair is a row with the fields of `PreferencePair`: a record of each took a quarter of the time of making pairs, and what
     it would check comes from records that were checked as they were written.
     """
 

@@ -9,6 +9,7 @@ rejected one. Ties among the chosen, or among the rejected, are no harm.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -92,8 +93,8 @@ def told_apart(pair: Preference, placed: str | None = None) -> bool:
     return not by_score or above(min(by_score), max(pair.rejected_scores))
 
 
-def _chosen(label_ids: list[str], truth: str | None, settings: PreferencesSection) -> list[str] | Skip:
-    top = label_ids[: settings.chosen]
+def _chosen(label_ids: Sequence[str], truth: str | None, settings: PreferencesSection) -> list[str] | Skip:
+    top = list(label_ids[: settings.chosen])
     if truth is None and settings.truth == "alone":
         return Skip("truth-not-known", "label_id", "none", "the case's label, which alone is chosen")
     if truth is None or settings.truth == "as_ranked":

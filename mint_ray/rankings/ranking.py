@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast, overload
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+T = TypeVar("T")
 ROUNDING = (
     1e-6  # relative: scores are float32, and a forward rounds the same score differently by a few of its last bits
 )
@@ -19,8 +20,31 @@ ROUNDING = (
 class Ranked:
     """All labels of a case, best first; `scores` are aligned with `label_ids`."""
 
-    label_ids: list[str]
-    scores: list[float]
+    label_ids: Sequence[str]
+    scores: Sequence[float]
+
+
+class Stored(Sequence[T]):
+    """A row's values as they lie in a column. Pairs ask for the ends of a ranking, and only what is asked for becomes Python's."""
+
+    def __init__(self, values: NDArray[Any]):
+        self._values = values
+
+    @overload
+    def __getitem__(self, at: int) -> T: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[T]: ...
+    def __getitem__(self, at: Any) -> Any:
+        return self._values[at].tolist() if isinstance(at, slice) else self._values[at : at + 1 or None].tolist()[0]
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._values.tolist())
+
+    def index(self, value: Any, *bounds: int) -> int:
+        return self._values.tolist().index(value, *bounds)
 
 
 def rank(scores: Sequence[float] | NDArray[np.float32], label_ids: Sequence[str]) -> Ranked:
@@ -44,4 +68,4 @@ def ranked_rows(table: pa.Table) -> Iterator[Ranked]:
     scores = cast(Any, table["scores"].combine_chunks()).flatten().to_numpy(zero_copy_only=False)
     ends = np.cumsum(lists.value_lengths().to_numpy(zero_copy_only=False))
     for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=False):
-        yield Ranked(names[places[start:end]].tolist(), scores[start:end].tolist())
+        yield Ranked(Stored(names[places[start:end]]), Stored(scores[start:end]))

@@ -77,7 +77,8 @@ class SimulatedPatients(Corpus):
             if isinstance(diseases, int) and diseases < 2:
                 raise ValueError("there must be two diseases at least to tell apart")
             return diseases
-        if unknown := [d for d in map(str, diseases) if d not in hpo.disease_names()]:
+        known = hpo.annotated(map(str, diseases))
+        if unknown := [d for d in map(str, diseases) if d not in known]:
             raise ValueError("; ".join(f"no OMIM disease with HPO annotations is {d}, {_nearest(d)}" for d in unknown))
         if len(set(diseases)) < max(len(diseases), 2):
             raise ValueError("name two different diseases at least, and each of them once")

@@ -45,16 +45,16 @@ class RareDisease(Task):
     # Inheritance parts diseases as surely as a number does, and so does what a disease comes with or without.
     parting_words: ClassVar[frozenset[str]] = frozenset({"dominant", "recessive", "linked", "with", "without"})
     terms: ClassVar[str | None] = "the Human Phenotype Ontology"
-    example: ClassVar[Case] = Case(
+    example: ClassVar[Case] = Case.model_construct(
         case_id="example",
         group_id="example",
         sex="female",
         age_years=4.5,
         ethnicity="Finnish",
         phenotypes=[
-            Phenotype(id="HP:0000316", name="Hypertelorism"),
-            Phenotype(id="HP:0001249", name="Intellectual disability"),
-            Phenotype(id="HP:0001250", name="Seizure", excluded=True),
+            Phenotype.model_construct(id="HP:0000316", name="Hypertelorism"),
+            Phenotype.model_construct(id="HP:0001249", name="Intellectual disability"),
+            Phenotype.model_construct(id="HP:0001250", name="Seizure", excluded=True),
         ],
         text="Recurrent infections, prominent fingertip pads",
         image=GREY,

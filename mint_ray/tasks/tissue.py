@@ -61,7 +61,7 @@ class Tissue(Task):
         "a histopathology image of {} tissue, stained with hematoxylin and eosin.",
     )
     upright: ClassVar[bool] = False
-    example: ClassVar[Case] = Case(case_id="example", group_id="example", image=GREY)
+    example: ClassVar[Case] = Case.model_construct(case_id="example", group_id="example", image=GREY)
     answer_size: int = Field(default=5, ge=1)
     candidates: tuple[str, ...] = Field(
         default=tuple(_NAMES.values()),

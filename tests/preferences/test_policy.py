@@ -221,14 +221,28 @@ def test_the_order_in_which_labels_come_changes_nothing(problem, random):
     assert rank([s for _, s in shuffled], [i for i, _ in shuffled]) == rank(list(scores.values()), list(scores))
 
 
+def as_lists(rankings):
+    return [Ranked(list(each.label_ids), list(each.scores)) for each in rankings]
+
+
 def test_rankings_come_back_from_a_table_as_they_were_stored():
     lists = [["c", "a", "b"], ["a", "b", "c"], ["b", "a"]]
     scores = [[3.0, 2.5, -1.0], [0.5, 0.25, 0.0], [2.0, 1.0]]
     table = pa.table({"label_ids": lists, "scores": scores})
     expected = [Ranked(*row) for row in zip(lists, scores, strict=True)]
-    assert list(ranked_rows(table)) == expected
-    assert list(ranked_rows(table.slice(1))) == expected[1:]
-    assert list(ranked_rows(table.slice(3))) == []
+    assert as_lists(ranked_rows(table)) == expected
+    assert as_lists(ranked_rows(table.slice(1))) == expected[1:]
+    assert as_lists(ranked_rows(table.slice(3))) == []
+
+
+def test_a_stored_ranking_is_asked_as_a_list_is():
+    (ranked,) = ranked_rows(pa.table({"label_ids": [["c", "a", "b"]], "scores": [[3.0, 2.5, -1.0]]}))
+    for asked, listed in ((ranked.label_ids, ["c", "a", "b"]), (ranked.scores, [3.0, 2.5, -1.0])):
+        assert [asked[0], asked[-1], asked[1]] == [listed[0], listed[-1], listed[1]] and len(asked) == 3
+        assert asked[-2:] == listed[-2:] and asked[:9] == listed and type(asked[-1]) is type(listed[-1])
+        assert asked.index(listed[1]) == 1 and listed[2] in asked and "z" not in asked
+        with pytest.raises(IndexError):
+            asked[3]
 
 
 def test_rankings_whose_ids_are_read_as_codes_are_the_same(tmp_path):
@@ -237,7 +251,7 @@ def test_rankings_whose_ids_are_read_as_codes_are_the_same(tmp_path):
     write_part(table, tmp_path / "part-0.parquet")
     coded = read_table(tmp_path / "part-0.parquet", coded=[CODED])
     assert pa.types.is_dictionary(coded["label_ids"].type.value_type)
-    assert list(ranked_rows(coded)) == list(ranked_rows(table))
+    assert as_lists(ranked_rows(coded)) == as_lists(ranked_rows(table))
 
 
 def test_the_truth_alone_is_chosen_whatever_its_rank_and_a_case_without_makes_no_pair():

@@ -4,7 +4,7 @@ import pytest
 
 from mint_ray.errors import CorpusError
 from mint_ray.records import Case, Phenotype
-from mint_ray.tasks.base import Label
+from mint_ray.tasks.base import Label, Task
 from mint_ray.tasks.genes import Genes
 from mint_ray.tasks.rare_disease import RareDisease
 from mint_ray.tasks.tissue import Tissue
@@ -29,6 +29,11 @@ def test_a_finding_is_a_term_of_the_tasks_vocabulary_where_it_has_one():
     assert TISSUE.phenotype("HP:9999999") == Phenotype(id="", name="HP:9999999")
     with pytest.raises(CorpusError, match="HP:9999999: is no id of the Human Phenotype Ontology"):
         DISEASE.phenotype("HP:9999999")
+
+
+@pytest.mark.parametrize("task", [Task, RareDisease, Tissue], ids=lambda task: task.__name__)
+def test_an_example_which_is_made_unchecked_would_pass_the_checks(task):
+    assert Case.model_validate(task.example.model_dump()) == task.example
 
 
 def test_the_example_of_a_task_has_terms_of_its_vocabulary():
