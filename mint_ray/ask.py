@@ -148,6 +148,7 @@ def _served(run: Run, case: Case, model: str, endpoint: str) -> Told:
 
 def _started(run: Run, case: Case, model: str) -> Told:
     from mint_ray.answer.answering import AnsweringRun
+    from mint_ray.candidates import candidate_source
     from mint_ray.corpora.store import held_out, run_labels
     from mint_ray.inference.answering import check_length
     from mint_ray.inference.predict import engine_class, engine_environment, weights
@@ -158,11 +159,22 @@ def _started(run: Run, case: Case, model: str) -> Told:
     labels = run_labels(run)
     with TemporaryDirectory() as folder:
         asking = AnsweringRun(run.config.moved(Path(folder)), run, model)
-        passages = read_passages(section.retrieval, labels, held_out(run)) if section.retrieval else None
+        passages = (
+            read_passages(section.retrieval, labels, run.config.task, held_out(run)) if section.retrieval else None
+        )
         with weights(asking, model) as loaded:
             where = Path(folder)  # the engine writes nothing there: it is asked, not streamed through
             engine = engine_class(section)(
-                model, run.config.task, section, loaded, run.config.run.seed, where, where, passages
+                model,
+                run.config.task,
+                section,
+                loaded,
+                run.config.run.seed,
+                where,
+                where,
+                passages,
+                candidate_source(run),
+                labels,
             )
             prompt = engine.prompt(case)
             check_length(prompt, section)

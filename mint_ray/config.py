@@ -315,6 +315,13 @@ class InferenceSection(EngineSection):
     )
     temperature: float = Field(default=0.0, ge=0)
     retrieval: RetrievalSection | None = None
+    names: Literal["free", "labels"] = Field(
+        default="free", description="labels: an answer can only be written in its form and with names of the label list"
+    )
+    likelihoods: bool = Field(
+        default=False,
+        description="keep how likely the model is to name each candidate of the prompt first, and rank by it",
+    )
     engines: int = hardware(1, ge=1)
     batch_size: int = hardware(64, ge=1, description="cases asked at once, and answers written at once")
 
@@ -340,6 +347,10 @@ class InferenceSection(EngineSection):
     def _one_way_to_ask(self):
         if self.endpoint and self.engine != "vllm":
             raise ValueError(f"endpoint is set and engine is {self.engine}: remove one")
+        if self.endpoint and (self.likelihoods or self.names == "labels"):
+            raise ValueError(
+                "endpoint is set, and a service neither keeps to names nor tells likelihoods: remove it, or both"
+            )
         return self
 
 
@@ -447,6 +458,10 @@ def conflicts(config: Configuration) -> list[str]:
         found.append(
             "candidates is set and splits.scorer is 0; a scorer knows the cases that it was fitted on by heart, so that the "
             "truth would stand among the candidates more often in training than in use: give splits.scorer a share"
+        )
+    if config.inference.likelihoods and not config.candidates:
+        found.append(
+            "inference.likelihoods is set and there are no candidates to tell them of: set candidates, or leave it"
         )
     if config.candidates and config.inference.retrieval:
         found.append("candidates and inference.retrieval both fill the prompt: leave one of them out")

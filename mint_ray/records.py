@@ -246,6 +246,7 @@ class Answer(Record):
     """What a model said for a case. `finish_reason` is `stop`, `length` (cut off) or `empty`.
 
     `retrieved` holds the labels whose knowledge stood in the prompt, the best first; null without retrieval.
+    `log_probabilities`, one for each of these, say how likely the model was to name it first; null where not asked for.
     """
 
     case_id: str
@@ -259,6 +260,7 @@ class Answer(Record):
     prompt_tokens: int
     completion_tokens: int
     retrieved: list[str] | None = None
+    log_probabilities: list[float] | None = None
 
 
 class GradedAnswer(Answer):

@@ -200,6 +200,13 @@ def test_more_samples_than_there_are_answers_and_samples_that_are_all_the_same_a
     assert "samples is 3 and temperature 0, at which all of them are the same" in problems("inference.samples=3")
 
 
+def test_likelihoods_of_no_candidates_and_names_that_a_service_would_not_keep_to_are_refused():
+    assert "inference.likelihoods is set and there are no candidates" in problems("inference.likelihoods=true")
+    served = ("inference.endpoint=http://a/v1", "inference.names=labels")
+    assert "endpoint is set, and a service neither keeps to names nor tells likelihoods" in problems(*served)
+    load_config(DEMO, ["inference.names=labels"])
+
+
 def test_a_list_of_one_name_has_no_order_to_learn():
     one = ("task.answer_size=1", "preferences.chosen=1", "alignment.method=listwise")
     assert "a list of one name has no order to learn: raise preferences.chosen" in problems(*one)

@@ -16,7 +16,7 @@ from mint_ray.evaluation.grounding import NameIndex, spelling
 from mint_ray.evaluation.inputs import Inputs, Known, Rules, refuse
 from mint_ray.evaluation.intervals import Bootstrap, Interval, bootstrap
 from mint_ray.evaluation.metrics import Figure, Preferred, catalogue, grounded, published
-from mint_ray.evaluation.results import PRIOR, SCORER, SWAPPED, Reply, Result, Truth
+from mint_ray.evaluation.results import LIKELIHOOD, PRIOR, SCORER, SWAPPED, Reply, Result, Truth
 from mint_ray.preferences.shuffling import draw_donors
 from mint_ray.records import Answer, GradedAnswer
 
@@ -44,6 +44,7 @@ def measure(inputs: Inputs) -> Result:
     replies |= references(known, truths)
     if "aligned" in replies:
         replies[SWAPPED] = swapped(rules, truths, replies["aligned"])
+    replies |= by_likelihood(inputs.answers, known.labels)
     figures = figures_of(rules)
     draws = {
         name: resampled(rules, truths, figure_values(rules, truths, by_case, figures, index))
@@ -115,6 +116,19 @@ def grade(task: Task, answer: Answer, index: NameIndex) -> GradedAnswer:
 def replies_of(answers: Iterable[GradedAnswer]) -> dict[str, Reply]:
     """Graded answers as replies, by case id."""
     return {answer.case_id: Reply(answer.names, answer.grounded_label_ids) for answer in answers}
+
+
+def by_likelihood(answers: Mapping[str, Sequence[Answer]], labels: Sequence[Label]) -> dict[str, dict[str, Reply]]:
+    """The candidates of each prompt by how likely a model was to name each first; nothing where it was not asked for."""
+    names, found = {label.id: label.name for label in labels}, dict[str, dict[str, Reply]]()
+    for model, those in answers.items():
+        for answer in those:
+            if answer.retrieved and answer.log_probabilities:
+                pairs = zip(answer.log_probabilities, answer.retrieved, strict=True)
+                order = [label_id for _, label_id in sorted(pairs, key=lambda pair: -pair[0])]
+                reply = first_names(order, names, len(order))
+                found.setdefault(LIKELIHOOD.format(model), {})[answer.case_id] = reply
+    return found
 
 
 def _difference(draws: dict[str, Bootstrap], name: str, other: str) -> list[Interval] | None:

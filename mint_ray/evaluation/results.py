@@ -13,6 +13,7 @@ from mint_ray.tasks.base import Label
 SCORER = "scorer"  # its ranking's first names, as if it had answered
 PRIOR = "prior"  # the most frequent labels of the training cases, the same answer for every case
 SWAPPED = "swapped"  # what the aligned model said of another case
+LIKELIHOOD = "{}_likelihood"  # the candidates of the prompt, by how likely a model is to name each first
 REFERENCES = (SCORER, PRIOR, SWAPPED)  # which no model was asked for
 
 

@@ -212,15 +212,24 @@ def diseases(without: Withheld | None = None) -> dict[str, Disease]:
     Args:
         without: publications that the annotations are to know nothing of.
     """
-    found = {disease_id: Disease(disease_id, name) for disease_id, name in _in_order().items()}
-    seen: dict[tuple[str, str], list[float]] = {}
+    rows: dict[str, list[Annotation]] = {}
     for row in kept(without):
-        seen.setdefault((row.disease_id, row.term_id), []).append(row.frequency)
-    for (disease_id, term_id), values in seen.items():
+        rows.setdefault(row.disease_id, []).append(row)
+    return {
+        disease_id: described(disease_id, name, rows.get(disease_id, ())) for disease_id, name in _in_order().items()
+    }
+
+
+def described(disease_id: str, name: str, rows: Iterable[Annotation]) -> Disease:
+    """A disease by its rows; see `diseases`."""
+    found, seen = Disease(disease_id, name), dict[str, list[float]]()
+    for row in rows:
+        seen.setdefault(row.term_id, []).append(row.frequency)
+    for term_id, values in seen.items():
         if mean := sum(values) / len(values):
-            found[disease_id].frequencies[term_id] = mean
+            found.frequencies[term_id] = mean
         else:
-            found[disease_id].absent.add(term_id)
+            found.absent.add(term_id)
     return found
 
 

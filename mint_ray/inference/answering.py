@@ -74,12 +74,16 @@ class Prompt:
 
 
 class Said(NamedTuple):
-    """What a model said; `stopped` is false where it was cut off."""
+    """What a model said; `stopped` is false where it was cut off.
+
+    `log_probabilities`: of each label in the prompt, to be named first; None where not asked for.
+    """
 
     text: str
     stopped: bool
     prompt_tokens: int
     completion_tokens: int
+    log_probabilities: list[float] | None = None
 
 
 class AnswerEngine(ABC):
@@ -101,11 +105,13 @@ class AnswerEngine(ABC):
         refused: Path,
         passages: Sequence[Passage] | None = None,
         candidates: CandidateSource | None = None,
+        labels: Sequence[Label] = (),
     ):
         self.name, self.task, self.section, self.weights, self.seed = name, task, section, weights.here(), seed
         self.answers, self.refused = answers, refused
         self.retriever = open_retriever(section.retrieval, passages) if section.retrieval else None
         self.candidates = candidates.open() if candidates else None
+        self.names = {label.id: label.name for label in labels}
         self.batches = Batches(
             self._say, f"the model {name!r}", reason="not-answerable", field="prompt", expected="one that it can answer"
         )
@@ -121,6 +127,10 @@ class AnswerEngine(ABC):
 
         `case_seed` of each case decides what chance decides.
         """
+
+    def likelihoods(self, prompt: Prompt, answers: Sequence[Sequence[int]]) -> list[float]:
+        """The log-probability of each of several beginnings of an answer, in tokens, after a prompt."""
+        raise ModelError(f"inference.likelihoods is set, and {type(self).__name__} tells none")
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Answer a batch of cases; returns one row that counts them and their tokens: `answered`, `refused`, `prompt_tokens` ..."""
@@ -204,7 +214,14 @@ class AnswerEngine(ABC):
         return zlib.crc32(f"{self.seed}:{case.case_id}".encode())
 
     def _say(self, asked: Sequence[tuple[Case, Prompt]]) -> list[Said]:
-        return self.ask(*zip(*asked, strict=True))
+        said = self.ask(*zip(*asked, strict=True))
+        if not self.section.likelihoods:
+            return said
+        return [each._replace(log_probabilities=self._named_first(p)) for each, (_, p) in zip(said, asked, strict=True)]
+
+    def _named_first(self, prompt: Prompt) -> list[float]:
+        names = [self.names[label_id] for label_id in prompt.retrieved or ()]
+        return self.likelihoods(prompt, [first_name(self.task, self.tokenizer, name) for name in names])
 
     def _answer(self, case: Case, prompt: Prompt, said: Said) -> Answer:
         return Answer(
@@ -219,6 +236,7 @@ class AnswerEngine(ABC):
             prompt_tokens=said.prompt_tokens,
             completion_tokens=said.completion_tokens,
             retrieved=prompt.retrieved,
+            log_probabilities=said.log_probabilities,
         )
 
 
@@ -249,6 +267,18 @@ def bounded(
             ]
         )
     return section.model_copy(update={"max_tokens": bound})
+
+
+def first_name(task: Task, tokenizer: PreTrainedTokenizerBase, name: str) -> list[int]:
+    """The tokens of an answer up to the end of its first name, its quote too: as they are where further names follow.
+
+    No such beginning is the beginning of another, so that what they are likely to be are shares of one whole.
+    """
+    end = len(task.opening(name)) + 1
+    told = tokenizer(
+        task.answer([name] * min(2, task.answer_size)), add_special_tokens=False, return_offsets_mapping=True
+    )
+    return [token for token, (start, _) in zip(told["input_ids"], told["offset_mapping"], strict=True) if start < end]
 
 
 def room_for_prompts(section: InferenceSection) -> int:

@@ -18,6 +18,7 @@ from mint_ray.adapters import MOST_RANK
 from mint_ray.config import InferenceSection
 from mint_ray.errors import ModelError
 from mint_ray.inference.answering import AnswerEngine, Prompt, Said, Weights
+from mint_ray.inference.forms import names_grammar
 from mint_ray.precision import dtype_of
 from mint_ray.records import Case
 
@@ -42,6 +43,7 @@ class VllmEngine(AnswerEngine):
             **({"limit_mm_per_prompt": {"image": 1}} if self.vision else {}),
         )
         self.tokenizer = self.llm.get_tokenizer()
+        self.grammar: str | None = None
 
     def ask(self, cases: Sequence[Case], prompts: Sequence[Prompt]) -> list[Said]:
         from vllm import SamplingParams
@@ -51,11 +53,37 @@ class VllmEngine(AnswerEngine):
         settings = {"temperature": section.temperature, "max_tokens": section.max_tokens}
         outputs = self.llm.generate(
             [vllm_prompt(prompt) for prompt in prompts],
-            [SamplingParams(**settings, seed=self.case_seed(case)) for case in cases],
+            [SamplingParams(**settings, seed=self.case_seed(case), structured_outputs=self._form()) for case in cases],
             lora_request=LoRARequest(self.name, 1, str(adapter)) if adapter else None,
             use_tqdm=Answered,
         )
         return [_said(output) for output in outputs]
+
+    def _form(self) -> Any:
+        """What keeps an answer to the names of the list, compiled by vLLM once for all answers; None where it is free."""
+        if self.section.names == "free":
+            return None
+        from vllm.sampling_params import StructuredOutputsParams
+
+        self.grammar = self.grammar or names_grammar(self.task, self.names.values())
+        return StructuredOutputsParams(grammar=self.grammar)
+
+    def likelihoods(self, prompt: Prompt, answers: Sequence[Sequence[int]]) -> list[float]:
+        from vllm import SamplingParams
+        from vllm.lora.request import LoRARequest
+
+        adapter = self.weights.adapter
+        outputs = self.llm.generate(
+            [{"prompt_token_ids": [*prompt.tokens, *answer]} for answer in answers],
+            SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0),
+            lora_request=LoRARequest(self.name, 1, str(adapter)) if adapter else None,
+            use_tqdm=False,
+        )
+        told = [output.prompt_logprobs[-len(answer) :] for output, answer in zip(outputs, answers, strict=True)]
+        return [
+            sum(at[token].logprob for at, token in zip(each, answer, strict=True))
+            for each, answer in zip(told, answers, strict=True)
+        ]
 
 
 class Answered:

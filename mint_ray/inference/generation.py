@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mint_ray import progress
 from mint_ray.inference.answering import AnswerEngine, Prompt, Said
+from mint_ray.inference.forms import compiled, names_grammar
 from mint_ray.records import Case
 from mint_ray.runs import digest_of
 
@@ -37,6 +38,7 @@ class TransformersEngine(AnswerEngine):
         self.model = model.eval().to(self.device)
         self.vision = vision_inputs(self.weights.folder)
         self.tokenizer = self.vision.tokenizer if self.vision else load_tokenizer(self.weights.folder)
+        self.grammar: Any = None
 
     def ask(self, cases: Sequence[Case], prompts: Sequence[Prompt]) -> list[Said]:
         import torch
@@ -45,10 +47,37 @@ class TransformersEngine(AnswerEngine):
         if self.section.temperature:  # a batch has one stream of chance, its cases' own
             torch.manual_seed(int(digest_of([self.case_seed(case) for case in cases]), 16) % 2**63)
         with torch.inference_mode():
-            generated = self.model.generate(**inputs, **self._sampling(), stopping_criteria=[self._tell])
+            generated = self.model.generate(
+                **inputs, **self._sampling(), stopping_criteria=[self._tell], logits_processor=self._kept_to_names()
+            )
         progress.advance(len(prompts))
         answers = generated[:, inputs["input_ids"].shape[1] :].tolist()
         return [self._said(answer, prompt) for answer, prompt in zip(answers, prompts, strict=True)]
+
+    def likelihoods(self, prompt: Prompt, answers: Sequence[Sequence[int]]) -> list[float]:
+        import torch
+
+        width = max(map(len, answers))
+        padded = torch.tensor([[*each, *[0] * (width - len(each))] for each in answers], device=self.device)
+        with torch.inference_mode():  # the prompt is read once; what fills up the end stands behind all that counts
+            read = self.model(torch.tensor([prompt.tokens], device=self.device), use_cache=True, logits_to_keep=1)
+            cache = read.past_key_values
+            cache.batch_repeat_interleave(len(answers))
+            further = self.model(padded[:, :-1], past_key_values=cache).logits
+        logits = torch.cat([read.logits.expand(len(answers), -1, -1), further], 1).float()
+        each = logits.log_softmax(-1).gather(-1, padded[..., None])[..., 0]
+        return [float(row[: len(answer)].sum()) for row, answer in zip(each, answers, strict=True)]
+
+    def _kept_to_names(self) -> list[Any]:
+        """What lets no token through that the form and the names do not have; a batch's own."""
+        if self.section.names == "free":
+            return []
+        from xgrammar.contrib.hf import LogitsProcessor
+
+        self.grammar = self.grammar or compiled(
+            names_grammar(self.task, self.names.values()), self.tokenizer, self.model.config.vocab_size
+        )
+        return [LogitsProcessor(self.grammar)]
 
     def _tell(self, tokens: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         """A batch is answered at once, so say at each token that it goes on; as a criterion, stops nothing."""

@@ -132,6 +132,7 @@ def ask(run: Run, model: str, loaded: Weights, pending: set[str]) -> None:
                 *folders,
                 passages,
                 candidate_source(run),
+                labels,
             ),
             fn_constructor_kwargs=secrets(section),
             batch_format="pyarrow",

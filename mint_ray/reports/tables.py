@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from mint_ray.evaluation.intervals import Interval
-from mint_ray.evaluation.results import PRIOR, SCORER, SWAPPED, Result
+from mint_ray.evaluation.results import LIKELIHOOD, PRIOR, SCORER, SWAPPED, Result
 
 TITLES = {
     "base": "Base",
     "aligned": "Aligned",
+    LIKELIHOOD.format("base"): "Base, candidates by likelihood",
+    LIKELIHOOD.format("aligned"): "Aligned, candidates by likelihood",
     SCORER: "Scorer",
     PRIOR: "Most frequent",
     SWAPPED: "Aligned, swapped cases",

@@ -10,7 +10,7 @@ from mint_ray.evaluation.measure import measure, swapped
 from mint_ray.evaluation.results import Reply
 from mint_ray.inference.store import answer_folder, refusal_folder
 from mint_ray.parquet import write_part
-from mint_ray.records import GradedAnswer, Refusal, from_table, to_table
+from mint_ray.records import Answer, GradedAnswer, Refusal, from_table, to_table
 from mint_ray.reports.evaluate import evaluate
 from mint_ray.tasks.base import save_labels
 from mint_ray.tasks.rare_disease import RareDisease
@@ -195,3 +195,24 @@ def test_cases_without_a_label_are_counted_and_in_no_metric(tmp_path):
         assert ("2 more answered that have no label" in page) == bool(extra)
     assert (found["without"].pop("unlabelled"), found["with"].pop("unlabelled")) == (0, 2)
     assert found["with"]["models"] == found["without"]["models"] and found["with"]["cases"] == 12
+
+
+def test_candidates_are_ranked_by_how_likely_a_model_is_to_name_each_first(tmp_path):
+    run = answered_run(tmp_path)
+    path = answer_folder(run, "aligned") / "part-0.parquet"
+    answers = list(from_table(pq.read_table(path), Answer))
+    others = [next(label.id for label in LABELS if label.id != answer.label_id) for answer in answers]
+    asked = [
+        answer.model_copy(
+            update={"retrieved": [other, answer.label_id], "log_probabilities": [-2.0, -1.0 - (i == 0) * 2]}
+        )
+        for i, (answer, other) in enumerate(zip(answers, others, strict=True))
+    ]
+    write_part(to_table(asked, Answer), path)
+    evaluate(run)
+    figures = json.loads((run.stage("evaluation").path / "metrics.json").read_text())["models"]
+    assert figures["aligned_likelihood"]["grounded_top_1"]["value"] == pytest.approx(11 / 12)
+    assert figures["aligned_likelihood"]["grounded_top_3"]["value"] == 1
+    assert figures["aligned"]["grounded_top_1"]["value"] == 0  # what it wrote stays what it was
+    assert "base_likelihood" not in figures
+    assert "candidates by likelihood" in (run.stage("evaluation").path / "report.html").read_text()
