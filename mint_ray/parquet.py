@@ -93,6 +93,15 @@ def train_storage(folder: Path) -> dict[str, Any]:
     return {"storage_path": arrow_path(folder), "storage_filesystem": arrow_filesystem(folder)}
 
 
+def random_access(path: Path) -> pa.NativeFile:
+    """A file to read here and there: what is asked for is read, and nothing around it."""
+    if not remote(path):
+        return pa.OSFile(str(path))
+    with reaching(path):
+        file: Any = _StoreFile(path.fs.open(path.path, mode="rb", cache_type="none"), path)
+        return pa.PythonFile(file, mode="r")
+
+
 def part_files(folder: Path) -> list[Path]:
     """The finished Parquet parts of a folder, in their order; none where there is no folder."""
     return files_in(folder, "part-*.parquet")

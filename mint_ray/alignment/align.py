@@ -9,6 +9,7 @@ alignment/
                  SFT and DPO have TRL's names for what ORPO has no name for
   checkpoints/   Ray Train's, for going on after a worker or the whole run died
   tensorboard/   the same figures for TensorBoard
+  encoded/       the pairs as tokens, which the workers read by their place; see `encoded`
   refused/       pairs that could not be used
 """
 
@@ -19,25 +20,21 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mint_ray import progress
 from mint_ray.alignment.check import check_alignment
-from mint_ray.alignment.collation import EncodedPair, encode_pairs
+from mint_ray.alignment.encoding import REFUSED, encode_splits, refused_pairs, remove_data
 from mint_ray.alignment.start import adapted_model, is_whole, trained_folder
 from mint_ray.config import AlignmentSection
 from mint_ray.errors import TrainingError
 from mint_ray.lock import followed
 from mint_ray.mending import template_date
-from mint_ray.models import load_tokenizer, model_digest, resolve_model
-from mint_ray.parquet import train_storage, write_part
-from mint_ray.preferences.store import PAIR_SPLITS, pair_dataset
-from mint_ray.records import Refusal, to_table
+from mint_ray.models import model_digest, resolve_model
+from mint_ray.parquet import train_storage
 from mint_ray.runs import Run, StageReport, read_json_lines
 from mint_ray.storage import local_copy
-from mint_ray.tasks.base import Task
 
 logger = logging.getLogger(__name__)
 
@@ -59,18 +56,17 @@ def align(run: Run) -> StageReport:
     check_alignment(section)
     name = adapted_model(run)
     model = resolve_model(name)
-    pairs, refused = encode_splits(run, model)
-    write_part(to_table(refused, Refusal), folder / "refused" / "part-00000.parquet")
-    counts = {split: len(encoded) for split, encoded in pairs.items()}
-    reasons = Counter(refusal.reason for refusal in refused)
-    if not pairs["train"]:
+    trained = trained_folder(folder, section)
+    counts = encode_splits(run, name, read=not is_whole(trained))
+    reasons = refused_pairs(run)
+    if not counts["train"]:
         raise TrainingError(
-            f"no training pair is left ({_told(reasons)}): raise alignment.max_length, or look at {folder / 'refused'}"
+            f"no training pair is left ({_told(reasons)}): raise alignment.max_length, or look at {folder / REFUSED}"
         )
     logger.info("alignment: %d training pairs, %d for validation, %s", *counts.values(), _told(reasons))
-    trained = trained_folder(folder, section)
     if not is_whole(trained):
-        train(run, name, pairs)
+        train(run, name)
+    remove_data(run)
     made = local_copy(trained)
     figures = {
         "model": section.model,
@@ -84,36 +80,15 @@ def align(run: Run) -> StageReport:
         **curve_figures(folder / CURVE, section),
     }
     rows_out = sum(counts.values())
-    return StageReport(rows_out + len(refused), rows_out, dict(reasons), figures)
+    return StageReport(rows_out + reasons.total(), rows_out, dict(reasons), figures)
 
 
-def encode_splits(run: Run, model: Path) -> tuple[dict[str, list[EncodedPair]], list[Refusal]]:
-    """The run's pairs as tokens, by split, and those refused."""
-    from mint_ray.alignment.vision import vision_inputs
-
-    progress.begin("reading the pairs")
-    tokenizer, vision, section = load_tokenizer(model), vision_inputs(model), run.config.alignment
-    openings = partial(openings_of, run.config.task) if section.method == "listwise" else None
-    pairs, refused = {}, []
-    for split in PAIR_SPLITS:
-        rows = pair_dataset(run, split)
-        pairs[split], more = encode_pairs(rows, tokenizer, section.max_length, vision, openings)
-        refused += more
-    return pairs, refused
-
-
-def openings_of(task: Task, answer: str) -> list[str]:
-    """Openings of answers that begin with each of an answer's names."""
-    return [task.opening(name) for name in task.parse(answer)]
-
-
-def train(run: Run, model: str, pairs: dict[str, list[EncodedPair]]) -> None:
+def train(run: Run, model: str) -> None:
     """Carry the training out on Ray Train; the same run again goes on after its last checkpoint.
 
     Raises:
         TrainingError: the loss is not finite, or the workers failed more than `RESTARTS` times.
     """
-    import ray
     from ray.train import (
         CheckpointConfig,
         FailureConfig,
@@ -132,7 +107,7 @@ def train(run: Run, model: str, pairs: dict[str, list[EncodedPair]]) -> None:
     section, folder = run.config.alignment, run.stage("alignment").path
     trainer = Training(
         train_worker,
-        train_loop_config={"plan": Plan(section, model, folder, run.config.run.seed, ray.put(pairs), notice)},
+        train_loop_config={"plan": Plan(section, model, folder, run.config.run.seed, notice)},
         torch_config=TorchConfig(backend="nccl" if section.use_gpu else "gloo"),
         scaling_config=ScalingConfig(num_workers=section.workers, use_gpu=section.use_gpu),
         run_config=RunConfig(

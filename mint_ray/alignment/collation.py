@@ -18,7 +18,6 @@ from mint_ray.alignment.rows import Row, mask_of
 from mint_ray.errors import ModelError, RowError
 
 if TYPE_CHECKING:
-    import datasets
     from transformers import PreTrainedTokenizerBase
 
     from mint_ray.alignment.vision import VisionInputs
@@ -109,13 +108,17 @@ def _answer(tokenizer: PreTrainedTokenizerBase, conversation: str, prompt: list[
 
 
 def encode_pairs(
-    pairs: datasets.Dataset,
+    pairs: Iterable[dict[str, Any]],
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
     vision: VisionInputs | None = None,
     openings: Callable[[str], list[str]] | None = None,
+    first: int = 0,
 ) -> tuple[list[EncodedPair], list[Refusal]]:
     """All pairs, in their order, and the refused ones by reason.
+
+    Args:
+        first: the number of the first row, for what is told of a refused one.
 
     Raises:
         ModelError: the tokenizer cannot render conversations.
@@ -127,7 +130,7 @@ def encode_pairs(
             f"{tokenizer.name_or_path}: its tokenizer has no chat template or no end token; take an instruct model"
         )
     encoded, refused = [], []
-    for row, pair in enumerate(pairs):
+    for row, pair in enumerate(pairs, first):
         try:
             encoded.append(encode_pair(pair, tokenizer, max_length, vision, openings))
         except RowError as error:
@@ -290,7 +293,7 @@ class PairOrder(torch.utils.data.Sampler[int]):
 
     _POOL = 16  # batches that are sorted by length together
 
-    def __init__(self, lengths: list[int], batch: int, seed: int, epoch=lambda: 0):
+    def __init__(self, lengths: Sequence[int] | np.ndarray, batch: int, seed: int, epoch=lambda: 0):
         self.lengths, self.batch, self.seed, self.epoch = np.asarray(lengths), batch, seed, epoch
 
     def __len__(self) -> int:
@@ -303,4 +306,5 @@ class PairOrder(torch.utils.data.Sampler[int]):
             shuffled, range(self.batch * self._POOL, len(self), self.batch * self._POOL)
         )
         ordered = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])
-        yield from random.permutation(ordered.reshape(-1, self.batch)).flatten().tolist()
+        for batch in random.permutation(ordered.reshape(-1, self.batch)):
+            yield from batch.tolist()

@@ -12,6 +12,7 @@ Losses and gradients are those of TRL's trainers of the same names, by test.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoTokenizer, PrinterCallback, TrainerCallback, TrainingArguments, set_seed
 
 from mint_ray.alignment.collation import Collator, EncodedPair, InParts
+from mint_ray.alignment.encoded import lengths_of
 from mint_ray.alignment.trainer import DpoTrainer, ListwiseTrainer, OrpoTrainer, PairTrainer, SftTrainer
 from mint_ray.alignment.vision import VisionInputs, adapted_modules, vision_inputs
 from mint_ray.config import AlignmentSection, LoraSection
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 # On a CPU. More would hold more activations at once, of which no cache has room.
 _TOKENS_A_ROW = 1024
 
-Pairs = dict[str, list[EncodedPair]]
+Pairs = Mapping[str, Sequence[EncodedPair]]
 
 
 def build_trainer(section: AlignmentSection, model: Path, pairs: Pairs, seed: int, scratch: Path) -> PairTrainer:
@@ -42,16 +44,21 @@ def build_trainer(section: AlignmentSection, model: Path, pairs: Pairs, seed: in
         ModelError: the method, or the adapter, does not go with the model.
     """
     tokenizer, adapted = AutoTokenizer.from_pretrained(model), build_model(section, model, seed)
+    vision = vision_inputs(model, without_adapter(adapted))
     kind, of_method = method_of(section)
     trainer = kind(
         **of_method,
         model=adapted,
-        args=TrainingArguments(**training_options(section, seed, scratch, validate=bool(pairs.get("validation")))),
-        data_collator=in_parts(section, tokenizer.pad_token_id, vision_inputs(model, without_adapter(adapted))),
+        args=TrainingArguments(
+            **training_options(section, seed, scratch, validate=bool(pairs.get("validation"))),
+            # A process of its own decodes and processes images, two batches ahead; tokens take no time.
+            dataloader_num_workers=1 if vision else 0,
+        ),
+        data_collator=in_parts(section, tokenizer.pad_token_id, vision),
         train_dataset=pairs["train"],
         eval_dataset=pairs.get("validation") or None,
         processing_class=tokenizer,
-        pair_lengths=[pair.length for pair in pairs["train"]],
+        pair_lengths=lengths_of(pairs["train"]),
         callbacks=[NoLastCheckpoint()],
     )
     trainer.remove_callback(PrinterCallback)

@@ -10,6 +10,7 @@ from copy import deepcopy
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from accelerate.utils import gather_object
 from torch import Tensor, nn
@@ -54,7 +55,7 @@ class PairTrainer(Trainer):
 
     loss_is_scaled_for_ga = False  # ours are means over a batch, whatever `Trainer` counts
 
-    def __init__(self, *, pair_lengths: Sequence[int] = (), **options: Any):
+    def __init__(self, *, pair_lengths: Sequence[int] | np.ndarray = (), **options: Any):
         self.pair_lengths = pair_lengths
         self._sums: dict[str, Tensor] = defaultdict(float)
         self._logged_at: float | None = None

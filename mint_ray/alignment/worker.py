@@ -25,11 +25,13 @@ from transformers import Trainer, TrainerCallback
 
 from mint_ray import progress, telemetry
 from mint_ray.adapters import ADAPTER_CONFIG
+from mint_ray.alignment.encoded import ENCODED, StoredPairs
 from mint_ray.alignment.methods import build_trainer
 from mint_ray.alignment.start import trained_folder
 from mint_ray.config import AlignmentSection
 from mint_ray.errors import TrainingError
 from mint_ray.models import resolve_model, save_model
+from mint_ray.preferences.store import PAIR_SPLITS
 from mint_ray.runs import strict_json, write_atomically
 from mint_ray.storage import remote, written_folder
 
@@ -38,14 +40,12 @@ CURVE = "curve.jsonl"
 
 @dataclass(frozen=True)
 class Plan:
-    """What all workers are told. `folder` is the stage's; `pairs` refers to the encoded pairs by split; `notice` is
-    given when the job is about to end."""
+    """What all workers are told. `folder` is the stage's; `notice` is given when the job is about to end."""
 
     section: AlignmentSection
     model: str
     folder: Path
     seed: int
-    pairs: ray.ObjectRef
     notice: ActorHandle
 
 
@@ -72,7 +72,8 @@ def train_worker(config: dict[str, Plan]) -> str | None:
     logging.getLogger().setLevel(logging.WARNING)  # Ray tells of every report; `Progress` says what matters
     plan = config["plan"]
     use_all_cores()
-    pairs, folder = ray.get(plan.pairs), resolve_model(plan.model)
+    pairs = {split: StoredPairs(plan.folder / ENCODED / split) for split in PAIR_SPLITS}
+    folder = resolve_model(plan.model)
     with TemporaryDirectory() as scratch, curves_for_tensorboard(plan.folder / "tensorboard"):
         trainer = build_trainer(plan.section, folder, pairs, plan.seed, Path(scratch))
         saving = SaveInTime(plan.section.save_seconds, agree=agreed, leaving=partial(leaving, plan.notice))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -20,6 +21,7 @@ from mint_ray.errors import RunError
 from mint_ray.parquet import parquet_file, part_files, read_parts, read_table
 from mint_ray.records import PAIR_SCHEMA_VERSION, PreferencePair, Refusal, arrow_schema
 from mint_ray.runs import Run
+from mint_ray.storage import location, reaching
 
 if TYPE_CHECKING:
     import datasets
@@ -38,18 +40,30 @@ def pair_dataset(run: Run, split: str) -> datasets.Dataset:
     """
     import datasets
 
-    folder = run.stage("preferences").path / "pairs"
-    found = [path for each in PAIR_SPLITS for path in part_files(folder / each)]
-    if not found:
-        raise RunError(f"{folder} holds no pairs: run the stage `preferences` first")
-    shown = "images" in _columns(found[0])
-    # Without the metadata that marks images as images, `datasets` hands their bytes on undecoded.
-    schema = pair_schema(shown).remove_metadata()
-    tables = [read_pairs(path, schema) for path in part_files(folder / split)]
+    schema = stored_schema(run)
+    tables = [read_pairs(path, schema) for path in pair_files(run, split)]
     table: Any = (
         pa.concat_tables(tables) if tables else schema.empty_table()
     )  # it takes Arrow's own, which its types do not say
     return datasets.Dataset(table)
+
+
+def pair_files(run: Run, split: str) -> list[Path]:
+    """The files of a split's pairs, in the order of the cases."""
+    return part_files(run.stage("preferences").path / "pairs" / split)
+
+
+def stored_schema(run: Run) -> pa.Schema:
+    """The columns that a run's pairs have; without the metadata that marks images as images, and has them decoded.
+
+    Raises:
+        RunError: there are no pairs yet, or the first file holds something else.
+    """
+    found = [path for split in PAIR_SPLITS for path in pair_files(run, split)]
+    if not found:
+        folder = run.stage("preferences").path / "pairs"
+        raise RunError(f"{folder} holds no pairs: run the stage `preferences` first")
+    return pair_schema("images" in _columns(found[0])).remove_metadata()
 
 
 def read_pairs(path: Path, schema: pa.Schema) -> pa.Table:
@@ -61,6 +75,58 @@ def read_pairs(path: Path, schema: pa.Schema) -> pa.Table:
     wanted = [name for name in _columns(path) if name in schema.names]
     with _readable(path):
         stored = read_table(path, wanted)
+    return _checked(stored, schema, path)
+
+
+@dataclass(frozen=True)
+class RowGroups:
+    """Some of a file of pairs: `groups` are Parquet's row groups, `first` the place of their first row in the split."""
+
+    file: str
+    groups: tuple[int, ...]
+    first: int
+
+
+def group_pairs(run: Run, split: str, rows: int, size: int) -> list[list[RowGroups]]:
+    """A split's pairs in shares of about so many rows, and bytes as they lie in memory, that need not be read together.
+
+    No row group is cut, so a share is larger where one is.
+
+    Raises:
+        RunError: a file is none of Parquet.
+    """
+    shares: list[list[RowGroups]] = [[]]
+    first = held = weight = 0
+    for path in pair_files(run, split):
+        with _readable(path), parquet_file(path) as file:
+            groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+        for number, group in enumerate(groups):
+            if held >= rows or weight >= size:
+                shares.append([])
+                held = weight = 0
+            last = shares[-1][-1] if shares[-1] else None
+            if last and last.file == str(path):
+                shares[-1][-1] = replace(last, groups=(*last.groups, number))
+            else:
+                shares[-1].append(RowGroups(str(path), (number,), first))
+            first, held, weight = first + group.num_rows, held + group.num_rows, weight + group.total_byte_size
+    return [share for share in shares if share]
+
+
+def stream_pairs(share: RowGroups, schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
+    """As `read_pairs`, so many rows at a time, however large a row group is.
+
+    Raises:
+        RunError: as `read_pairs`.
+    """
+    path = location(share.file)
+    wanted = [name for name in _columns(path) if name in schema.names]
+    with _readable(path), reaching(path), parquet_file(path) as file:
+        for batch in file.iter_batches(rows, row_groups=list(share.groups), columns=wanted):
+            yield _checked(pa.Table.from_batches([batch]), schema, path)
+
+
+def _checked(stored: pa.Table, schema: pa.Schema, path: Path) -> pa.Table:
     table = pa.table([_column(stored, field, path) for field in schema], schema=schema)
     for row in table.drop_columns([name for name in ("images",) if name in schema.names]).to_pylist():
         _check_pair(row, path)

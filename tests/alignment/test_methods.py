@@ -11,9 +11,10 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-from mint_ray.alignment.align import align, openings_of
+from mint_ray.alignment.align import align
 from mint_ray.alignment.check import check_alignment
 from mint_ray.alignment.collation import encode_pairs
+from mint_ray.alignment.encoding import openings_of
 from mint_ray.alignment.losses import orpo
 from mint_ray.alignment.start import adapted_model
 from mint_ray.config import AlignmentSection
