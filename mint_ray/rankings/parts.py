@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -20,11 +20,11 @@ from mint_ray.batches import Batches
 from mint_ray.config import RankingsSection
 from mint_ray.errors import ModelError, RowError
 from mint_ray.parquet import parquet_file, write_part
-from mint_ray.rankings.ranking import Ranked, rank
+from mint_ray.rankings.ranking import Ranked, rank_all
 from mint_ray.rankings.store import LABELS
 from mint_ray.records import Case, Ranking, Refusal, arrow_schema, from_table, to_table
 from mint_ray.runs import write_atomically
-from mint_ray.scorers.scoring import batches_of
+from mint_ray.scorers.scoring import Ahead, batches_of
 from mint_ray.storage import location, reaching
 from mint_ray.tasks.base import Task, View, labels_text
 
@@ -72,7 +72,7 @@ class PartScorer:
     """One loaded scorer in one actor: reads a part's cases, scores them, writes refusals and rankings."""
 
     def __init__(self, load: Loader, task: Task, settings: RankingsSection, folder: Path):
-        self.scorer, self.task, self.settings, self.folder = load(), task, settings, folder
+        self.scorer, self.task, self.settings, self.folder = Ahead(load()), task, settings, folder
         self.batches, self.rows = batches_of(self.scorer), Rows()
         self.label_ids = [label.id for label in self.scorer.labels]
 
@@ -98,14 +98,16 @@ class PartScorer:
         """Write what becomes of a part's cases; the rankings last, since they say that it is done. Cases ranked."""
         cases = list(from_table(self.rows.of(part), Case))
         views = [scorer_view(case, self.task, self.settings) for case in cases]
-        scores = score_views(self.batches, views, self.settings.batch_size)
-        rankings: list[Ranking] = []
+        scores = score_views(self.batches, views, self.settings.batch_size, self.scorer.expect)
+        rankings: list[dict[str, Any]] = []
         refusals: list[Refusal] = []
+        rows = [scored for scored in scores if not isinstance(scored, RowError)]
+        ranked = iter(rank_all(np.stack(rows), self.label_ids) if rows else ())
         for case, view, scored in zip(cases, views, scores, strict=True):
             if isinstance(scored, RowError):
                 refusals.append(refusal(case, scored))
             else:
-                rankings.append(ranking_of(case, rank(scored, self.label_ids), self.scorer, self.tokens_cut(view)))
+                rankings.append(self._row(case, view, next(ranked)))
         self._write(part.name, rankings, refusals)
         return len(rankings)
 
@@ -114,11 +116,22 @@ class PartScorer:
         told = getattr(self.scorer, "tokens_cut", None)
         return told and told(view)
 
-    def _write(self, name: str, rankings: list[Ranking], refusals: list[Refusal]) -> None:
+    def _row(self, case: Case, view: View, ranked: Ranked) -> dict[str, Any]:
+        """A row with the fields of `Ranking`: a record of it would look at every label again."""
+        return {
+            **{name: getattr(case, name) for name in ("case_id", "group_id", "split", "label_id")},
+            "label_ids": ranked.label_ids,
+            "scores": ranked.scores,
+            "scorer": self.scorer.name,
+            "scorer_digest": self.scorer.digest,
+            "tokens_cut": self.tokens_cut(view),
+        }
+
+    def _write(self, name: str, rankings: list[dict[str, Any]], refusals: list[Refusal]) -> None:
         write_atomically(self.folder / LABELS, labels_text(self.scorer.labels))
         if refusals:
             write_part(to_table(refusals, Refusal), self.folder / "refused" / name)
-        write_part(to_table(rankings, Ranking), self.folder / name)
+        write_part(pa.Table.from_pylist(rankings, schema=arrow_schema(Ranking)), self.folder / name)
 
 
 def scorer_view(case: Case, task: Task, settings: RankingsSection) -> View:
@@ -150,9 +163,15 @@ class Rows:
 
 
 def score_views(
-    batches: Batches[View, np.ndarray], views: Sequence[View], batch_size: int
+    batches: Batches[View, np.ndarray],
+    views: Sequence[View],
+    batch_size: int,
+    expect: Callable[[list[View]], None] = lambda views: None,
 ) -> list[np.ndarray | RowError]:
     """For each view its scores, or why it has none; one bad view costs its batch a second, single pass.
+
+    Args:
+        expect: told the views of a batch while the one before it is scored.
 
     Raises:
         ModelError: the scorer is broken.
@@ -161,27 +180,15 @@ def score_views(
     outcomes: list[np.ndarray | RowError] = [nothing] * len(views)
     seen = [i for i, view in enumerate(views) if view.text or view.image is not None]
     for start in range(0, len(seen), batch_size):
-        part = seen[start : start + batch_size]
+        part, following = seen[start : start + batch_size], seen[start + batch_size : start + 2 * batch_size]
+        if following:
+            expect([views[i] for i in following])
         for i, row in zip(part, batches([views[i] for i in part]), strict=True):
             outcomes[i] = row
         progress.advance(len(part))
     progress.advance(len(views) - len(seen))
     progress.flush()
     return outcomes
-
-
-def ranking_of(case: Case, ranked: Ranked, scorer: Scorer, tokens_cut: int | None) -> Ranking:
-    return Ranking(
-        case_id=case.case_id,
-        group_id=case.group_id,
-        split=case.split,
-        label_id=case.label_id,
-        label_ids=list(ranked.label_ids),
-        scores=list(ranked.scores),
-        scorer=scorer.name,
-        scorer_digest=scorer.digest,
-        tokens_cut=tokens_cut,
-    )
 
 
 def refusal(case: Case, why: Why) -> Refusal:

@@ -49,8 +49,18 @@ class Stored(Sequence[T]):
 
 def rank(scores: Sequence[float] | NDArray[np.float32], label_ids: Sequence[str]) -> Ranked:
     """Labels by falling score; equal scores stand in the order of their label ids, so no order is by chance."""
-    order: list[int] = np.lexsort((np.asarray(label_ids), -np.asarray(scores, dtype=np.float64))).tolist()
-    return Ranked([label_ids[i] for i in order], [float(scores[i]) for i in order])
+    return rank_all(np.asarray([scores]), label_ids)[0]
+
+
+def rank_all(scores: NDArray[Any], label_ids: Sequence[str]) -> list[Ranked]:
+    """As `rank`, of scores (cases, labels)."""
+    by_id = np.argsort(np.asarray(label_ids))
+    names, scores = np.array(label_ids, dtype=object)[by_id], scores[:, by_id]
+    order = np.argsort(-scores.astype(np.float64), axis=1, kind="stable")
+    return [
+        Ranked(ids, row)
+        for ids, row in zip(names[order].tolist(), np.take_along_axis(scores, order, 1).tolist(), strict=True)
+    ]
 
 
 def above(score: float, other: float) -> bool:
@@ -59,13 +69,21 @@ def above(score: float, other: float) -> bool:
 
 
 def ranked_rows(table: pa.Table) -> Iterator[Ranked]:
-    """The rows of a table with the columns `label_ids` and `scores`. Each label's id is made a text once, not once a row."""
-    lists: Any = cast(Any, table["label_ids"].combine_chunks())
+    """The rows of a table with the columns `label_ids` and `scores`."""
+    scores = cast(Any, table["scores"].combine_chunks()).flatten().to_numpy(zero_copy_only=False)
+    start = 0
+    for label_ids in label_lists(table["label_ids"].combine_chunks()):
+        stop = start + len(label_ids)
+        yield Ranked(Stored(label_ids), Stored(scores[start:stop]))
+        start = stop
+
+
+def label_lists(lists: Any) -> Iterator[NDArray[Any]]:
+    """Arrow's lists of label ids. Each id is made a text once, not once a row, so a row of 528 is 4 kB and not 34."""
     ids = lists.flatten()
     ids = ids if pa.types.is_dictionary(ids.type) else ids.dictionary_encode()
     names = np.array(ids.dictionary.to_pylist(), dtype=object)
     places = ids.indices.to_numpy(zero_copy_only=False)
-    scores = cast(Any, table["scores"].combine_chunks()).flatten().to_numpy(zero_copy_only=False)
     ends = np.cumsum(lists.value_lengths().to_numpy(zero_copy_only=False))
     for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=False):
-        yield Ranked(Stored(names[places[start:end]]), Stored(scores[start:end]))
+        yield names[places[start:end]]

@@ -42,7 +42,8 @@ class Scorer(Protocol):
 class StagedScorer(Scorer, Protocol):
     """A scorer whose work is two stages: `scores(views)` equals `score_prepared([prepare(v) for v in views])`.
 
-    Whoever scores for many at a time can then decode images in threads, and knows which view cannot be.
+    Whoever scores for many at a time can then decode images in threads, and knows which view cannot be. One that also has
+    `prepare_all(views)`, the same as `[prepare(v) for v in views]` at less cost, is asked for it a batch ahead.
     """
 
     def prepare(self, view: View) -> Any:

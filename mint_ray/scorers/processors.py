@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mint_ray.corpora.images import open_image
 from mint_ray.errors import ModelError
 
 if TYPE_CHECKING:
     import torch
+    from PIL import Image
     from transformers import BaseImageProcessor, PreTrainedTokenizerBase
+
+_PIXELS = 2**22  # decoded at one time, one picture apart
 
 
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, tokens: int, folder: Path) -> None:
@@ -37,9 +42,32 @@ def normalisation(processor: BaseImageProcessor) -> tuple[torch.Tensor, torch.Te
     return mean, std
 
 
-def cut_ids(tokenizer: PreTrainedTokenizerBase, text: str, limit: int) -> tuple[list[int], int]:
-    """The token ids of a text, at most so many, and how many more there would have been."""
-    ids = tokenizer(text, verbose=False)["input_ids"]
-    if len(ids) <= limit:
-        return ids, 0
-    return tokenizer(text, truncation=True, max_length=limit)["input_ids"], len(ids) - limit
+def cut_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], limit: int) -> list[tuple[list[int], int]]:
+    """The token ids of each text, at most so many, and how many more there would have been. Asked once for all: a call
+    of a tokenizer costs more than a text."""
+    if not texts:
+        return []
+    whole: list[list[int]] = tokenizer(list(texts), verbose=False)["input_ids"]
+    long = [i for i, ids in enumerate(whole) if len(ids) > limit]
+    cut = {i: len(whole[i]) - limit for i in long}
+    if long:
+        shortened = tokenizer([texts[i] for i in long], truncation=True, max_length=limit)["input_ids"]
+        for i, ids in zip(long, shortened, strict=True):
+            whole[i] = ids
+    return [(ids, cut.get(i, 0)) for i, ids in enumerate(whole)]
+
+
+def decoded(images: Iterable[bytes]) -> Iterator[list[Image.Image]]:
+    """Pictures in order, as many together as take little memory: a call of an image processor costs more than a small one.
+
+    Raises:
+        RowError: one cannot be decoded.
+    """
+    some: list[Image.Image] = []
+    for image in images:
+        some.append(open_image(image))
+        if sum(each.width * each.height for each in some) >= _PIXELS:
+            yield some
+            some = []
+    if some:
+        yield some

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING
+from operator import is_
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,3 +40,29 @@ def sound_scores(scorer: Scorer, views: Sequence[View]) -> np.ndarray:
             seen = f"{int((~np.isfinite(row)).sum())} of {row.size}"
             raise Unsound(RowError("score-not-finite", "scores", seen, "finite scores"))
     return scores
+
+
+class Ahead:
+    """A scorer that reads views in a thread while it works on those before them: images and tokens beside a forward.
+
+    One that has no `prepare_all` reads them when they are scored. See `mint_ray.scorers.base.StagedScorer`.
+    """
+
+    def __init__(self, scorer: Scorer):
+        self._scorer, self._thread = scorer, ThreadPoolExecutor(1)
+        self._expected: deque[tuple[list[View], Future[list[Any]]]] = deque(maxlen=2)  # those at work, and the next
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._scorer, name)
+
+    def expect(self, views: Sequence[View]) -> None:
+        """Begin to read the views that will be scored next."""
+        if prepare_all := getattr(self._scorer, "prepare_all", None):
+            self._expected.append((list(views), self._thread.submit(prepare_all, list(views))))
+
+    def scores(self, views: list[View]) -> np.ndarray:
+        """As the scorer's own, and raises as it does."""
+        for expected, read in self._expected:
+            if len(expected) == len(views) and all(map(is_, expected, views)):
+                return self._scorer.score_prepared(read.result())
+        return self._scorer.scores(views)

@@ -1,5 +1,6 @@
 """Ranking and policy, by examples worked out by hand and by properties over many rankings."""
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from mint_ray.config import PreferencesSection
 from mint_ray.parquet import read_table, write_part
 from mint_ray.preferences.build import CODED
 from mint_ray.preferences.policy import Preference, Skip, choose, margin
-from mint_ray.rankings.ranking import Ranked, above, rank, ranked_rows
+from mint_ray.rankings.ranking import Ranked, above, rank, rank_all, ranked_rows
 
 # a is the best of ten labels, j the worst; scores 9, 8 ... 0.
 TEN = Ranked(list("abcdefghij"), [float(s) for s in range(9, -1, -1)])
@@ -22,6 +23,17 @@ def settings(**changes) -> PreferencesSection:
 def names(label, **changes) -> list[tuple[str, str]]:
     pairs = choose(TEN, label, settings(**changes))
     return [("".join(pair.chosen), "".join(pair.rejected)) for pair in pairs]
+
+
+def test_many_cases_are_ranked_as_each_alone():
+    random = np.random.default_rng(0)
+    scores = random.integers(-5, 0, (50, 12)).astype(np.float32) / 3  # with many equal ones
+    ids = [f"{i}" for i in random.permutation(12)]
+    alone = [np.lexsort((np.array(ids), -row.astype(float))).tolist() for row in scores]
+    assert [each.label_ids for each in rank_all(scores, ids)] == [[ids[i] for i in order] for order in alone]
+    assert [each.scores for each in rank_all(scores, ids)] == [
+        [float(row[i]) for i in order] for row, order in zip(scores, alone, strict=True)
+    ]
 
 
 def test_labels_stand_by_falling_score():

@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import threading
 from functools import partial
 
 import datasets
@@ -21,7 +22,7 @@ from mint_ray.rankings import store as rankings
 from mint_ray.rankings.parts import PartScorer, Rows, case_parts, score_views
 from mint_ray.rankings.store import ranking_table, refusal_table
 from mint_ray.records import PreferencePair, Ranking, arrow_schema
-from mint_ray.scorers.scoring import batches_of
+from mint_ray.scorers.scoring import Ahead, batches_of
 from mint_ray.tasks.base import View
 from mint_ray.tasks.tissue import Tissue
 from tests.rankings.toys import LABELS, WordScorer, toy_cases, toy_run
@@ -114,6 +115,36 @@ def test_scores_that_are_not_finite_refuse_their_case_alone():
     outcomes = score_views(batches_of(Torn()), [View(text="whole"), View(text="torn")], 2)
     assert outcomes[0].shape == (30,)
     assert (outcomes[1].reason, outcomes[1].seen) == ("score-not-finite", "30 of 30")
+
+
+def test_views_are_read_a_batch_ahead_and_one_that_cannot_be_is_refused_alone():
+    read, scored = [], []
+
+    class Staged(WordScorer):
+        def prepare(self, view):
+            if view.text == "broken":
+                raise RowError("broken-image", "image", "OSError", "an image")
+            return view
+
+        def prepare_all(self, views):
+            read.append((threading.current_thread() is threading.main_thread(), [view.text for view in views]))
+            return [self.prepare(view) for view in views]
+
+        def score_prepared(self, prepared):
+            scored.append([view.text for view in prepared])
+            return super().scores(prepared)
+
+        def scores(self, views):
+            return self.score_prepared([self.prepare(view) for view in views])
+
+    words = ["a", "b", "c", "broken", "d", "e", "f"]
+    views, ahead = [View(text=word) for word in words], Ahead(Staged())
+    outcomes = score_views(batches_of(ahead), views, 2, ahead.expect)
+    plain = score_views(batches_of(Staged()), views, 2)
+    assert [outcomes[3].reason, plain[3].reason] == ["broken-image"] * 2
+    assert all(np.array_equal(a, b) for a, b in zip(outcomes[:3] + outcomes[4:], plain[:3] + plain[4:], strict=True))
+    assert read == [(False, ["c", "broken"]), (False, ["d", "e"]), (False, ["f"])]
+    assert scored[:5] == [["a", "b"], ["c"], ["d", "e"], ["f"], ["a", "b"]]
 
 
 def test_a_scorer_that_is_gone_ends_the_part_instead_of_refusing_its_cases():

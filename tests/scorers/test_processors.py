@@ -14,6 +14,7 @@ from mint_ray.errors import ModelError, RowError
 from mint_ray.scorers import load_scorer, scorer_section
 from mint_ray.scorers.clip.fitting import starting_point
 from mint_ray.scorers.clip.model import adopt_clip, load_clip, load_inputs, save_scorer
+from mint_ray.scorers.fitting.examples import Example
 from mint_ray.scorers.processors import cut_ids
 from mint_ray.scorers.vilt.adopt import adopt_scorer
 from mint_ray.tasks.base import View
@@ -79,7 +80,7 @@ SHORTEST = {"size": {"shortest_edge": 32}}
 def test_a_clip_scores_pictures_that_are_not_square_whatever_its_processor_says_of_a_crop(clip, tmp_path, settings):
     folder = with_processor(clip, tmp_path, settings)
     inputs = load_inputs(folder, load_clip(folder).config)
-    assert [inputs.pixels(view.image).shape for view in (WIDE, TALL)] == [(3, 32, 32)] * 2
+    assert [pixels.shape for pixels in inputs.pixels([WIDE.image, TALL.image])] == [(3, 32, 32)] * 2
     scores = load_scorer(folder).scores([WIDE, TALL, View(image=picture(COLOURS[1]))])
     assert scores.shape == (3, 6)
     assert np.ptp(scores, axis=1).min() > 1e-3
@@ -99,7 +100,7 @@ def black_on_the_left():
 @pytest.mark.parametrize(("settings", "darkest_on_the_left"), [(WITHOUT_CROP | SHORTEST, 255), (WITHOUT_CROP, 0)])
 def test_a_size_of_one_side_takes_the_middle_and_a_size_of_both_presses(clip, tmp_path, settings, darkest_on_the_left):
     folder = with_processor(clip, tmp_path, settings)
-    pixels = load_inputs(folder, load_clip(folder).config).pixels(black_on_the_left())
+    (pixels,) = load_inputs(folder, load_clip(folder).config).pixels([black_on_the_left()])
     assert set(pixels[:, :, :8].ravel().tolist()) == {darkest_on_the_left}
 
 
@@ -111,7 +112,7 @@ def test_scores_are_those_of_transformers_where_a_file_says_all(clip, tmp_path):
     own = CLIPImageProcessorPil.from_pretrained(folder)([Image.open(io.BytesIO(WIDE.image))], return_tensors="pt")
     with torch.no_grad():
         expected = model.get_image_features(**own).pooler_output
-        seen = inputs.normalised(torch.from_numpy(inputs.pixels(WIDE.image))[None])
+        seen = inputs.normalised(torch.from_numpy(inputs.pixels([WIDE.image])[0])[None])
         found = model.get_image_features(pixel_values=seen).pooler_output
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
@@ -211,11 +212,39 @@ def test_a_sliver_that_a_small_model_has_no_patch_for_is_the_rows_fault(tmp_path
 
 def test_ids_are_cut_at_the_limit_and_what_is_cut_is_counted(tmp_path):
     tokenizer = tiny_vilt()[1].tokenizer
-    whole = tokenizer(TEXTS[0])["input_ids"]
-    assert cut_ids(tokenizer, TEXTS[0], len(whole)) == (whole, 0)
-    ids, cut = cut_ids(tokenizer, TEXTS[0], len(whole) - 3)
+    whole, short = tokenizer(TEXTS[0])["input_ids"], tokenizer(TEXTS[0][:5])["input_ids"]
+    assert cut_ids(tokenizer, [TEXTS[0]], len(whole)) == [(whole, 0)] and cut_ids(tokenizer, [], 3) == []
+    before, (ids, cut), after = cut_ids(tokenizer, [TEXTS[0][:5], TEXTS[0], TEXTS[0][:5]], len(whole) - 3)
+    assert before == after == (short, 0)
     assert (len(ids), cut) == (len(whole) - 3, 3)
     assert (ids[:-1], ids[-1]) == (whole[: len(ids) - 1], whole[-1])  # the last token stays the tokenizer's own end
+
+
+def same(prepared, other) -> bool:
+    """Whether two prepared views are alike, of whichever scorer."""
+    if isinstance(prepared, Example):
+        return vars(prepared) | {"pixels": None} == vars(other) | {"pixels": None} and same(
+            prepared.pixels, other.pixels
+        )
+    return prepared is other if prepared is None else np.array_equal(prepared, other)
+
+
+def test_many_views_are_read_as_each_alone(clip, tmp_path, monkeypatch):
+    monkeypatch.setattr("mint_ray.scorers.processors._PIXELS", 9000)  # two or three pictures at a time
+    long = " ".join(TEXTS * 20)
+    images = [WIDE.image, TALL.image, picture(COLOURS[1]), WIDE.image, picture(COLOURS[2], size=(33, 47))]
+    views = [View(text=text, image=image) for text in (None, TEXTS[0], long) for image in (*images, None)][:-6]
+    views += [View(text=TEXTS[1]), *views]
+    views = [view for view in views if view.text or view.image]
+    for folder in (tiny_scorer(tmp_path), clip):
+        scorer, again = load_scorer(folder), load_scorer(folder)
+        together, alone = scorer.prepare_all(views), [again.prepare(view) for view in views]
+        assert len(together) == len(views) and all(map(same, together, alone))
+        assert scorer.prepare_all([]) == []
+        with pytest.raises(ValueError, match="without text and without image"):
+            scorer.prepare_all([*views, View()])
+        with pytest.raises(RowError, match="not-an-image"):
+            scorer.prepare_all([*views, View(image=b"broken")])
 
 
 def test_a_vilt_tells_by_how_much_it_cuts_a_text(tmp_path):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from PIL import Image
 from transformers import CLIPConfig, CLIPImageProcessorPil, PreTrainedTokenizerBase
 
-from mint_ray.corpora.images import open_image
 from mint_ray.scorers.fitting.examples import Example
-from mint_ray.scorers.processors import cut_ids, normalisation
+from mint_ray.scorers.processors import cut_ids, decoded, normalisation
 from mint_ray.tasks.base import View
 
 
@@ -26,21 +27,22 @@ class ClipInputs:
         Raises:
             RowError: the image cannot be decoded.
         """
-        ids, cut = cut_ids(self.tokenizer, view.text or "", self.text_tokens)
-        return Example(ids, self.pixels(view.image), bool(view.text), cut=cut)
+        ((ids, cut),) = cut_ids(self.tokenizer, [view.text or ""], self.text_tokens)
+        (pixels,) = self.pixels([view.image])
+        return Example(ids, pixels, bool(view.text), cut=cut)
 
-    def pixels(self, image: bytes) -> np.ndarray:
-        """An encoded image resized and cropped, uint8 (3, side, side).
+    def pixels(self, images: Iterable[bytes]) -> list[np.ndarray]:
+        """Encoded images resized and cropped, each uint8 (3, side, side).
 
         Raises:
-            RowError: it cannot be decoded.
+            RowError: one cannot be decoded.
         """
-        return self.resized(open_image(image))
+        return [pixels for some in decoded(images) for pixels in self.resized(some)]
 
-    def resized(self, image: Image.Image) -> np.ndarray:
-        """A picture as `pixels`."""
-        done = self.processor([image], do_rescale=False, do_normalize=False, return_tensors=None)
-        return np.asarray(done["pixel_values"][0], np.uint8)
+    def resized(self, images: list[Image.Image]) -> list[np.ndarray]:
+        """Pictures as `pixels`."""
+        done = self.processor(images, do_rescale=False, do_normalize=False, return_tensors=None)
+        return [np.asarray(pixels, np.uint8) for pixels in done["pixel_values"]]
 
     def normalised(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels uint8 (n, 3, side, side) as the model wants them."""
@@ -48,7 +50,7 @@ class ClipInputs:
         return (pixels.float() - mean) / std
 
     def ids(self, caption: str) -> list[int]:
-        return cut_ids(self.tokenizer, caption, self.text_tokens)[0]
+        return cut_ids(self.tokenizer, [caption], self.text_tokens)[0][0]
 
     def text(self, captions: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Ids and attention mask of captions, both int64 (n, tokens), padded to the longest."""

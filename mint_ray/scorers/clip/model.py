@@ -182,7 +182,7 @@ def check_pictures(inputs: ClipInputs, folder: Path) -> None:
     """
     for size in ((64, 64), (128, 32), (32, 128)):
         try:
-            seen = inputs.resized(Image.new("RGB", size)).shape
+            seen = inputs.resized([Image.new("RGB", size)])[0].shape
         except Exception as error:
             raise ModelError(f"{folder}: its image processor fails ({type(error).__name__}): {error}") from error
         if seen != (3, inputs.side, inputs.side):

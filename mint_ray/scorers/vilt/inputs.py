@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,11 +10,12 @@ import torch
 from PIL import Image
 from transformers import BertTokenizerFast, ViltImageProcessorPil  # pyright: ignore[reportAttributeAccessIssue] transformers makes the name at run time
 
-from mint_ray.corpora.images import open_image
 from mint_ray.errors import RowError
 from mint_ray.scorers.fitting.examples import Example
-from mint_ray.scorers.processors import cut_ids
+from mint_ray.scorers.processors import cut_ids, decoded
 from mint_ray.tasks.base import View
+
+_REMEMBERED = 1024  # texts
 
 
 @dataclass(frozen=True)
@@ -43,40 +45,62 @@ class ViltInputs:
     ):
         self.tokenizer, self.processor = tokenizer, processor
         self.text_tokens, self.patch_size = text_tokens, patch_size
-        self.missing_text, self.blank_ids = missing_text, self.ids(missing_text)[0]
+        self._known: dict[str, tuple[list[int], int]] = {}
+        self.missing_text, ((self.blank_ids, _),) = missing_text, self.ids([missing_text])
 
-    def ids(self, text: str) -> tuple[list[int], int]:
-        """The token ids that the model has room for, and how many it has none for."""
-        return cut_ids(self.tokenizer, text, self.text_tokens)
+    def ids(self, texts: Sequence[str]) -> list[tuple[list[int], int]]:
+        """Of each text the token ids that the model has room for, and how many it has none for.
+
+        The last texts are remembered, since whoever scores a view asks for them again to count what was cut.
+        """
+        known = self._known
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        read = dict(zip(new, cut_ids(self.tokenizer, new, self.text_tokens), strict=True))
+        found = [read.get(text) or known[text] for text in texts]
+        self._known = (known if len(known) < _REMEMBERED else {}) | read
+        return found
 
     def tokens_cut(self, view: View) -> int:
         """How many tokens of a view's text the model has no room for."""
-        return self.ids(view.text)[1] if view.text else 0
+        return self.ids([view.text])[0][1] if view.text else 0
 
     def example(self, view: View) -> Example:
-        """One view as numbers.
+        """One view as numbers; raises as `examples`."""
+        return self.examples([view])[0]
+
+    def examples(self, views: Sequence[View]) -> list[Example]:
+        """Views as numbers.
 
         Raises:
-            ValueError: the view has neither text nor image.
-            RowError: its image cannot be decoded.
+            ValueError: a view has neither text nor image.
+            RowError: an image cannot be decoded.
         """
-        if not view.text and view.image is None:
+        if not all(view.text or view.image is not None for view in views):
             raise ValueError("a view without text and without image cannot be scored")
-        ids, cut = self.ids(view.text) if view.text else (self.blank_ids, 0)
-        pixels = None if view.image is None else self._pixels(open_image(view.image))
-        return Example(ids, pixels, bool(view.text), cut=cut)
+        ids = iter(self.ids([view.text for view in views if view.text]))
+        images = (view.image for view in views if view.image is not None)
+        pixels = (each for some in decoded(images) for each in self._pixels(some))
+        found: list[Example] = []
+        for view in views:
+            tokens, cut = next(ids) if view.text else (self.blank_ids, 0)
+            seen = None if view.image is None else next(pixels)
+            found.append(Example(tokens, seen, bool(view.text), cut=cut))
+        return found
 
-    def _pixels(self, image: Image.Image) -> np.ndarray:
+    def _pixels(self, images: list[Image.Image]) -> list[np.ndarray]:
         try:
-            return self.resized(image)
+            return self.resized(images)
         except ValueError:  # the longer side is bounded, so a small model has no patch for a sliver
-            seen, rule = f"{image.width} x {image.height}", f"a picture that holds patches of {self.patch_size} pixels"
+            if len(images) > 1:
+                return [pixels for image in images for pixels in self._pixels([image])]
+            seen = f"{images[0].width} x {images[0].height}"
+            rule = f"a picture that holds patches of {self.patch_size} pixels"
             raise RowError("image-too-narrow", "image", seen, rule) from None
 
-    def resized(self, image: Image.Image) -> np.ndarray:
-        """A picture's pixels, uint8 (3, height, width), both sides multiples of a patch."""
-        done = self.processor([image], do_rescale=False, do_normalize=False, do_pad=False, return_tensors=None)
-        return done["pixel_values"][0]
+    def resized(self, images: list[Image.Image]) -> list[np.ndarray]:
+        """The pixels of each picture, uint8 (3, height, width), both sides multiples of a patch."""
+        done = self.processor(images, do_rescale=False, do_normalize=False, do_pad=False, return_tensors=None)
+        return list(done["pixel_values"])
 
     def blinded(self, example: Example, to: str) -> Example:
         """The example without its `text` or `image`; unchanged where nothing else would be left."""

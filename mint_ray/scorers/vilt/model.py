@@ -206,7 +206,7 @@ def check_pictures(inputs: ViltInputs, folder: Path) -> None:
     """
     for size in ((MIN_SIDE, MIN_SIDE), (128, 64), (64, 128)):
         try:
-            _, height, width = inputs.resized(Image.new("RGB", size)).shape
+            _, height, width = inputs.resized([Image.new("RGB", size)])[0].shape
         except Exception as error:
             raise ModelError(f"{folder}: its image processor fails ({type(error).__name__}): {error}") from error
         if min(height, width) < inputs.patch_size:
