@@ -16,6 +16,7 @@ from mint_ray.corpora.store import case_table, run_labels
 from mint_ray.errors import EvaluationError
 from mint_ray.evaluation.results import Truth
 from mint_ray.inference.store import answer_folder, answer_table, refusal_table
+from mint_ray.rankings.ranking import label_lists
 from mint_ray.rankings.store import ranking_table
 from mint_ray.records import Answer, from_table
 
@@ -90,8 +91,9 @@ class Known:
     def truths(self, case_ids: Iterable[str]) -> list[Truth]:
         """What is known of these cases, ordered by id; an id that was not to be asked about is left out."""
         wanted = set(case_ids)
-        table = self.rankings
-        ranked = dict(zip(table["case_id"].to_pylist(), table["label_ids"].to_pylist(), strict=True))
+        ranked: dict[str, list[str]] = {}
+        for batch in self.rankings.select(["case_id", "label_ids"]).to_batches():
+            ranked |= zip(batch["case_id"].to_pylist(), label_lists(batch["label_ids"]), strict=True)
         rows = self.asked.select(_IDENTITY).to_pylist()
         return [Truth(**row, ranking=ranked.get(row["case_id"])) for row in rows if row["case_id"] in wanted]
 

@@ -11,6 +11,7 @@ from mint_ray.errors import EvaluationError
 
 MINIMUM_GROUPS = 5  # fewer give at most 126 distinct resamples, too coarse for a 95 % interval
 _LEVELS = (2.5, 97.5)
+_AT_ONCE = 2**22  # how often a group is drawn, in memory: 64 MB
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,19 @@ def bootstrap(values: np.ndarray, groups: Sequence[str], draws: int, seed: int) 
     sums, counts = np.zeros((2, len(names), values.shape[1]))
     np.add.at(sums, member, np.nan_to_num(values))
     np.add.at(counts, member, ~np.isnan(values))
-    generator = np.random.default_rng(seed)
-    times = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws).astype(float)
+    generator, even = np.random.default_rng(seed), np.full(len(names), 1 / len(names))
+    resampled: list[np.ndarray] = []
     with np.errstate(invalid="ignore"):  # 0/0: a resample in which no case has the figure
-        return Bootstrap(sums.sum(0) / counts.sum(0), (times @ sums) / (times @ counts))
+        for some in _parts(draws, max(1, _AT_ONCE // len(names))):
+            # One draw after the other, so that it is the same resample in whatever part it is drawn.
+            times = generator.multinomial(len(names), even, size=some).astype(float)
+            resampled.append((times @ sums) / (times @ counts))
+        return Bootstrap(sums.sum(0) / counts.sum(0), np.concatenate(resampled))
+
+
+def _parts(total: int, most: int) -> list[int]:
+    """A number as a sum of numbers of at most `most`."""
+    return [min(most, total - start) for start in range(0, total, most)]
 
 
 def _intervals(means: np.ndarray, draws: np.ndarray) -> list[Interval]:

@@ -72,3 +72,14 @@ def test_holm_by_hand():
     assert holm([0.02, 0.021, 0.022]) == pytest.approx([0.06, 0.06, 0.06])
     assert holm([0.8, 0.7]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+@pytest.mark.parametrize("at_once", [1, 50, 333, 10**9])
+def test_resamples_are_the_same_however_many_are_held_at_once(at_once, monkeypatch):
+    groups, values = [f"g{i % 17}" for i in range(90)], np.random.default_rng(2).random((90, 3))
+    values[values < 0.2] = np.nan
+    whole = bootstrap(values, groups, draws=101, seed=8)
+    monkeypatch.setattr("mint_ray.evaluation.intervals._AT_ONCE", at_once)
+    found = bootstrap(values, groups, draws=101, seed=8)
+    assert np.array_equal(found.means, whole.means) and found.draws.shape == (101, 3)
+    assert found.draws == pytest.approx(whole.draws, rel=1e-12, nan_ok=True)
