@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,11 +22,14 @@ SIDES = ("chosen", "rejected")
 
 @dataclass
 class Side:
-    """One side of all pairs: its scores, how often it names each label, the words of its answers."""
+    """One side of all pairs: its scores, how often it names each label, the words of its answers.
 
-    scores: list[float] = field(default_factory=list)
+    Numbers of all pairs are kept as such, not as Python's objects, which take four times their room.
+    """
+
+    scores: array[float] = field(default_factory=partial(array, "d"))
     labels: Counter[str] = field(default_factory=Counter)
-    words: list[int] = field(default_factory=list)
+    words: array[int] = field(default_factory=partial(array, "i"))
 
 
 @dataclass
@@ -37,8 +42,8 @@ class Contents:
     chosen: Side = field(default_factory=Side)
     rejected: Side = field(default_factory=Side)
     pairs: dict[str, int] = field(default_factory=dict)
-    margins: list[float] = field(default_factory=list)
-    truth_ranks: dict[str, list[int]] = field(default_factory=dict)
+    margins: array[float] = field(default_factory=partial(array, "d"))
+    truth_ranks: dict[str, array[int]] = field(default_factory=dict)
 
 
 def read_contents(run: Run) -> Contents:
@@ -114,7 +119,7 @@ def _count_rankings(table: pa.Table, contents: Contents) -> None:
     splits = table["split"].to_pylist()
     ranks = truth_ranks(*(table[name].combine_chunks() for name in ("label_ids", "scores", "label_id")))
     for row, position in ranks.items():
-        contents.truth_ranks.setdefault(splits[row], []).append(position)
+        contents.truth_ranks.setdefault(splits[row], array("i")).append(position)
 
 
 def _count_pairs(table: pa.Table, contents: Contents) -> None:
@@ -122,8 +127,8 @@ def _count_pairs(table: pa.Table, contents: Contents) -> None:
     for name in SIDES:
         side: Side = getattr(contents, name)
         scores = table[f"{name}_scores"].to_pylist()
-        side.scores += [score for row in scores for score in row]
+        side.scores.extend(score for row in scores for score in row)
         side.labels.update(label for row in table[f"{name}_label_ids"].to_pylist() for label in row)
-        side.words += [len(row[0]["content"].split()) for row in table[name].to_pylist()]
+        side.words.extend(len(row[0]["content"].split()) for row in table[name].to_pylist())
         means.append(np.array([np.mean(row) for row in scores]))
-    contents.margins += (means[0] - means[1]).tolist()
+    contents.margins.extend((means[0] - means[1]).tolist())

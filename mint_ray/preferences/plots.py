@@ -51,7 +51,7 @@ def scores(contents: Contents, axes: Axes) -> None:
     both = np.concatenate([contents.chosen.scores, contents.rejected.scores])
     bins = np.linspace(both.min(), both.max() + 1e-9, 41)
     for side, name, colour in _sides(contents):
-        axes.hist(side.scores, bins=bins, color=colour, alpha=0.75, label=name)
+        axes.hist(np.asarray(side.scores), bins=bins, color=colour, alpha=0.75, label=name)
     axes.set(title="Scores by side", xlabel="score (log-probability)", ylabel="labels named")
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
 
@@ -77,7 +77,13 @@ def lengths(contents: Contents, axes: Axes) -> None:
     width = 1 + int(np.ptp(both)) // 40  # whole words, or bins would hold unequally many lengths
     bins = np.arange(both.min(), both.max() + width + 1, width) - 0.5
     for side, name, colour in _sides(contents):
-        axes.hist(side.words, bins=bins, color=colour, alpha=0.75, label=f"{name}: median {np.median(side.words):.0f}")
+        axes.hist(
+            np.asarray(side.words),
+            bins=bins,
+            color=colour,
+            alpha=0.75,
+            label=f"{name}: median {np.median(side.words):.0f}",
+        )
     axes.set(title="Answer lengths", xlabel="words", ylabel="answers")
     cast(Any, axes.xaxis.get_major_locator()).set_params(integer=True)
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
