@@ -93,7 +93,8 @@ class Known:
         wanted = set(case_ids)
         ranked: dict[str, list[str]] = {}
         for batch in self.rankings.select(["case_id", "label_ids"]).to_batches():
-            ranked |= zip(batch["case_id"].to_pylist(), label_lists(batch["label_ids"]), strict=True)
+            lists = (label_ids.tolist() for label_ids in label_lists(batch["label_ids"]))
+            ranked |= zip(batch["case_id"].to_pylist(), lists, strict=True)
         rows = self.asked.select(_IDENTITY).to_pylist()
         return [Truth(**row, ranking=ranked.get(row["case_id"])) for row in rows if row["case_id"] in wanted]
 

@@ -78,5 +78,5 @@ def test_a_processor_that_fails_at_every_case_is_no_fault_of_the_cases():
 @pytest.mark.parametrize("texts", [[], [""], ["", ""]])
 def test_a_corpus_without_words_still_makes_a_tokenizer_that_reads_any(texts):
     _, inputs = starting_point(tiny_section(), texts, LABELS)
-    ids, _ = inputs.ids("ptosis")
+    ((ids, _),) = inputs.ids(["ptosis"])
     assert inputs.tokenizer.unk_token_id not in ids and len(ids) > 2
