@@ -49,9 +49,10 @@ def chart(summary: dict[str, Any], size: int, width: int, plain: bool = False) -
 
 def charted(size: int) -> dict[str, str]:
     """The metrics of the chart by key."""
+    several = {f"grounded_top_{depths(size)[-1]}": f"The right name is among the {size}"} if size > 1 else {}
     return {
         "grounded_top_1": "The first name is right",
-        f"grounded_top_{depths(size)[-1]}": f"The right name is among the {size}",
+        **several,
         "valid_names": "Names that are on the list of labels",
     }
 
