@@ -48,7 +48,7 @@ def catalogue(size: int, k: int, q: int) -> list[Figure]:
     """All figures in the order of the tables, for answers of `size` names, the scorer's first k and last q."""
     return [
         Figure("e1", "E1", "answers with a name of the label list"),
-        Figure("e2", "E2", f"truth among {size} names"),
+        Figure("e2", "E2", f"truth among {size} names" if size > 1 else "truth is the one name"),
         Figure("e3", "E3", "truth is the first name"),
         Figure("coverage", "Coverage", f"names among the scorer's first {k}, of {k}"),
         Figure("avoidance", "Avoidance", f"names not among the scorer's last {q}"),

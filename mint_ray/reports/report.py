@@ -59,7 +59,7 @@ def page(background: Background, known: Known, result: Result) -> dict[str, Any]
         "endings": endings(result),
         "ambiguous": result.ambiguous,
         "accuracy": plots.svg("accuracy by model", plots.accuracy(result, size)),
-        "ranks": plots.svg("rank of the truth", plots.truth_rank(result, size)),
+        "ranks": plots.svg("rank of the truth", plots.truth_rank(result, size)) if size > 1 else None,
         "scorer": scorer(manifests.get("scorer")),
         "curves": training_curves(background.curve),
         "pair_plots": pair_plots(background.pair_plots),

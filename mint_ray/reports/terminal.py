@@ -12,13 +12,13 @@ from rich.text import Text
 
 from mint_ray.evaluation.intervals import Interval
 from mint_ray.evaluation.metrics import Figure, depths
-from mint_ray.evaluation.results import SCORER, SWAPPED, Truth
+from mint_ray.evaluation.results import PRIOR, SCORER, SWAPPED, Truth
 from mint_ray.reports.tables import TITLES, shown
 from mint_ray.tasks.base import Label
 
 LOG_WIDTH = 112  # where there is no terminal
 ROOM_FOR_REFERENCES = 102  # columns
-CHARTED = {"base": "Base", "aligned": "Aligned", SWAPPED: "Swapped", SCORER: "Scorer"}
+CHARTED = {"base": "Base", "aligned": "Aligned", PRIOR: "Common", SWAPPED: "Swapped", SCORER: "Scorer"}
 MODELS = ("base", "aligned")
 
 
@@ -42,6 +42,7 @@ def chart(summary: dict[str, Any], size: int, width: int, plain: bool = False) -
                 lines.append(f"  {CHARTED[name]:{named}}  ")
                 lines.append_text(_whisker(found, scale, plain))
                 lines.append(f"  {text['value']}{ends} %\n", "bold" if name == "aligned" else "")
+    lines.append("\nCommon: the labels most frequent in training, said of every case.", "dim")
     lines.append("\nSwapped: the aligned model's answers held against other cases.\n", "dim")
     lines.append(meaning(summary, size))
     return Text(lines.plain.replace("–", "-").replace("−", "-")) if plain else lines
@@ -49,12 +50,9 @@ def chart(summary: dict[str, Any], size: int, width: int, plain: bool = False) -
 
 def charted(size: int) -> dict[str, str]:
     """The metrics of the chart by key."""
-    several = {f"grounded_top_{depths(size)[-1]}": f"The right name is among the {size}"} if size > 1 else {}
-    return {
-        "grounded_top_1": "The first name is right",
-        **several,
-        "valid_names": "Names that are on the list of labels",
-    }
+    among = {f"grounded_top_{depths(size)[-1]}": f"The right name is among the {size}"} if size > 1 else {}
+    first = "The first name is right" if size > 1 else "The name is right"
+    return {"grounded_top_1": first, **among, "valid_names": "Names that are on the list of labels"}
 
 
 def interval(summary: dict[str, Any], name: str, key: str) -> Interval | None:

@@ -44,6 +44,17 @@ def test_the_chart_draws_every_metric_to_scale_within_the_width(evaluated, width
     assert aligned.startswith("  Aligned  ··") and aligned.endswith("·●  100.0 (100–100) %")
 
 
+def test_answers_of_one_name_are_charted_in_the_singular_and_once():
+    assert charted(1) == {"grounded_top_1": "The name is right", "valid_names": "Names that are on the list of labels"}
+
+
+def test_the_chart_has_what_knowing_nothing_of_the_case_gives(evaluated):
+    lines = [line.split() for line in chart(read_metrics(evaluated), 3, 80).plain.splitlines()]
+    found = read_metrics(evaluated)["models"]["prior"]["grounded_top_1"]["value"]
+    (first, *_) = [line for line in lines if line[:1] == ["Common"]]
+    assert f"{100 * found:.1f}" in first
+
+
 def test_a_terminal_that_knows_ascii_alone_gets_a_chart_of_that(evaluated):
     assert chart(read_metrics(evaluated), 3, 80, plain=True).plain.isascii()
 

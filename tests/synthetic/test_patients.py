@@ -146,7 +146,7 @@ def test_families_are_groups():
 
 def test_what_the_face_shows_tells_diseases_apart_that_texts_confuse():
     """A naive Bayes ranker of the findings, seen in text alone and with those of the picture."""
-    demo = load_config("configs/demo.yaml").corpus
+    demo = load_config("configs/demo.yaml").corpus.model_copy(update={"missing": 0.7})
     patients = {d: [Draw(demo, d, i, 1).phenotypes("female") for i in range(60)] for d in demo.disease_ids()}
     text_only, both = (share_right(patients, modalities) for modalities in ({"text"}, {"text", "image"}))
     assert 0.8 < text_only < 0.96 and both > text_only + 0.04
@@ -200,9 +200,8 @@ def test_wrong_settings_are_refused_in_plain_words(settings, message):
 
 def test_the_demos_diseases_can_each_be_seen_in_a_face():
     demo = load_config("configs/demo.yaml").corpus
-    assert 24 <= demo.label_count() <= 30
+    assert 10 <= demo.label_count() <= 12
     assert min(len(profile(d).image) for d in demo.disease_ids()) >= 5
-    assert 1000 <= demo.label_count() * demo.patients_per_disease <= 1500
 
 
 def test_a_wrong_disease_is_reported_under_its_key():
