@@ -42,16 +42,14 @@ def compare(config: Configuration, options: argparse.Namespace) -> None:
     """`mint-ray compare`: every arm of the comparison. Leaves arms/ and comparison/."""
     from mint_ray.comparison.arms import check_settings
     from mint_ray.comparison.run import clear_arms, works
-    from mint_ray.readiness import check_ready
     from mint_ray.reports.compare import compare_arms
 
     run = Run(config)
     with working_in(run):
         check_settings(config)
-        if options.fresh:
-            check_ready(config, works())  # before anything is lost
-            clear_arms(run)
         with session(config, works()):
+            if options.fresh:  # only now, when all that it will need is there
+                clear_arms(run)
             compare_arms(run)
         progress.result(f"Comparison: {run.dir / 'comparison' / 'report.html'}")
 
@@ -88,14 +86,9 @@ def adopt(arguments: list[str]) -> None:
 
 def run_stages(config: Configuration, options: argparse.Namespace, stages: Sequence[str]) -> None:
     """Carry out stages in their order on one Ray session; a `MintError` ends the process with status 1."""
-    from mint_ray.readiness import check_ready
-
     run = Run(config)
     with working_in(run):
-        if options.fresh:
-            check_ready(run.config, stages)  # before anything is lost
-            run.clear_from(stages[0])
-        _carry_out(run, stages)
+        _carry_out(run, stages, options.fresh)
         if "evaluation" in stages:
             show_metrics(run, options.table)
 
@@ -150,16 +143,19 @@ def report_of(error: BaseException | None) -> str:
     return "\nfrom:\n".join(parts)
 
 
-def _carry_out(run: Run, stages: Sequence[str]) -> None:
-    for name in stages:
-        run.stage(name).check_owner()
-    pending = [name for name in stages if not run.stage(name).complete]
+def _carry_out(run: Run, stages: Sequence[str], fresh: bool) -> None:
+    if not fresh:
+        for name in stages:
+            run.stage(name).check_owner()
+    pending = [name for name in stages if fresh or not run.stage(name).complete]
     if not pending:
         progress.result(f"All done: {', '.join(stages)} complete in {run.dir}. Start over with --fresh.")
         return
     for needed in {each: None for name in pending for each in run.stage(name).inputs if each not in stages}:
         run.stage(needed).require()  # told at once, before Ray is started
     with session(run.config, pending):
+        if fresh:  # only now, when all that it will need is there
+            run.clear_from(stages[0])
         for name in stages:
             run.carry_out(name, function_of(LINE[name].work))
 
@@ -176,7 +172,8 @@ def session(config: Configuration, stages: Iterable[str]) -> Generator[None]:
     from mint_ray.cluster import ray_session
     from mint_ray.readiness import check_ready
 
-    check_ready(config, stages)
+    with progress.stage("models"):  # a packaged one may have to be made first
+        check_ready(config, stages)
     with ExitStack() as running:
         with progress.stage("Ray"):
             running.enter_context(ray_session(config.cluster))

@@ -18,7 +18,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mint_ray import plugins
+from mint_ray import plugins, progress
 from mint_ray.adapters import ADAPTER_CONFIG, adapter_settings, beyond_vllm, with_adapter
 from mint_ray.errors import ModelError
 from mint_ray.mending import mended
@@ -250,6 +250,7 @@ def smollm2() -> Path:
     folder = cache_folder() / "models" / f"smollm2-135m-instruct-{version}-{_CONVERSION}"
     if not folder.exists():
         logger.info("converting SmolLM2 once into %s", folder)
+        progress.begin("converting SmolLM2, once a machine")
         with written_folder(folder) as temporary:
             _convert_gguf(Path(spec.submodule_search_locations[0]), "SmolLM2-135M-Instruct.Q4_1.gguf", temporary)
     return folder

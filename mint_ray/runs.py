@@ -346,10 +346,15 @@ class Run:
             raise RunError(f"{self.dir} holds {told}, and no run has made it: take another run.dir, or an empty folder")
 
     def clear_from(self, name: str) -> None:
-        """Remove a stage and all stages that read it, the last first; what is borrowed stays with its owner.
+        """Remove a stage and all stages that read it; see `removable_from`."""
+        for stage in self.removable_from(name):
+            stage.clear()
+
+    def removable_from(self, name: str) -> list[Stage]:
+        """A stage and all stages that read it, the last first; what is borrowed stays with its owner.
 
         Raises:
-            RunError: a folder of these is no stage's; nothing is removed then.
+            RunError: a folder of these is no stage's.
         """
         doomed = [name]
         for later, stage in LINE.items():
@@ -358,8 +363,7 @@ class Run:
         mine = [stage for each in reversed(doomed) if (stage := self.stage(each)).run is self]
         for stage in mine:
             stage.check_removable()
-        for stage in mine:
-            stage.clear()
+        return mine
 
     def carry_out(self, name: str, work: Callable[[Run], StageReport]) -> bool:
         """Do a stage's work unless it is done; whether there was anything to do.

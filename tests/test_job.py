@@ -5,13 +5,15 @@ import runpy
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from functools import partial
 
 import pytest
 
 from mint_ray.command import main
+from mint_ray.comparison.run import clear_arms
 from mint_ray.config import load_config
-from mint_ray.errors import RunError
+from mint_ray.errors import ConfigError, RunError
 from mint_ray.job import reported
 from mint_ray.runs import Run, StageReport
 from tests.conftest import REPOSITORY
@@ -56,6 +58,25 @@ def test_a_start_over_of_a_job_that_cannot_run_removes_nothing(job, tmp_path, mo
         runpy.run_path(str(REPOSITORY / "jobs" / f"{job}.py"), run_name="__main__")
     assert ended.value.code == 1 and "there is n" in capsys.readouterr().err
     assert sorted(path for path in run.dir.rglob("*") if not {"jobs", "logs"} & {*path.parts}) == before
+
+
+@pytest.mark.parametrize("job", ["prepare_cases", "compare"])
+def test_a_start_over_on_a_cluster_that_is_too_small_removes_nothing(job, tmp_path, monkeypatch, capsys):
+    run = Run(load_config(DEMO, [f"run.dir={tmp_path / 'run'}"]))
+    run.carry_out("cases", lambda run: StageReport())
+    arm = tmp_path / "run" / "arms" / "sft"
+    arm.mkdir(parents=True)
+
+    def too_small(*_):
+        raise ConfigError(["too small"])
+
+    monkeypatch.setattr("mint_ray.cluster.ray_session", lambda *_: nullcontext())
+    monkeypatch.setattr("mint_ray.capacity.check_capacity", too_small)
+    monkeypatch.setattr("sys.argv", [job, str(DEMO), "--fresh", f"--set=run.dir={run.dir}"])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(REPOSITORY / "jobs" / f"{job}.py"), run_name="__main__")
+    assert "too small" in capsys.readouterr().err
+    assert run.stage("cases").complete and arm.exists()
 
 
 def test_two_commands_in_the_wrong_order_are_told_at_once(tmp_path, monkeypatch, capsys):
@@ -120,3 +141,18 @@ def test_a_job_whose_reader_is_gone_ends_without_a_traceback(reader, tmp_path):
     os.close(writing)
     assert done.returncode == 0
     assert (done.stdout, done.stderr) == ((None, b"") if reader == "of its results" else (all_done, None))
+
+
+def test_a_comparison_started_over_removes_no_arm_where_one_holds_a_foreign_file(tmp_path):
+    run = Run(load_config(DEMO, [f"run.dir={tmp_path / 'run'}"]))
+    for arm in ("mint", "sft"):
+        Run(run.config.moved(run.dir / "arms" / arm)).carry_out("cases", lambda run: StageReport())
+    foreign = run.dir / "arms" / "sft" / "scorer" / "notes.txt"
+    foreign.parent.mkdir()
+    foreign.touch()
+    with pytest.raises(RunError, match=r"arms/sft/scorer"):
+        clear_arms(run)
+    assert Run(run.config.moved(run.dir / "arms" / "mint")).stage("cases").complete
+    foreign.unlink()
+    clear_arms(run)
+    assert not (run.dir / "arms").exists()

@@ -29,11 +29,16 @@ Work = Callable[[Run], StageReport]
 
 
 def clear_arms(run: Run) -> None:
-    """Remove every arm and what was concluded from them, each run of theirs as `--fresh` removes one."""
-    remove(run.dir / "comparison")
+    """Remove every arm and what was concluded from them, each run of theirs as `--fresh` removes one.
+
+    Raises:
+        RunError: a folder of one of them is no stage's; nothing is removed then, of any.
+    """
     begun = {path.parent.parent for path in files_below(run.dir / "arms") if path.name == "begun.json"}
-    for folder in sorted(begun):
-        Run(run.config.moved(folder)).clear_from("cases")
+    stages = [stage for folder in sorted(begun) for stage in Run(run.config.moved(folder)).removable_from("cases")]
+    remove(run.dir / "comparison")
+    for stage in stages:
+        stage.clear()
     remove(run.dir / "arms")
 
 

@@ -24,6 +24,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mint_ray import progress
 from mint_ray.models import smollm2
 from mint_ray.scorers.clip.learner import contrastive_loss
 from mint_ray.storage import cache_folder, written_folder
@@ -63,6 +64,7 @@ def idefics3_nuclei() -> Path:
     folder = cache_folder() / "models" / f"idefics3-nuclei-140m-{_ASSEMBLY}-of-{language.name}"
     if not folder.exists():
         logger.info("assembling a model with eyes once into %s: two minutes", folder)
+        progress.begin("drawing patches to teach a model its eyes, once a machine")
         with written_folder(folder) as temporary:
             assemble(language, temporary)
     return folder
@@ -169,7 +171,8 @@ def _train(model: nn.Module, eyes: nn.Module, pixels: Tensor, labels: Tensor, wo
     schedule = transformers.get_cosine_schedule_with_warmup(optimiser, steps // 10, steps)
     chance = np.random.default_rng(lessons.seed)
     model.train()
-    for epoch in range(lessons.epochs):
+    progress.begin("teaching a model its eyes, once a machine", lessons.epochs, "epochs")
+    for _ in range(lessons.epochs):
         losses = []
         order = chance.permutation(len(labels))[: len(labels) // lessons.batch * lessons.batch]
         for batch in order.reshape(-1, lessons.batch):
@@ -181,7 +184,7 @@ def _train(model: nn.Module, eyes: nn.Module, pixels: Tensor, labels: Tensor, wo
             schedule.step()
             optimiser.zero_grad()
             losses.append(loss.item())
-        print(f"eyes: epoch {epoch + 1}/{lessons.epochs}, loss {np.mean(losses):.3f}", flush=True)
+        progress.advance(note=f"loss {np.mean(losses):.3f}")
     model.eval()
 
 
