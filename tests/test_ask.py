@@ -14,7 +14,8 @@ from tests.conftest import REPOSITORY
 @pytest.fixture
 def run(tmp_path):
     """A directory that knows its configuration; the language model sees no finding of the face."""
-    overrides = [f"run.dir={tmp_path}", "task.withhold_branches=[HP:0000271]"]
+    two_names = ["task.answer_size=2", "preferences.chosen=2", "preferences.cut=2"]
+    overrides = [f"run.dir={tmp_path}", "task.withhold_branches=[HP:0000271]", *two_names]
     config = load_config(REPOSITORY / "configs/demo.yaml", overrides)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
     return config

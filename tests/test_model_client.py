@@ -163,7 +163,8 @@ class Served(BaseHTTPRequestHandler):
 
 
 def test_the_example_of_the_documentation_runs(tmp_path, capsys):
-    run = Run(load_config(REPOSITORY / "configs/demo.yaml", [f"run.dir={tmp_path}"]))
+    two_names = ["task.answer_size=2", "preferences.chosen=2", "preferences.cut=2"]
+    run = Run(load_config(REPOSITORY / "configs/demo.yaml", [f"run.dir={tmp_path}", *two_names]))
     write_cases(run, [tiny_case(0)])
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(run.config.model_dump(mode="json")))
     page = (REPOSITORY / "docs/aligned_model.md").read_text()
