@@ -40,7 +40,10 @@ TOKEN = "0123456789abcdef0123"
 IDS = ["OMIM:147920", "OMIM:122470", "OMIM:194050"]  # Kabuki, Cornelia de Lange, Williams
 LINES = ["POTENTIAL_DISEASES:", "1. 'Kabuki syndrome 1'", "2. 'Williams-Beuren syndrome'", "3. 'Nobody syndrome'"]
 # The face and the place of the eyes are kept from the language model.
-SETTINGS = ["task.withhold_branches=[HP:0000271, HP:0100886]", "inference.max_tokens=96"]
+SETTINGS = [
+    *("task.withhold_branches=[HP:0000271, HP:0100886]", "inference.max_tokens=96"),
+    *("task.answer_size=5", "preferences.chosen=5", "preferences.cut=5"),
+]
 
 
 class Writer(test_chat.Endpoint):

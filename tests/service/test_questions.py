@@ -25,8 +25,11 @@ LIMITS = ModelLimits(text_chars=200, phenotypes=3)
 KABUKI, WILLIAMS = disease_label("OMIM:147920"), disease_label("OMIM:194050")
 
 
+FIVE = ("task.answer_size=5", "preferences.chosen=5", "preferences.cut=5")
+
+
 def config(recipe: str = "demo", *more: str) -> Configuration:
-    return load_config(REPOSITORY / f"configs/{recipe}.yaml", ["run.dir=nowhere", *more])
+    return load_config(REPOSITORY / f"configs/{recipe}.yaml", ["run.dir=nowhere", *FIVE, *more])
 
 
 @pytest.fixture(scope="module")
