@@ -88,11 +88,3 @@ def test_the_sentence_says_no_more_than_the_intervals_do(gain, over_prior, said)
 
 def test_with_one_model_there_is_nothing_to_compare():
     assert meaning({"models": {}, "aligned_minus_base": None, "aligned_minus_prior": None}, 3).startswith("One model")
-
-
-def test_an_answer_of_one_name_is_not_told_twice():
-    assert charted(1) == {
-        "grounded_top_1": "The first name is right",
-        "valid_names": "Names that are on the list of labels",
-    }
-    assert list(charted(5)) == ["grounded_top_1", "grounded_top_5", "valid_names"]
