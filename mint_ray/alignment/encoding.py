@@ -80,8 +80,11 @@ class Encoder:
         path = self.folder / ENCODED / part.split / part.name
         refused: list[Refusal] = []
         lengths = write_pairs(self._pairs(part, refused), path)
+        told = self.folder / REFUSED / part.name
         if refused:
-            write_part(to_table(refused, Refusal), self.folder / REFUSED / part.name)
+            write_part(to_table(refused, Refusal), told)
+        else:
+            remove(told)  # an older release told of all pairs in its first part
         write_lengths(lengths, path)
         return len(lengths)
 

@@ -162,6 +162,15 @@ def test_what_is_encoded_is_not_encoded_again_and_what_a_kill_left_half_done_is(
     assert not list(folder.glob("*.arrow"))
 
 
+def test_what_an_older_release_refused_is_not_counted_once_more(tiny_model, tmp_path):
+    run = run_in_files(tmp_path, tiny_model, [pair(i) for i in range(6)])
+    old = run.stage("alignment").path / "refused" / "part-00000.parquet"
+    old.parent.mkdir(parents=True)
+    pq.write_table(pa.table({"reason": ["too-long"] * 3}), old)
+    encode_splits(run, str(tiny_model))
+    assert refused_pairs(run) == {}
+
+
 def test_a_file_of_pairs_that_vanishes_in_the_middle_is_named(tiny_model, tmp_path):
     run = run_in_files(tmp_path, tiny_model, [pair(i) for i in range(30)])
     parts, section = list(parts_of(run)), run.config.alignment
