@@ -91,6 +91,9 @@ def main(arguments: list[str] | None = None) -> None:
     except MintError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        print("Stopped before the service was ready.", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
 
 
 def serve_applications(file: ServiceFile, cpus: int, python_proxy: bool, detach: bool) -> None:
@@ -113,6 +116,7 @@ def serve_applications(file: ServiceFile, cpus: int, python_proxy: bool, detach:
         import ray
         from ray import serve
 
+        logger.info("starting Ray, then %s; on a busy machine that takes minutes", ", ".join(applications))
         ray.init(address=address, namespace="serve", num_cpus=cpus if address == "local" else None)
         try:
             _start(file, applications)

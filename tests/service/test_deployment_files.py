@@ -274,3 +274,13 @@ def test_a_port_is_free_while_connections_to_it_are_closing():
         server.accept()[0].close()  # the server's side closes first, and lingers
         client.close()
     check_free(HttpOptions(port=port))
+
+
+def test_ctrl_c_before_a_service_is_ready_is_told_without_a_traceback(tmp_path, capsys, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mint_ray.service.launch.serve_applications", stopped)
+    with pytest.raises(SystemExit) as ended:
+        main([str(write_config(tmp_path, tmp_path / "scorer"))])
+    assert (ended.value.code, capsys.readouterr().err) == (130, "Stopped before the service was ready.\n")
