@@ -12,7 +12,7 @@ from mint_ray.inference.store import answer_folder, refusal_folder
 from mint_ray.parquet import write_part
 from mint_ray.records import Answer, GradedAnswer, Refusal, from_table, to_table
 from mint_ray.reports.evaluate import evaluate
-from mint_ray.tasks.base import save_labels
+from mint_ray.tasks.base import Label, save_labels
 from mint_ray.tasks.rare_disease import RareDisease
 from tests.tiny_run import (
     LABELS,
@@ -216,3 +216,15 @@ def test_candidates_are_ranked_by_how_likely_a_model_is_to_name_each_first(tmp_p
     assert figures["aligned"]["grounded_top_1"]["value"] == 0  # what it wrote stays what it was
     assert "base_likelihood" not in figures
     assert "candidates by likelihood" in (run.stage("evaluation").path / "report.html").read_text()
+
+
+def test_thousands_of_labels_are_in_the_figures_and_on_no_page_one_by_one(tmp_path):
+    run = answered_run(tmp_path)
+    others = [Label(id=f"OMIM:{number}", name=f"Rare disorder {number}") for number in range(100_000, 108_346)]
+    save_labels([*LABELS, *others], run.stage("cases").path / "labels.json")
+    evaluate(run)
+    folder = run.stage("evaluation").path
+    metrics, page = json.loads((folder / "metrics.json").read_text()), (folder / "report.html").read_text()
+    assert metrics["labels"] == 8352 and metrics["by_label"] is None
+    assert metrics["models"]["aligned"]["grounded_top_3"]["value"] == 1
+    assert "Rare disorder" not in page

@@ -217,6 +217,28 @@ def test_one_publication_is_too_few(tmp_path, local_ray):
         run.carry_out("cases", prepare_cases)
 
 
+def test_of_two_sources_with_one_case_id_or_one_group_in_two_splits_no_case_stands_on_both_sides(tmp_path, local_ray):
+    rows = rows_of_patients(3)
+    other = [row | {"case_id": f"other-{i}", "group_id": f"x{i}", "publications": []} for i, row in enumerate(rows)]
+    other[0]["case_id"] = rows[0]["case_id"]
+    other[1] |= {"group_id": rows[1]["group_id"], "publications": rows[1]["publications"]}
+    sources = {}
+    for name, shares, told in (("first", {"train": 1.0}, rows), ("second", {"test": 1.0}, other)):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("\n".join(json.dumps(row) for row in told))
+        sources[name] = {"corpus": {"kind": "table", "path": str(path)}, "shares": shares}
+    run = Run(tiny_config(tmp_path / "run", scorer={"kind": "phenotype"}, corpus={"kind": "union", "sources": sources}))
+    run.carry_out("cases", prepare_cases)
+    # of the group in both sources the two cases that would be trained on go, and a test keeps the other one
+    assert run.stage("cases").manifest["refused"] == {"duplicate-case-id": 1, "group-held-out": 2}
+    kept = {c["case_id"]: c for c in case_table(run, ["case_id", "group_id", "split"]).to_pylist()}
+    assert kept["other-1"]["split"] == "test" and rows[1]["case_id"] not in kept
+    splits: dict[str, set[str]] = {}
+    for case in kept.values():
+        splits.setdefault(case["group_id"], set()).add(case["split"])
+    assert all(len(found) == 1 for found in splits.values())
+
+
 class Words:
     """A tokenizer whose tokens are words."""
 
