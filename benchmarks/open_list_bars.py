@@ -24,6 +24,7 @@ import resource
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,7 @@ def fit(cases: Sequence[Case], labels: list[Label], held: Sequence[Case], seed: 
     diseases, fold = [[label.id] for label in labels], folds_of([p.group for p in patients], SECTION.folds, seed)
     shared = (diseases, patients, others, fold)
     parts = [fold_examples(shared, number, SECTION.candidates) for number in sorted(set(fold))]
-    examples = Examples(*(np.concatenate([getattr(p, n) for p in parts]) for n in ("features", "truth", "weight")))
+    examples = Examples(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Examples)))
     networks = train(examples, SECTION.hidden, SECTION.networks, SECTION.epochs, seed)
     with finished_folder(folder, labels, {"kind": "phenotype", "candidates": SECTION.candidates}) as temporary:
         gather(diseases, patients, hpo.Withheld(others)).save(temporary)

@@ -30,8 +30,9 @@ from mint_ray.config import CandidatesSection
 from mint_ray.evaluation.intervals import bootstrap
 from mint_ray.records import Case
 from mint_ray.scorers import load_scorer
+from mint_ray.scorers.files import SETTINGS
 from mint_ray.scorers.phenotype.fitting import folds_of
-from mint_ray.scorers.phenotype.network import Examples, train
+from mint_ray.scorers.phenotype.network import SPREADS, Examples, train
 from mint_ray.scorers.phenotype.scorer import PhenotypeScorer
 
 COUNT = 10
@@ -69,13 +70,16 @@ def read(
     places = {label.id: place for place, label in enumerate(scorer.labels)}
     rows, evidence = [places[label_id] for label_id in order], scorer.evidence
     found = evidence.candidates([scorer.findings(TASK.downstream_view(case))])
+    # One that is none of the hundred that the scorer weighs has the evidence of the last of these.
     where = {label: at for at, label in enumerate(found.labels[0].tolist())}
     told_by_lines = [
         [float(at), float(len(f)), sum(r), max(r, default=0.0), float(sum(times[x] == 1 for x in f))]
         for at, (f, r) in enumerate(zip(named, rarity, strict=True))
     ]
     known = [[float(evidence.has[r]), float(evidence.patients[r]), float(evidence.publications[r])] for r in rows]
-    features = np.concatenate([told_by_lines, known, found.features[0, [where[r] for r in rows]]], 1)
+    features = np.concatenate(
+        [told_by_lines, known, found.features[0, [where.get(r, len(where) - 1) for r in rows]]], 1
+    )
     return (
         features.astype(np.float32),
         order.index(case.label_id) if case.label_id in order else -1,
@@ -99,6 +103,8 @@ def main() -> None:
     )
     found, groups = [], []
     for number in range(args.folds):
+        if not (args.to / f"scorer-{number}" / SETTINGS).exists():
+            continue  # those that are done tell something
         scorer = load_scorer(args.to / f"scorer-{number}")
         assert isinstance(scorer, PhenotypeScorer)
         candidates = Candidates(CandidatesSection(count=COUNT), scorer, OneToken(), args.seed)
@@ -112,15 +118,14 @@ def main() -> None:
             groups.append(case.group_id)
     features, truth, first = (np.array(each) for each in zip(*found, strict=True))
     part = np.array(folds_of(groups, 5, args.seed + 1))
+    weight, outside = np.ones(len(truth), np.float32), np.zeros((len(truth), len(SPREADS)), np.float32)
     right = {"the retriever's first": first.astype(float), "among the ten": (truth >= 0).astype(float)}
     for title, columns in READERS.items():
         right[title] = np.zeros(len(truth))
         for held in sorted(set(part)):
             rest = part != held
             chosen = features[..., columns]
-            network = train(
-                Examples(chosen[rest], truth[rest], np.ones(int(rest.sum()), np.float32)), 8, 2, 30, args.seed
-            )
+            network = train(Examples(chosen[rest], truth[rest], weight[rest], outside[rest]), 8, 2, 30, args.seed)
             right[title][~rest] = network.logits(chosen[~rest]).argmax(1) == truth[~rest]
     values = np.stack(list(right.values()), 1)
     ahead = values - values[:, :1]

@@ -19,7 +19,7 @@ from mint_ray.scorers.fitting.fit import fit_scorer
 from mint_ray.scorers.phenotype.evidence import Evidence
 from mint_ray.scorers.phenotype.fitting import fold_examples, folds_of
 from mint_ray.scorers.phenotype.knowledge import Known, gather
-from mint_ray.scorers.phenotype.network import Examples, train
+from mint_ray.scorers.phenotype.network import SPREADS, Examples, log_softmax, train
 from mint_ray.tasks.base import View
 from mint_ray.tasks.rare_disease import RareDisease
 from tests.tiny_run import tiny_config
@@ -95,14 +95,42 @@ def test_a_folds_patients_are_seen_without_their_own_publication():
     assert whole.features[0, whole.truth[0], 0] < told.features[0, truth, 0] - 1
 
 
+NONE_OUTSIDE = np.zeros((300, len(SPREADS)), np.float32)
+
+
 def test_networks_learn_what_is_to_be_believed():
     chance = np.random.default_rng(0)
     features = chance.normal(size=(300, 5, 3)).astype(np.float32)
     truth = features[..., 1].argmax(1)
-    found = train(Examples(features, truth, np.ones(300, np.float32)), hidden=4, networks=2, epochs=10, seed=1)
+    found = train(
+        Examples(features, truth, np.ones(300, np.float32), NONE_OUTSIDE), hidden=4, networks=2, epochs=10, seed=1
+    )
     assert (found.logits(features).argmax(1) == truth).mean() > 0.9
-    again = train(Examples(features, truth, np.ones(300, np.float32)), hidden=4, networks=2, epochs=10, seed=1)
+    again = train(
+        Examples(features, truth, np.ones(300, np.float32), NONE_OUTSIDE), hidden=4, networks=2, epochs=10, seed=1
+    )
     assert (found.logits(features) == again.logits(features)).all()
+
+
+def test_a_probability_is_how_often_it_is_right_where_the_networks_are_sure_and_where_they_know_nothing():
+    # In half of the cases one candidate stands out and is the truth; in the others none does, and 4 of 5 truths are elsewhere.
+    chance = np.random.default_rng(1)
+    features, clear = chance.normal(size=(2000, 10, 2)).astype(np.float32), np.arange(2000) < 1000
+    truth = chance.integers(0, 10, 2000)
+    features[clear, truth[clear], 0] += 8
+    truth[~clear & (chance.random(2000) < 0.8)] = -1
+    outside = np.tile(np.array([-9, -8, -5, -6, -7, -8, -9], np.float32), (2000, 1)) * (truth < 0)[:, None]
+    order = chance.permutation(2000)
+    half, rest = order[:1000], order[1000:]
+    found = train(Examples(features[half], truth[half], np.ones(1000, np.float32), outside[half]), 4, 2, 20, seed=1)
+    logits = found.logits(features[rest])
+    told = np.exp(log_softmax(logits).max(1)) * found.among(logits)
+    right = logits.argmax(1) == truth[rest]
+    for part, share in ((clear[rest], 1.0), (~clear[rest], 0.02)):
+        assert told[part].mean() == pytest.approx(right[part].mean(), abs=0.05)
+        assert right[part].mean() == pytest.approx(share, abs=0.05)
+    assert found.among(logits)[~clear[rest]].mean() == pytest.approx(0.2, abs=0.05)
+    assert found.spread == SPREADS[2]
 
 
 def rows_of_patients(papers: int) -> list[dict]:

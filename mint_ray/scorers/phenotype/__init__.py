@@ -12,7 +12,7 @@ taken out of annotations and patients before, fold by fold; see mint_ray/scorers
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 class Phenotype(ScorerSection):
     """Settings of the phenotype scorer."""
+
+    version: ClassVar[int] = 2
 
     candidates: int = Field(
         default=100, ge=2, description="labels of a case that the network weighs; others keep their order"

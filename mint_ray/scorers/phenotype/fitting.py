@@ -12,7 +12,7 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -26,7 +26,7 @@ from mint_ray.scorers.files import finished_folder
 from mint_ray.scorers.fitting.survey import fitting_split
 from mint_ray.scorers.phenotype.evidence import Evidence, Finding
 from mint_ray.scorers.phenotype.knowledge import Known, Terms, gather
-from mint_ray.scorers.phenotype.network import Examples, train
+from mint_ray.scorers.phenotype.network import SPREADS, Examples, log_softmax, train
 from mint_ray.tasks.rare_disease import RareDisease, annotated_patient
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def fit_phenotype(section: Phenotype, run: Run, folder: Path) -> dict[str, Any]:
         "patients": len(patients),
         "publications": groups,
         "labels_with_patients": len({p.label for p in patients}),
-        "among_candidates": round(float(networks.covered), 4),
+        "among_candidates": round(float((examples.truth >= 0).mean()), 4),
         "annotations_taken_out": taken,
     }
 
@@ -113,9 +113,7 @@ def _examples(
     for number, each in enumerate(pending, 1):
         parts.append(ray.get(each))
         logger.info("scorer: evidence of %d of %d folds", number, len(pending))
-    return Examples(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("features", "truth", "weight"))
-    )
+    return Examples(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Examples)))
 
 
 def folds_of(groups: Sequence[str], count: int, seed: int) -> list[int]:
@@ -136,14 +134,19 @@ def fold_examples(shared: tuple[Any, ...], number: int, candidates: int) -> Exam
     found = [_against(evidence, inside[start : start + _BATCH]) for start in range(0, len(inside), _BATCH)]
     sizes = Counter(p.group for p in inside)
     weight = np.array([sizes[p.group] ** -0.5 for p in inside], np.float32)
-    features, truth = (np.concatenate(each) for each in zip(*found, strict=True))
-    return Examples(features, truth, weight)
+    features, truth, outside = (np.concatenate(each) for each in zip(*found, strict=True))
+    return Examples(features, truth, weight, outside)
 
 
-def _against(evidence: Evidence, patients: Sequence[Known]) -> tuple[np.ndarray, np.ndarray]:
+def _against(evidence: Evidence, patients: Sequence[Known]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     found = evidence.candidates([findings_of(p.patient, evidence.known.terms) for p in patients])
     hits = found.labels == np.array([[p.label] for p in patients])
-    return found.features, np.where(hits.any(1), hits.argmax(1), -1)
+    outside = np.zeros((len(patients), len(SPREADS)), np.float32)
+    for row in np.flatnonzero(~hits.any(1)):
+        others = found.first[row].copy()
+        others[found.labels[row]] = -np.inf
+        outside[row] = [log_softmax(others / spread)[patients[row].label] for spread in SPREADS]
+    return found.features, np.where(hits.any(1), hits.argmax(1), -1), outside
 
 
 def findings_of(person: hpo.Patient, terms: Terms) -> Finding:

@@ -15,7 +15,7 @@ from mint_ray.records import Phenotype
 from mint_ray.scorers.files import LABELS, scorer_digest
 from mint_ray.scorers.phenotype.evidence import Evidence, Finding
 from mint_ray.scorers.phenotype.knowledge import TABLES, TERMS, Knowledge
-from mint_ray.scorers.phenotype.network import WEIGHTS, Networks
+from mint_ray.scorers.phenotype.network import WEIGHTS, Networks, log_softmax
 from mint_ray.tasks.base import View, load_labels
 
 if TYPE_CHECKING:
@@ -83,16 +83,16 @@ class PhenotypeScorer:
         return [self.evidence.known.terms.names[term] for term in often]
 
     def _scored(self, cases: list[Finding]) -> np.ndarray:
-        """A candidate's probability is its share of `covered`; the rest is shared by the other labels, by the plain sum."""
-        found, covered = self.evidence.candidates(cases), float(self.networks.covered)
-        inside = _log_softmax(self.networks.logits(found.features))
+        """Each candidate has its share of how likely the truth is to be among them, the other labels theirs of the rest."""
+        found = self.evidence.candidates(cases)
+        logits, others = self.networks.logits(found.features), found.first / self.networks.spread
+        covered = self.networks.among(logits)[:, None]
         if found.labels.shape[1] == len(self.labels):
-            covered = 1.0
-        scores = found.first.copy()
-        np.put_along_axis(scores, found.labels, -np.inf, 1)
-        if covered < 1.0:
-            scores = _log_softmax(scores) + np.log(1 - covered)
-        np.put_along_axis(scores, found.labels, inside + np.log(covered), 1)
+            scores, covered = others, np.ones_like(covered)
+        else:
+            np.put_along_axis(others, found.labels, -np.inf, 1)
+            scores = log_softmax(others) + np.log(1 - covered)
+        np.put_along_axis(scores, found.labels, log_softmax(logits) + np.log(covered), 1)
         return scores.astype(np.float32)
 
     def _read(self, text: str) -> Iterable[Phenotype]:
@@ -123,8 +123,3 @@ class PhenotypeScorer:
 def _words(text: str) -> list[str]:
     """In lower case, without the marks that the published text form leaves out."""
     return re.sub(r"[,.();:]", " ", text.lower()).split()
-
-
-def _log_softmax(values: np.ndarray) -> np.ndarray:
-    top = values - values.max(1, keepdims=True)
-    return top - np.log(np.exp(top).sum(1, keepdims=True))
