@@ -233,3 +233,15 @@ def test_training_on_stored_pairs_has_the_same_losses_and_goes_on_in_the_middle_
     resumed.train(resume_from_checkpoint=str(tmp_path / "other" / "checkpoint-4"))
     assert losses(resumed) == losses(straight)
     assert stored.read == read[4 * 8 :]  # and nothing before: step 4 is the first of the second epoch
+
+
+def test_many_parts_are_made_by_actors(local_ray, tiny_model, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr(encoding, "ROWS", 8)
+    train = [pair(i) for i in range(30)]
+    train[4]["prompt"][0]["content"] += " Seizure;" * 200
+    run = run_in_files(tmp_path, tiny_model, train)
+    assert len(list(parts_of(run))) > encoding._HERE
+    assert encode_splits(run, str(tiny_model)) == {"train": 29, "validation": 4}
+    encoded, _ = encode_pairs(pair_dataset(run, "train"), tokenizer, run.config.alignment.max_length)
+    assert list(StoredPairs(run.stage("alignment").path / ENCODED / "train")) == encoded
+    assert [(row["case_id"], row["row"]) for row in refusals(run)] == [("case-4", 4)]
