@@ -96,7 +96,7 @@ def train_storage(folder: Path) -> dict[str, Any]:
 def random_access(path: Path) -> pa.NativeFile:
     """A file to read here and there: what is asked for is read, and nothing around it."""
     if not remote(path):
-        return pa.OSFile(str(path))
+        return pa.OSFile(str(path), mode="rb")
     with reaching(path):
         file: Any = _StoreFile(path.fs.open(path.path, mode="rb", cache_type="none"), path)
         return pa.PythonFile(file, mode="r")

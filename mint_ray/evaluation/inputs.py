@@ -94,7 +94,7 @@ class Known:
         ranked: dict[str, list[str]] = {}
         for batch in self.rankings.select(["case_id", "label_ids"]).to_batches():
             lists = (label_ids.tolist() for label_ids in label_lists(batch["label_ids"]))
-            ranked |= zip(batch["case_id"].to_pylist(), lists, strict=True)
+            ranked.update(zip(map(str, batch["case_id"].to_pylist()), lists, strict=True))
         rows = self.asked.select(_IDENTITY).to_pylist()
         return [Truth(**row, ranking=ranked.get(row["case_id"])) for row in rows if row["case_id"] in wanted]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from operator import is_
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from mint_ray.scorers.base import PROBE
 from mint_ray.tasks.base import View
 
 if TYPE_CHECKING:
-    from mint_ray.scorers.base import Scorer
+    from mint_ray.scorers.base import Scorer, StagedScorer
 
 
 def batches_of(scorer: Scorer) -> Batches[View, np.ndarray]:
@@ -50,6 +50,12 @@ class Ahead:
 
     def __init__(self, scorer: Scorer):
         self._scorer, self._thread = scorer, ThreadPoolExecutor(1)
+        self.name, self.digest, self.labels, self.modalities = (
+            scorer.name,
+            scorer.digest,
+            scorer.labels,
+            scorer.modalities,
+        )
         self._expected: deque[tuple[list[View], Future[list[Any]]]] = deque(maxlen=2)  # those at work, and the next
 
     def __getattr__(self, name: str) -> Any:
@@ -64,5 +70,5 @@ class Ahead:
         """As the scorer's own, and raises as it does."""
         for expected, read in self._expected:
             if len(expected) == len(views) and all(map(is_, expected, views)):
-                return self._scorer.score_prepared(read.result())
+                return cast("StagedScorer", self._scorer).score_prepared(read.result())
         return self._scorer.scores(views)
