@@ -331,6 +331,11 @@ class Run:
             self._stages[name] = next(lent, own)
         return self._stages[name]
 
+    @property
+    def manifests(self) -> dict[str, dict[str, Any]]:
+        """What each complete stage says of itself, in the order of the line."""
+        return {name: manifest for name in LINE if (manifest := self.stage(name).manifest)}
+
     def check_home(self) -> None:
         """Refuse a folder of this machine that holds things and is no run's: stages are removed whole from it.
 

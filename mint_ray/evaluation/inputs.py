@@ -1,24 +1,27 @@
-"""What evaluation reads of a run, once, and seen to be whole: the one file of this room that knows what a run is."""
+"""What evaluation and its report read of a run, once, and seen to be whole: the one file of both that knows what a run is."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mint_ray.corpora.store import case_table, run_labels
+from mint_ray.corpora.store import case_table, run_labels, some_cases
 from mint_ray.errors import EvaluationError
 from mint_ray.evaluation.results import Truth
 from mint_ray.inference.store import answer_folder, answer_table, refusal_table
 from mint_ray.rankings.ranking import label_lists
 from mint_ray.rankings.store import ranking_table
-from mint_ray.records import Answer, from_table
+from mint_ray.records import Answer, Case, from_table
+from mint_ray.runs import read_json_lines
+from mint_ray.storage import files_in
 
 if TYPE_CHECKING:
     from mint_ray.config import Configuration, EvaluationSection
@@ -108,6 +111,22 @@ class Inputs:
     refused: dict[str, int]
 
 
+@dataclass(frozen=True)
+class Background:
+    """What the report shows of a run beside its figures.
+
+    `manifests` by stage, those of complete stages; `curve` the rows of curve.jsonl; `pair_plots` PNG files by name.
+
+    `worked` are the cases to be shown in full, by id.
+    """
+
+    config: Configuration
+    manifests: dict[str, dict[str, Any]]
+    curve: list[dict[str, Any]]
+    pair_plots: dict[str, bytes]
+    worked: dict[str, Case]
+
+
 def read_inputs(run: Run) -> Inputs:
     """Everything that a run's evaluation reads.
 
@@ -119,6 +138,22 @@ def read_inputs(run: Run) -> Inputs:
         known,
         {model: read_answers(run, model, known.asked) for model in models},
         {model: refusal_table(run, model).num_rows for model in models},
+    )
+
+
+def read_background(run: Run, truths: Sequence[Truth]) -> Background:
+    """What the report shows of a run; the cases in full are drawn by the run's seed and not by how they turned out."""
+    config = run.config
+    wanted = min(config.evaluation.worked_cases, len(truths))
+    drawn = sorted(np.random.default_rng(config.run.seed).choice(len(truths), wanted, replace=False))
+    return Background(
+        config=config,
+        manifests=run.manifests,
+        curve=read_json_lines(run.stage("alignment").path / "curve.jsonl"),
+        pair_plots={
+            path.stem: path.read_bytes() for path in files_in(run.stage("preferences").path / "plots", "*.png")
+        },
+        worked={case.case_id: case for case in some_cases(run, [truths[i].case_id for i in drawn])},
     )
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 
-from mint_ray.evaluation.inputs import read_inputs
+from mint_ray.evaluation.inputs import read_background, read_inputs
 from mint_ray.evaluation.measure import measure, summary, values
 from mint_ray.parquet import write_part
 from mint_ray.records import GradedAnswer, to_table
-from mint_ray.reports.background import read_background
 from mint_ray.reports.pheval import write_pheval
 from mint_ray.reports.report import write_report
 from mint_ray.runs import Run, StageReport, write_json

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from mint_ray.corpora.images import open_image
 from mint_ray.evaluation.by_label import by_label
-from mint_ray.evaluation.inputs import Known
+from mint_ray.evaluation.inputs import Background, Known
 from mint_ray.evaluation.measure import extent
 from mint_ray.evaluation.metrics import rank_of
 from mint_ray.evaluation.results import PRIOR, SWAPPED, Reply, Result, Truth
 from mint_ray.records import Case
 from mint_ray.reports import plots
-from mint_ray.reports.background import Background
 from mint_ray.reports.pages import provenance, write_page
 from mint_ray.reports.tables import TITLES, digests, endings, families, headline, plain, tiles
 
