@@ -11,12 +11,13 @@ the cases, whoever made which part.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import overload
+from typing import Any, cast, overload
 
 import numpy as np
 import pyarrow as pa
@@ -48,7 +49,7 @@ def write_pairs(pairs: Iterable[EncodedPair], path: Path) -> list[int]:
     """Write the pairs of a part, whose lengths will be at `path`, a page at a time; the length of each."""
     lengths: list[int] = []
     rest = iter(pairs)
-    with written(data_file(path)) as file, pa.ipc.new_file(file, SCHEMA) as writer:
+    with written(data_file(path)) as file, pa.ipc.new_file(cast(io.IOBase, file), SCHEMA) as writer:
         while page := list(islice(rest, PAGE)):
             lengths += [pair.length for pair in page]
             writer.write_batch(pa.RecordBatch.from_pylist([pair._asdict() for pair in page], schema=SCHEMA))
@@ -123,8 +124,9 @@ def lengths_of(pairs: Sequence[EncodedPair]) -> np.ndarray:
     return pairs.lengths if isinstance(pairs, StoredPairs) else np.array([pair.length for pair in pairs], np.int32)
 
 
-def _as_encoded(row: dict) -> EncodedPair:
-    return EncodedPair(**row | {"openings": tuple(row["openings"]), "scores": tuple(row["scores"])})
+def _as_encoded(row: dict[str, Any]) -> EncodedPair:
+    changed: dict[str, Any] = row | {"openings": tuple(row["openings"]), "scores": tuple(row["scores"])}
+    return EncodedPair(**changed)
 
 
 def _opened(file: str, process: int) -> pa.RecordBatchFileReader:

@@ -128,11 +128,11 @@ class Questions:
                 known = [self.task.phenotype(p.id or p.name, p.excluded) for p in case.phenotypes]
                 return _with_note(case.model_copy(update={"phenotypes": known}))
             return case
+        except RowError as error:  # one of the others, too
+            raise intake.from_row_error(error) from None
         except CorpusError:
             rule = f"an id is not in {self.task.terms}"
             raise Problem("invalid-case", rule, [FieldError(field="phenotypes", rule=rule)]) from None
-        except RowError as error:
-            raise intake.from_row_error(error) from None
 
     def request(self, raw: Any, model: str, limits: HttpLimits) -> dict[str, Any]:
         """The chat completion that asks about a case, what stood in its note, and what the model is not shown.

@@ -104,6 +104,7 @@ def test_an_id_leads_to_its_public_page_and_to_no_other(curie, place):
         ({"text": "x" * 201}, "text-too-long"),
         ({"image": "no base64"}, "invalid-case"),
         ({"image": b64encode(b"no image").decode()}, "not-an-image"),
+        ({"image": b64encode(GREY[:-30]).decode()}, "broken-image"),  # whose header is good
         ({"name": "Erika Mustermann"}, "invalid-case"),
         ("Erika Mustermann", "invalid-case"),
     ],
