@@ -25,7 +25,7 @@ LIMITS = ModelLimits(text_chars=200, phenotypes=3)
 KABUKI, WILLIAMS = disease_label("OMIM:147920"), disease_label("OMIM:194050")
 
 
-FIVE = ("task.answer_size=5", "preferences.chosen=5", "preferences.cut=5")
+FIVE = ("task.answer_size=5", "preferences.chosen=5", "preferences.rejected=3", "preferences.cut=3")
 
 
 def config(recipe: str = "demo", *more: str) -> Configuration:
