@@ -60,7 +60,7 @@ def test_overlap_of_chosen_and_rejected_is_refused():
 
 
 def test_chosen_and_asked_answers_of_different_length_are_refused():
-    assert "preferences.chosen is 3 and task.answer_size is 5" in problems("preferences.chosen=3")
+    assert "preferences.chosen is 3 and task.answer_size is 1" in problems("preferences.chosen=3")
 
 
 def test_splits_that_do_not_add_up_are_refused():

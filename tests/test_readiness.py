@@ -1,5 +1,6 @@
 """What a run will need is looked at before its first stage, all of it, and told by its setting."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -90,7 +91,8 @@ def test_an_alignment_that_could_not_be_trained_or_merged_is_told_beside_what_is
 
 
 def test_an_engine_that_is_not_installed_is_told(model, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    installed = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "transformers" else installed(name))
     assert "inference.engine is 'transformers', which is not installed" in said(config(model), ["answers"])
 
 
@@ -102,7 +104,7 @@ def test_a_relative_path_is_said_to_be_looked_for_where_the_job_runs(model):
 def test_a_file_that_is_named_relative_to_its_corpus_is_found_there(model, tmp_path):
     (tmp_path / "index.csv").write_text("path,label,patient\n")
     corpus = {"kind": "image_folder", "path": str(tmp_path), "table": "index.csv"}
-    task = {"kind": "tissue", "answer_size": 5}
+    task = {"kind": "tissue", "answer_size": 1}
     check_ready(config(model, corpus=corpus, task=task), ["cases"])
     assert "corpus.table is other.csv" in said(
         config(model, corpus=corpus | {"table": "other.csv"}, task=task), ["cases"]

@@ -1,5 +1,6 @@
 """Paths in an object store: what is written whole, what is fetched, and what a store that refuses is taken for."""
 
+import importlib.util
 import json
 import os
 import pickle
@@ -81,7 +82,8 @@ def test_a_url_that_leads_nowhere_or_holds_credentials_is_refused_without_repeat
 
 
 def test_a_missing_driver_is_named(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    installed = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "gcsfs" else installed(name))
     with pytest.raises(ConfigError, match="gs:// needs the package gcsfs, which is not installed"):
         load_config(DEMO, ["run.dir=gs://bucket/runs"])
 

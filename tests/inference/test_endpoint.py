@@ -113,7 +113,7 @@ def test_what_was_looked_up_is_sent_with_the_question(tmp_path):
     asker = Asker("base", task, section, weights, 0, *folders, passages, token=None)
     prompt = asker.prompt(tiny_case(0))
     assert prompt.retrieved == [label.id]
-    assert asker.ask([tiny_case(0)], [prompt]) == [("an answer", True, 7, 2)]
+    assert asker.ask([tiny_case(0)], [prompt]) == [("an answer", True, 7, 2, None)]
     (message,) = json.loads(asker.asked[0].content)["messages"]
     assert "Hypotonia and a long face" in message["content"]
     assert message["content"] in prompt.text
@@ -122,7 +122,7 @@ def test_what_was_looked_up_is_sent_with_the_question(tmp_path):
 def test_an_answer_that_was_cut_off_is_known_as_such():
     body = {"choices": [{"finish_reason": "length", "message": {"content": None}}]}
     usage = {"prompt_tokens": 7, "completion_tokens": 2}
-    assert said(json.loads(json.dumps(body | {"usage": usage}))) == ("", False, 7, 2)
+    assert said(json.loads(json.dumps(body | {"usage": usage}))) == ("", False, 7, 2, None)
 
 
 def test_an_endpoint_and_another_engine_exclude_each_other():

@@ -19,6 +19,7 @@ from mint_ray.service.file import Application, bound
 from mint_ray.service.models import served_models
 from mint_ray.service.settings import ModelSection
 from tests.aligned_run import MODEL, aligned_run, save_adapter
+from tests.browser import browser
 from tests.service.models import IMPORT_PATH, write_models_config
 from tests.service.running import running
 from tests.tiny_run import tiny_case, write_cases
@@ -107,6 +108,32 @@ def test_the_client_asks_as_alignment_did_and_knows_how_probable_each_token_was(
     text = choice["message"]["content"]
     (whole,) = log_probabilities(text, [(0, len(text))], tokens)
     assert whole == pytest.approx(sum(value for _, value in tokens)) and whole < 0
+
+
+def test_the_page_asks_in_the_words_of_alignment_and_shows_what_the_model_says(service, run):
+    case = tiny_case(0)
+    found = [{"id": p.id, "name": p.name, "excluded": p.excluded} for p in case.phenotypes]
+    with httpx.Client(base_url=service.url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=120) as client:
+        fields = {"phenotypes": found, "sex": case.sex, "age_years": case.age_years, "text": case.text}
+        asked = client.post("/v1/ask/request", json={"case": {k: v for k, v in fields.items() if v is not None}}).json()
+        view = run.config.task.downstream_view(case)
+        bound = run.config.inference.max_tokens
+        assert asked["request"] == chat_request(run.config.task, view, "aligned", temperature=0, max_tokens=bound)
+        said = client.post("/v1/chat/completions", json=asked["request"]).json()["choices"][0]["message"]["content"]
+    with browser() as window:
+        window.open(service.url + "/")
+        window.tab_to("token")
+        window.keys(TOKEN)
+        window.run("document.getElementById('observed').focus()")
+        for each in case.phenotypes:
+            window.keys(each.name, "Enter")
+        for field, value in (("sex", case.sex), ("age", case.age_years)):
+            window.run("document.getElementById(arguments[0]).value = arguments[1]", field, value)
+        window.tab_to("go")
+        window.keys("Enter")
+        window.wait(lambda: " with an id." in window.text("#status"))
+        assert window.run("document.getElementById('text').textContent") == said
+        assert window.complaints() == []
 
 
 @pytest.mark.parametrize("name", ["nobody", "aligned:other", ""])
