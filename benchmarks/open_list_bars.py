@@ -178,14 +178,19 @@ def table(folds: Sequence[dict[str, np.ndarray]]) -> None:
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(says: str | None) -> argparse.Namespace:
+    """The patients, the folds that they are parted into, and how many cases of each are asked about."""
+    parser = argparse.ArgumentParser(description=says, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--patients", required=True)
     parser.add_argument("--to", required=True, type=Path)
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--cases", type=int, default=300, help="of each fold, drawn by the seed")
     parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments(__doc__)
 
     cases = published(args.patients)
     labels, fold = label_list(cases), folds_of([case.group_id for case in cases], args.folds, args.seed)

@@ -16,13 +16,11 @@ beside the retriever's own first. Listed cases alone; intervals are 95 %, over p
 
 from __future__ import annotations
 
-import argparse
 import random
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
-from open_list_bars import TASK, published
+from open_list_bars import TASK, arguments, published
 
 from mint_ray import hpo
 from mint_ray.candidates import Candidates
@@ -88,13 +86,7 @@ def read(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--patients", required=True)
-    parser.add_argument("--to", required=True, type=Path)
-    parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--cases", type=int, default=300, help="of each fold, drawn by the seed")
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = arguments(__doc__)
 
     cases = published(args.patients)
     fold, ids = (

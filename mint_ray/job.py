@@ -196,13 +196,18 @@ def reported() -> Generator[None]:
 
 @contextmanager
 def soon_ended() -> Generator[None]:
-    """Have Ctrl-C end the job within seconds, whatever is waited for: a checkpoint, Ray's end, a call that does not return."""
+    """Have Ctrl-C end the job within seconds, whatever is waited for: a checkpoint, Ray's end, a call that does not return.
+
+    What it is made into on its way up, as a library does that is importing, is Ctrl-C all the same.
+    """
+    stopping = threading.Event()
 
     def give_up() -> None:
         progress.leave(stopped())
         os._exit(128 + signal.SIGINT)  # Ray ends with the process that started it
 
     def interrupted(number: int, frame: FrameType | None) -> None:
+        stopping.set()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         giving_up = threading.Timer(PATIENCE, give_up)
         giving_up.daemon = True
@@ -215,6 +220,10 @@ def soon_ended() -> Generator[None]:
         if here:
             signal.signal(signal.SIGINT, interrupted)
         yield
+    except Exception:
+        if stopping.is_set():
+            raise KeyboardInterrupt from None
+        raise
     finally:
         if here:
             signal.signal(signal.SIGINT, before)

@@ -128,6 +128,27 @@ def test_ctrl_c_ends_a_job_whatever_it_waits_for():
     assert said.endswith("Stopped. What is complete is kept. Go on with: mint-ray run demo\n")
 
 
+# As transformers does, where it comes while a module is imported.
+MADE_AN_ERROR = """
+import os, signal, sys, time
+from mint_ray import job
+sys.argv = ["/usr/bin/mint-ray", "run", "demo"]
+with job.reported(), job.soon_ended():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+    except KeyboardInterrupt as error:
+        raise ModuleNotFoundError("Could not import module") from error
+"""
+
+
+def test_ctrl_c_that_a_library_makes_an_error_of_is_ctrl_c():
+    heeds = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    done = subprocess.run([sys.executable, "-c", MADE_AN_ERROR], capture_output=True, text=True, preexec_fn=heeds)
+    said = "Stopped. What is complete is kept. Go on with: mint-ray run demo\n"
+    assert (done.returncode, done.stderr) == (130, said)
+
+
 @pytest.mark.parametrize("reader", ["of its results", "of its progress"])
 def test_a_job_whose_reader_is_gone_ends_without_a_traceback(reader, tmp_path):
     run = Run(load_config(DEMO, [f"run.dir={tmp_path / 'run'}"]))

@@ -141,6 +141,15 @@ def fill(window: Browser) -> None:
     window.keys("She has short stature.")
 
 
+def asked_about_a_note(window, url):
+    """Open the page, write a note, and ask."""
+    opened(window, url)
+    window.tab_to("note")
+    window.keys("She has short stature.")
+    window.tab_to("go")
+    window.keys("Enter")
+
+
 def test_a_patient_is_asked_about_by_keyboard_and_the_answer_is_seen_as_it_is_written(window, writer):
     with serving(writer, digest="00") as url:
         opened(window, url)
@@ -234,11 +243,7 @@ def test_a_finding_that_is_chosen_can_be_taken_back(window, writer):
 def test_without_the_token_the_page_says_so_and_with_it_answers(window, writer):
     writer.let.set()
     with serving(writer, TOKEN) as url:
-        opened(window, url)
-        window.tab_to("note")
-        window.keys("She has short stature.")
-        window.tab_to("go")
-        window.keys("Enter")
+        asked_about_a_note(window, url)
         window.wait(lambda: "A bearer token is needed" in window.text("#problem"))
         assert not writer.asked
         window.run("document.getElementById('token').focus()")
@@ -249,11 +254,7 @@ def test_without_the_token_the_page_says_so_and_with_it_answers(window, writer):
 
 def test_an_answer_can_be_stopped(window, writer):
     with serving(writer) as url:
-        opened(window, url)
-        window.tab_to("note")
-        window.keys("She has short stature.")
-        window.tab_to("go")
-        window.keys("Enter")
+        asked_about_a_note(window, url)
         window.wait(lambda: "Kabuki" in window.text("#names"))
         window.tab_to("stop")
         window.keys("Enter")
@@ -266,11 +267,7 @@ def test_an_engine_that_fails_midway_is_told_and_what_was_written_stays(window, 
     writer.fault = said
     writer.let.set()
     with serving(writer) as url:
-        opened(window, url)
-        window.tab_to("note")
-        window.keys("She has short stature.")
-        window.tab_to("go")
-        window.keys("Enter")
+        asked_about_a_note(window, url)
         window.wait(lambda: said in window.text("#problem"))
         assert "Kabuki" in window.text("#text")
 
